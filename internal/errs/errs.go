@@ -1,0 +1,89 @@
+// Package errs types the errors that callers act on: may it be retried, whose
+// fault is it, what should the reader do.
+package errs
+
+import "errors"
+
+// Error is an error with an answer. Its text is for the reader: what happened,
+// where, why and what to do about it.
+type Error struct {
+	// Java is the Connect exception class that tools and alert rules grep for in
+	// traces, e.g. org.apache.kafka.connect.errors.ConnectException.
+	Java string
+	// Msg says what happened and where.
+	Msg string
+	// Hint says what to do: the SQL or setting that fixes it. May be "".
+	Hint string
+	// Retriable: the same attempt may succeed later without anyone doing anything.
+	Retriable bool
+	// Cause is the underlying error, or nil.
+	Cause error
+}
+
+// Java exception classes used in traces.
+const (
+	ConnectException       = "org.apache.kafka.connect.errors.ConnectException"
+	DataException          = "org.apache.kafka.connect.errors.DataException"
+	ConfigException        = "org.apache.kafka.common.config.ConfigException"
+	RetriableException     = "org.apache.kafka.connect.errors.RetriableException"
+	DebeziumException      = "io.debezium.DebeziumException"
+	SerializationException = "org.apache.kafka.common.errors.SerializationException"
+)
+
+func (e *Error) Error() string {
+	s := e.Msg
+	if e.Cause != nil {
+		if s != "" {
+			s += ": "
+		}
+		s += e.Cause.Error()
+	}
+	if e.Hint != "" {
+		s += ". " + e.Hint
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// Retriable reports whether err, or an error it wraps, says that the same attempt
+// may succeed later.
+func Retriable(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Retriable
+}
+
+// Trace prints an error as tools expect a failed task's trace to begin: the Java
+// class and message, then one "Caused by:" line per cause.
+func Trace(err error) string {
+	out := ""
+	for depth := 0; err != nil && depth < 16; depth++ {
+		if depth > 0 {
+			out += "\nCaused by: "
+		}
+		var e *Error
+		if x, ok := err.(*Error); ok {
+			e = x
+		}
+		if e == nil {
+			out += ConnectException + ": " + err.Error()
+			var inner *Error
+			if !errors.As(err, &inner) {
+				return out
+			}
+			err = inner
+			continue
+		}
+		class := e.Java
+		if class == "" {
+			class = ConnectException
+		}
+		out += class + ": " + e.Msg
+		if e.Hint != "" {
+			out += ". " + e.Hint
+		}
+		err = e.Cause
+	}
+	return out
+}

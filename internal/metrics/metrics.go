@@ -1,0 +1,81 @@
+// Package metrics holds the Prometheus series of the daemon. Handles are bound to
+// their labels once, when a task starts, so that the row path only adds numbers.
+package metrics
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Set is everything one daemon exports.
+type Set struct {
+	Registry *prometheus.Registry
+
+	events     *prometheus.CounterVec
+	bytes      *prometheus.CounterVec
+	skipped    *prometheus.CounterVec
+	lag        *prometheus.HistogramVec
+	queueBytes *prometheus.GaugeVec
+	slotLag    *prometheus.GaugeVec
+	snapRows   *prometheus.CounterVec
+	sinkRows   *prometheus.CounterVec
+	sinkLag    *prometheus.HistogramVec
+}
+
+// New makes an empty set with its own registry.
+func New() *Set {
+	s := &Set{Registry: prometheus.NewRegistry()}
+	task := []string{"connector", "task"}
+	buckets := []float64{.001, .002, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 21600}
+	s.events = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_source_records_total", Help: "Records acknowledged by Kafka."}, task)
+	s.bytes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_source_bytes_total", Help: "Key and value bytes acknowledged by Kafka."}, task)
+	s.skipped = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_records_skipped_total", Help: "Records dropped by errors.tolerance=all or by transforms."}, append(task, "reason"))
+	s.lag = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "millrace_source_lag_seconds", Help: "Time from commit in the source database to Kafka's acknowledgement.", Buckets: buckets}, task)
+	s.queueBytes = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "millrace_source_queue_bytes", Help: "Bytes read from the log that Kafka has not acknowledged yet."}, task)
+	s.slotLag = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "millrace_source_log_lag_bytes", Help: "Bytes between the source's log head and the confirmed position."}, task)
+	s.snapRows = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_snapshot_rows_total", Help: "Rows read by snapshots."}, append(task, "table"))
+	s.sinkRows = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_sink_records_total", Help: "Records written to the target and committed."}, task)
+	s.sinkLag = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "millrace_sink_lag_seconds", Help: "Time from the Kafka record time to the write in the target.", Buckets: buckets}, task)
+	s.Registry.MustRegister(s.events, s.bytes, s.skipped, s.lag, s.queueBytes, s.slotLag, s.snapRows, s.sinkRows, s.sinkLag)
+	return s
+}
+
+// Task is the handles of one task. The zero value (and nil fields) must not be
+// used; get one from Set.Task.
+type Task struct {
+	set             *Set
+	connector, task string
+
+	Records    prometheus.Counter
+	Bytes      prometheus.Counter
+	Lag        prometheus.Observer // seconds
+	QueueBytes prometheus.Gauge
+	SlotLag    prometheus.Gauge
+	SinkRows   prometheus.Counter
+	SinkLag    prometheus.Observer // seconds
+}
+
+// Task binds the handles of a connector's task.
+func (s *Set) Task(connector, task string) *Task {
+	return &Task{set: s, connector: connector, task: task,
+		Records: s.events.WithLabelValues(connector, task), Bytes: s.bytes.WithLabelValues(connector, task),
+		Lag: s.lag.WithLabelValues(connector, task), QueueBytes: s.queueBytes.WithLabelValues(connector, task),
+		SlotLag: s.slotLag.WithLabelValues(connector, task), SinkRows: s.sinkRows.WithLabelValues(connector, task),
+		SinkLag: s.sinkLag.WithLabelValues(connector, task)}
+}
+
+// Skipped binds the counter of records dropped for a reason ("transform",
+// "tolerated", "filtered").
+func (t *Task) Skipped(reason string) prometheus.Counter {
+	return t.set.skipped.WithLabelValues(t.connector, t.task, reason)
+}
+
+// SnapshotRows binds the counter of rows read from a table.
+func (t *Task) SnapshotRows(table string) prometheus.Counter {
+	return t.set.snapRows.WithLabelValues(t.connector, t.task, table)
+}
+
+// Forget removes the series of a connector that was deleted.
+func (s *Set) Forget(connector string) {
+	l := prometheus.Labels{"connector": connector}
+	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{s.events, s.bytes, s.skipped, s.lag, s.queueBytes, s.slotLag, s.snapRows, s.sinkRows, s.sinkLag} {
+		v.DeletePartialMatch(l)
+	}
+}
