@@ -1,0 +1,3 @@
+package pgoutput
+
+type tablePlans struct{}
