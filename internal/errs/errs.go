@@ -2,7 +2,10 @@
 // fault is it, what should the reader do.
 package errs
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 // Error is an error with an answer. Its text is for the reader: what happened,
 // where, why and what to do about it.
@@ -55,35 +58,37 @@ func Retriable(err error) bool {
 }
 
 // Trace prints an error as tools expect a failed task's trace to begin: the Java
-// class and message, then one "Caused by:" line per cause.
+// class and message, then one "Caused by:" line per cause. An error that is no
+// *Error is printed whole as a ConnectException; the *Error it wraps, if any,
+// follows as its cause.
 func Trace(err error) string {
-	out := ""
-	for depth := 0; err != nil && depth < 16; depth++ {
-		if depth > 0 {
-			out += "\nCaused by: "
+	var sb strings.Builder
+	for err != nil {
+		if sb.Len() > 0 {
+			sb.WriteString("\nCaused by: ")
 		}
-		var e *Error
-		if x, ok := err.(*Error); ok {
-			e = x
-		}
-		if e == nil {
-			out += ConnectException + ": " + err.Error()
+		e, ok := err.(*Error)
+		if !ok {
+			sb.WriteString(ConnectException + ": " + err.Error())
 			var inner *Error
 			if !errors.As(err, &inner) {
-				return out
+				break
 			}
 			err = inner
 			continue
 		}
-		class := e.Java
-		if class == "" {
-			class = ConnectException
-		}
-		out += class + ": " + e.Msg
+		sb.WriteString(e.class() + ": " + e.Msg)
 		if e.Hint != "" {
-			out += ". " + e.Hint
+			sb.WriteString(". " + e.Hint)
 		}
 		err = e.Cause
 	}
-	return out
+	return sb.String()
+}
+
+func (e *Error) class() string {
+	if e.Java == "" {
+		return ConnectException
+	}
+	return e.Java
 }
