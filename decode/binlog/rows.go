@@ -96,11 +96,15 @@ func (x *Rows) Next(before, after *Image) (bool, error) {
 	if x.r.at >= len(x.r.p) {
 		return false, x.r.err()
 	}
+	from := x.r.at
 	if x.Before != nil {
 		x.image(before, x.Before, x.nBefore, false)
 	}
 	if x.After != nil && x.r.bad == nil {
 		x.image(after, x.After, x.nAft, x.Kind == PartialUpdate)
+	}
+	if x.r.at == from && x.r.bad == nil {
+		x.r.fail("a row without any column")
 	}
 	return x.r.bad == nil, x.r.err()
 }

@@ -1,0 +1,115 @@
+package myvalue
+
+import (
+	"encoding/binary"
+	"strconv"
+)
+
+var digitBytes = [...]int{0, 1, 1, 2, 2, 3, 3, 4, 4, 4}
+
+// appendDecimal appends the plain text of a binary DECIMAL(precision, scale) with
+// all its fraction digits (decimal2bin of MySQL's strings/decimal.cc: groups of 9
+// digits in 4 big-endian bytes, sign in the inverted top bit, negative numbers
+// with all bits inverted). It answers false when the bytes are too few.
+func appendDecimal(dst, p []byte, precision, scale int) ([]byte, bool) {
+	whole := precision - scale
+	if whole < 0 || scale < 0 || precision > 65 {
+		return dst, false
+	}
+	need := whole/9*4 + digitBytes[whole%9] + scale/9*4 + digitBytes[scale%9]
+	if need == 0 || len(p) < need {
+		return dst, false
+	}
+	var buf [40]byte
+	b := append(buf[:0], p[:need]...)
+	negative := b[0]&0x80 == 0
+	b[0] ^= 0x80
+	if negative {
+		for i := range b {
+			b[i] = ^b[i]
+		}
+		dst = append(dst, '-')
+	}
+	start := len(dst)
+	group := func(digits int) {
+		n := digitBytes[digits]
+		var v uint32
+		for _, c := range b[:n] {
+			v = v<<8 | uint32(c)
+		}
+		b = b[n:]
+		dst = appendPadded(dst, uint64(v), digits)
+	}
+	if whole%9 != 0 {
+		group(whole % 9)
+	}
+	for range whole / 9 {
+		group(9)
+	}
+	lead := start
+	for lead < len(dst)-1 && dst[lead] == '0' {
+		lead++
+	}
+	dst = append(dst[:start], dst[lead:]...)
+	if len(dst) == start {
+		dst = append(dst, '0')
+	}
+	if scale > 0 {
+		dst = append(dst, '.')
+		for range scale / 9 {
+			group(9)
+		}
+		if scale%9 != 0 {
+			group(scale % 9)
+		}
+	}
+	return dst, true
+}
+
+// appendPadded appends v in exactly width decimal digits, zeros in front.
+func appendPadded(dst []byte, v uint64, width int) []byte {
+	at := len(dst)
+	for range width {
+		dst = append(dst, '0')
+	}
+	for i := at + width - 1; i >= at && v > 0; i-- {
+		dst[i] = byte('0' + v%10)
+		v /= 10
+	}
+	return dst
+}
+
+// appendDouble appends a double of a JSON document as the real connector prints
+// it: Java's Double.toString, but the exact binary value in plain notation where
+// that would have an exponent.
+func appendDouble(dst []byte, bits uint64) []byte {
+	f := floatFrom(bits)
+	abs := f
+	if abs < 0 {
+		abs = -abs
+	}
+	if abs == 0 || abs >= 1e-3 && abs < 1e7 {
+		at := len(dst)
+		dst = strconv.AppendFloat(dst, f, 'f', -1, 64)
+		for _, c := range dst[at:] {
+			if c == '.' {
+				return dst
+			}
+		}
+		return append(dst, ".0"...)
+	}
+	at := len(dst)
+	dst = strconv.AppendFloat(dst, f, 'f', 1074, 64)
+	end := len(dst)
+	for end > at && dst[end-1] == '0' {
+		end--
+	}
+	if dst[end-1] == '.' {
+		end--
+	}
+	return dst[:end]
+}
+
+func le16(p []byte) uint16 { return binary.LittleEndian.Uint16(p) }
+func le32(p []byte) uint32 { return binary.LittleEndian.Uint32(p) }
+func le64(p []byte) uint64 { return binary.LittleEndian.Uint64(p) }
