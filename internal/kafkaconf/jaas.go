@@ -1,0 +1,98 @@
+package kafkaconf
+
+import (
+	"errors"
+	"strings"
+)
+
+// jaas is one login module of sasl.jaas.config.
+type jaas struct {
+	module  string
+	options map[string]string
+}
+
+// parseJAAS reads the form `<module class> <flag> (key=value)* ;` with Java's
+// quoting. Its errors never quote the text, which holds passwords.
+func parseJAAS(s string) (jaas, error) {
+	toks, err := jaasTokens(s)
+	if err != nil {
+		return jaas{}, err
+	}
+	if len(toks) < 3 || toks[0] == ";" || toks[1] == ";" {
+		return jaas{}, errors.New("JAAS config property does not contain any login modules")
+	}
+	j := jaas{module: toks[0], options: map[string]string{}}
+	switch strings.ToLower(toks[1]) {
+	case "required", "requisite", "sufficient", "optional":
+	default:
+		return jaas{}, errors.New("Login module control flag is not available in the JAAS config")
+	}
+	i := 2
+	for ; i < len(toks) && toks[i] != ";"; i += 3 {
+		if i+2 >= len(toks) || toks[i+1] != "=" || toks[i+2] == ";" {
+			return jaas{}, errors.New("Value not specified for an option of the login module in JAAS config")
+		}
+		j.options[toks[i]] = toks[i+2]
+	}
+	if i >= len(toks) {
+		return jaas{}, errors.New("JAAS config entry not terminated by semi-colon")
+	}
+	if i != len(toks)-1 {
+		return jaas{}, errors.New("JAAS config property contains more than one login module")
+	}
+	return j, nil
+}
+
+// jaasTokens splits into words, quoted strings, "=" and ";".
+func jaasTokens(s string) ([]string, error) {
+	var out []string
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+			i++
+		case c == '=' || c == ';':
+			out = append(out, string(c))
+			i++
+		case c == '"' || c == '\'':
+			text, n, ok := quoted(s[i:])
+			if !ok {
+				return nil, errors.New("JAAS config has an unterminated quote")
+			}
+			out = append(out, text)
+			i += n
+		default:
+			from := i
+			for i < len(s) && !strings.ContainsRune(" \t\r\n=;\"'", rune(s[i])) {
+				i++
+			}
+			out = append(out, s[from:i])
+		}
+	}
+	return out, nil
+}
+
+// quoted reads a quoted string with Java's escapes and returns it and its length.
+func quoted(s string) (text string, n int, ok bool) {
+	var sb strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] == s[0]:
+			return sb.String(), i + 1, true
+		case s[i] == '\\' && i+1 < len(s):
+			i++
+			switch s[i] {
+			case 'n':
+				sb.WriteByte('\n')
+			case 't':
+				sb.WriteByte('\t')
+			case 'r':
+				sb.WriteByte('\r')
+			default:
+				sb.WriteByte(s[i])
+			}
+		default:
+			sb.WriteByte(s[i])
+		}
+	}
+	return "", 0, false
+}
