@@ -1,0 +1,64 @@
+package convert
+
+import (
+	"fmt"
+
+	"millrace/internal/errs"
+	"millrace/internal/record"
+)
+
+// valueError is a value that a plan cannot write or read. The path grows while
+// the error passes through the fields; the converter turns it into a
+// DataException that says where.
+type valueError struct {
+	path string
+	msg  string
+}
+
+func (e *valueError) Error() string {
+	if e.path == "" {
+		return e.msg
+	}
+	return e.msg + " (field " + e.path + ")"
+}
+
+func valueErrorf(format string, args ...any) error {
+	return &valueError{msg: fmt.Sprintf(format, args...)}
+}
+
+// within adds a field name to the path of a value error.
+func within(name string, err error) error {
+	if e, ok := err.(*valueError); ok {
+		if e.path == "" {
+			e.path = name
+		} else {
+			e.path = name + "." + e.path
+		}
+	}
+	return err
+}
+
+func errNullRequired() error {
+	return valueErrorf("Conversion error: null value for field that is required and has no default value")
+}
+
+func errKind(want, got record.Type) error {
+	return valueErrorf("Invalid type for %s: the value is of type %s", want, got)
+}
+
+// dataError makes the DataException of a topic out of what a plan reports.
+func dataError(topic *record.Topic, what string, cause error) error {
+	msg := what
+	if topic != nil && topic.Name != "" {
+		msg += " (topic " + topic.Name + ")"
+	}
+	if _, ok := cause.(*errs.Error); !ok && cause != nil {
+		return &errs.Error{Java: errs.DataException, Msg: msg + ": " + cause.Error()}
+	}
+	return &errs.Error{Java: errs.DataException, Msg: msg, Cause: cause}
+}
+
+// configError reports a converter setting that cannot be used.
+func configError(format string, args ...any) error {
+	return &errs.Error{Java: errs.ConfigException, Msg: fmt.Sprintf(format, args...)}
+}
