@@ -2,11 +2,13 @@ package emit
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/internal/convert"
+	"millrace/internal/errs"
 	"millrace/internal/record"
 )
 
@@ -35,6 +37,8 @@ type encoder struct {
 type route struct {
 	topic      *record.Topic
 	ready      bool // the topic exists
+	limit      int  // bytes of the largest record; 0 unknown
+	setting    string
 	key, value planCache
 }
 
@@ -139,6 +143,9 @@ func (e *encoder) one(ctx, send context.Context, b *record.Batch, r *record.Reco
 	ok, err := e.convert(ctx, b, r, k)
 	if err == nil && ok {
 		err = e.ready(ctx, r.Topic)
+	}
+	if err == nil && ok && e.route.limit > 0 {
+		ok, err = e.fits(k)
 	}
 	if err != nil || !ok {
 		s.recs = s.recs[:len(s.recs)-1]
@@ -301,8 +308,58 @@ func (e *encoder) ready(ctx context.Context, t *record.Topic) error {
 		}
 	}
 	e.route.ready = true
+	if l, ok := e.cfg.Topics.(interface {
+		recordLimit(topic string) (int, string)
+	}); ok {
+		e.route.limit, e.route.setting = l.recordLimit(t.Name)
+	}
 	if e.cfg.OnTopic != nil {
 		e.cfg.OnTopic(t.Name)
 	}
 	return nil
+}
+
+// fits checks the size of a record as Java's producer does before it sends one.
+// ok false: it is too large and errors.tolerance=all skips it.
+func (e *encoder) fits(k *kgo.Record) (ok bool, err error) {
+	n := recordSize(k)
+	if n <= e.route.limit {
+		return true, nil
+	}
+	topic := e.route.topic.Name
+	cause := &errs.Error{Java: kafkaErrors + "RecordTooLargeException"}
+	if e.route.setting == "max.request.size" {
+		cause.Msg = fmt.Sprintf("The message is %d bytes when serialized which is larger than %d, which is the value of the max.request.size configuration.", n, e.route.limit)
+		cause.Hint = "For topic " + topic + ": raise producer.override.max.request.size, and max.message.bytes of the topic"
+	} else {
+		cause.Msg = fmt.Sprintf("The message is %d bytes when serialized which is larger than %d, which is the value of max.message.bytes of topic %s.", n, e.route.limit, topic)
+		cause.Hint = "Raise max.message.bytes of the topic"
+	}
+	if e.cfg.Tolerance.All {
+		k.Topic = topic
+		e.p.tolerated(k, cause)
+		return false, nil
+	}
+	return false, sendFailure(cause)
+}
+
+// recordSize is the upper bound that Java's producer compares with
+// max.request.size: a batch header, a record header, and the lengths.
+func recordSize(k *kgo.Record) int {
+	const batchHeader, recordHeader = 61, 21
+	n := batchHeader + recordHeader + varint(len(k.Key)) + len(k.Key) + varint(len(k.Value)) + len(k.Value) + varint(len(k.Headers))
+	for i := range k.Headers {
+		h := &k.Headers[i]
+		n += varint(len(h.Key)) + len(h.Key) + varint(len(h.Value)) + len(h.Value)
+	}
+	return n
+}
+
+// varint is the length of a zig-zag varint.
+func varint(n int) int {
+	size := 1
+	for v := uint64(n) << 1; v >= 0x80; v >>= 7 {
+		size++
+	}
+	return size
 }

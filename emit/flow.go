@@ -149,10 +149,11 @@ func (p *Pipeline) notWritten(s *slab, r *kgo.Record, err error) {
 
 // ofThisRecord reports whether a produce failure is about the record itself.
 // Only those may be skipped: skipping while a permission is missing or a
-// producer is fenced would throw the whole stream away.
+// producer is fenced would throw the whole stream away. A record batch that the
+// broker finds too large is not among them, because good records travel in it;
+// records that are too large by themselves are found before they are sent.
 func ofThisRecord(err error) bool {
-	return errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.InvalidRecord) ||
-		errors.Is(err, kerr.InvalidTimestamp) || errors.Is(err, kerr.CorruptMessage)
+	return errors.Is(err, kerr.InvalidRecord) || errors.Is(err, kerr.InvalidTimestamp)
 }
 
 // produceError words a failed write as Connect does, with the topic and the way out.
@@ -160,25 +161,24 @@ func (p *Pipeline) produceError(r *kgo.Record, err error) error {
 	if errors.Is(err, kgo.ErrClientClosed) || errors.Is(err, context.Canceled) {
 		return errAborted
 	}
-	return &errs.Error{Java: errs.ConnectException, Msg: "Unrecoverable exception from producer send callback", Cause: kafkaError(r, err)}
+	return sendFailure(kafkaError(r, err))
 }
 
 func kafkaError(r *kgo.Record, err error) error {
-	const pkg = "org.apache.kafka.common.errors."
 	size := len(r.Key) + len(r.Value)
 	switch {
 	case errors.Is(err, kerr.MessageTooLarge):
-		return &errs.Error{Java: pkg + "RecordTooLargeException",
-			Msg:  fmt.Sprintf("The record of %d bytes for topic '%s' is larger than the topic or the producer accepts", size, r.Topic),
-			Hint: "Raise max.message.bytes of the topic and producer.override.max.request.size of the connector, or skip such records with errors.tolerance=all", Cause: err}
+		return &errs.Error{Java: kafkaErrors + "RecordTooLargeException",
+			Msg:  fmt.Sprintf("A batch with a record of %d bytes is larger than topic '%s' accepts", size, r.Topic),
+			Hint: "Raise max.message.bytes of the topic, or lower producer.override.max.request.size of the connector to that limit", Cause: err}
 	case errors.Is(err, kerr.TopicAuthorizationFailed):
-		return &errs.Error{Java: pkg + "TopicAuthorizationException", Msg: "Not authorized to write to topic '" + r.Topic + "'",
+		return &errs.Error{Java: kafkaErrors + "TopicAuthorizationException", Msg: "Not authorized to write to topic '" + r.Topic + "'",
 			Hint: "Grant WRITE on the topic to the producer's principal", Cause: err}
 	case errors.Is(err, kerr.ClusterAuthorizationFailed):
-		return &errs.Error{Java: pkg + "ClusterAuthorizationException", Msg: "Not authorized to produce idempotently",
+		return &errs.Error{Java: kafkaErrors + "ClusterAuthorizationException", Msg: "Not authorized to produce idempotently",
 			Hint: "Grant IDEMPOTENT_WRITE on the cluster to the producer's principal, or set producer.override.enable.idempotence=false", Cause: err}
 	case errors.Is(err, kerr.InvalidTopicException):
-		return &errs.Error{Java: pkg + "InvalidTopicException", Msg: "Invalid topics: [" + r.Topic + "]"}
+		return &errs.Error{Java: kafkaErrors + "InvalidTopicException", Msg: "Invalid topics: [" + r.Topic + "]"}
 	}
 	return &errs.Error{Java: errs.ConnectException, Msg: "write to topic '" + r.Topic + "'", Retriable: true, Cause: err}
 }

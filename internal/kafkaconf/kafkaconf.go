@@ -28,6 +28,8 @@ type Result struct {
 	// MaxRequestSize is the producer's max.request.size in bytes: the size of the
 	// largest record.
 	MaxRequestSize int
+	// Compressed: the producer's compression.type is not none.
+	Compressed bool
 	// GroupID is the consumer's group.id, "" if not given.
 	GroupID string
 	// MaxPollRecords is the consumer's max.poll.records, for kgo's PollRecords.
@@ -123,7 +125,7 @@ func read(as role, props map[string]string) Result {
 	case forConsumer:
 		r.consumer()
 	}
-	r.res.Opts = r.opts
+	r.res.Opts, r.res.Compressed = r.opts, r.codec != "none"
 	r.res.RequestTimeout = time.Duration(r.requestMs) * time.Millisecond
 	return r.res
 }

@@ -1,0 +1,238 @@
+package emit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/internal/errs"
+	"millrace/internal/kafkaconf"
+)
+
+// Topics is the TopicMaker of a source task: it creates topics by the rules of
+// the connector, or sees to it that the broker does.
+type Topics struct {
+	client *kgo.Client
+	rules  *TopicRules
+	log    *slog.Logger
+	most   int32 // max.request.size
+	packed bool  // the producer compresses
+
+	mu     sync.Mutex
+	limits map[string]int32 // max.message.bytes of topics that allow less than most
+}
+
+// NewTopics makes a TopicMaker. client is the task's admin client (the caller
+// closes it), rules what ParseTopicRules gave; nil rules, also passed when the
+// worker says topic.creation.enable=false, leave creation to the broker.
+// producer is what kafkaconf.Producer made of the producer's properties.
+func NewTopics(client *kgo.Client, rules *TopicRules, producer *kafkaconf.Result, log *slog.Logger) *Topics {
+	return &Topics{client: client, rules: rules, log: log, most: int32(producer.MaxRequestSize), packed: producer.Compressed, limits: map[string]int32{}}
+}
+
+// ProducerOpts must be added to the options of the task's producer: they make
+// record batches small enough for topics with a low max.message.bytes. Java's
+// producer splits a batch that the broker refuses; ours never makes it.
+func (t *Topics) ProducerOpts() []kgo.Opt {
+	return []kgo.Opt{kgo.ProducerBatchMaxBytesFn(t.batchLimit)}
+}
+
+func (t *Topics) batchLimit(topic string) int32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n, ok := t.limits[topic]; ok {
+		return n
+	}
+	return max(t.most, 512)
+}
+
+// recordLimit is the size of the largest record for a topic, and the setting that
+// says so.
+func (t *Topics) recordLimit(topic string) (n int, setting string) {
+	if n := t.batchLimit(topic); n < t.most {
+		return int(n), "max.message.bytes"
+	}
+	return int(t.most), "max.request.size"
+}
+
+// pause between attempts while Kafka cannot be reached, and how long to wait for
+// a topic that somebody else must create before saying so.
+const (
+	topicRetryFirst = 100 * time.Millisecond
+	topicRetryMost  = 5 * time.Second
+	topicComplain   = time.Minute
+)
+
+// Ensure returns when the topic exists. While Kafka cannot be reached it waits.
+func (t *Topics) Ensure(ctx context.Context, topic string) error {
+	pause := topicRetryFirst
+	begun := time.Now()
+	complain := begun.Add(10 * time.Second)
+	for {
+		err := t.once(ctx, topic)
+		if err == nil {
+			t.learnLimit(ctx, topic)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !transient(err) {
+			return err
+		}
+		if now := time.Now(); now.After(complain) {
+			complain = now.Add(topicComplain)
+			t.log.Warn("waiting for a topic", "topic", topic, "since", now.Sub(begun).Round(time.Second).String(), "err", err,
+				"hint", "let the broker create topics, or set topic.creation.default.partitions and .replication.factor, or create the topic")
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+		pause = min(2*pause, topicRetryMost)
+	}
+}
+
+// transient errors go away by themselves, or when somebody creates the topic.
+func transient(err error) bool {
+	var e *errs.Error
+	if errors.As(err, &e) {
+		return e.Retriable
+	}
+	return true // network
+}
+
+// once looks for the topic and creates it if it is missing.
+func (t *Topics) once(ctx context.Context, topic string) error {
+	found, err := t.describe(ctx, topic, t.rules == nil)
+	if err != nil || found {
+		return err
+	}
+	if t.rules == nil {
+		return &errs.Error{Java: kafkaErrors + "UnknownTopicOrPartitionException", Msg: "topic '" + topic + "' does not exist", Retriable: true}
+	}
+	g := t.rules.group(topic)
+	t.log.Info("creating topic", "topic", topic, "group", g.name, "partitions", g.partitions, "replication_factor", g.replication)
+	resp, err := kadm.NewClient(t.client).CreateTopics(ctx, g.partitions, g.replication, g.settings, topic)
+	if err != nil {
+		return fmt.Errorf("create topic %s: %w", topic, err)
+	}
+	r := resp[topic]
+	switch {
+	case r.Err == nil || errors.Is(r.Err, kerr.TopicAlreadyExists):
+		return nil
+	case kerr.IsRetriable(r.Err) && !errors.Is(r.Err, kerr.InvalidReplicationFactor):
+		return fmt.Errorf("create topic %s: %w", topic, r.Err)
+	case errors.Is(r.Err, kerr.TopicAuthorizationFailed), errors.Is(r.Err, kerr.ClusterAuthorizationFailed):
+		return &errs.Error{Java: errs.ConnectException, Msg: fmt.Sprintf("Task failed to create new topic (name=%s, numPartitions=%d, replicationFactor=%d). Ensure that the task is authorized to create topics or that the topic exists and restart the task", topic, g.partitions, g.replication)}
+	}
+	msg := r.ErrMessage
+	if msg == "" {
+		msg = r.Err.Error()
+	}
+	return &errs.Error{Java: errs.ConnectException, Msg: fmt.Sprintf("Unable to create topic(s) '%s': %s", topic, msg),
+		Cause: &errs.Error{Java: javaClass(r.Err), Msg: msg}}
+}
+
+const kafkaErrors = "org.apache.kafka.common.errors."
+
+// javaClass names a broker's error as Java does: INVALID_REPLICATION_FACTOR is
+// InvalidReplicationFactorException.
+func javaClass(err error) string {
+	var ke *kerr.Error
+	if !errors.As(err, &ke) {
+		return errs.ConnectException
+	}
+	switch ke {
+	case kerr.InvalidConfig:
+		return kafkaErrors + "InvalidConfigurationException"
+	case kerr.InvalidTopicException:
+		return kafkaErrors + "InvalidTopicException"
+	}
+	var sb strings.Builder
+	for _, w := range strings.Split(strings.ToLower(ke.Message), "_") {
+		if w != "" {
+			sb.WriteString(strings.ToUpper(w[:1]) + w[1:])
+		}
+	}
+	return kafkaErrors + sb.String() + "Exception"
+}
+
+// describe reports whether the topic exists; with create the broker is asked to
+// create it, as a producer does.
+func (t *Topics) describe(ctx context.Context, topic string, create bool) (bool, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	req.AllowAutoTopicCreation = create
+	rt := kmsg.NewMetadataRequestTopic()
+	rt.Topic = &topic
+	req.Topics = append(req.Topics, rt)
+	resp, err := req.RequestWith(ctx, t.client)
+	if err != nil {
+		return false, fmt.Errorf("ask for topic %s: %w", topic, err)
+	}
+	for i := range resp.Topics {
+		switch err := kerr.ErrorForCode(resp.Topics[i].ErrorCode); {
+		case err == nil:
+			return true, nil
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
+			return false, nil
+		case kerr.IsRetriable(err):
+			return false, fmt.Errorf("ask for topic %s: %w", topic, err)
+		case errors.Is(err, kerr.InvalidTopicException):
+			return false, sendFailure(&errs.Error{Java: kafkaErrors + "InvalidTopicException", Msg: "Invalid topics: [" + topic + "]"})
+		case errors.Is(err, kerr.TopicAuthorizationFailed):
+			return false, sendFailure(&errs.Error{Java: kafkaErrors + "TopicAuthorizationException", Msg: "Not authorized to access topics: [" + topic + "]",
+				Hint: "Grant DESCRIBE and WRITE on the topic to the connector's principals"})
+		default:
+			return false, sendFailure(&errs.Error{Java: javaClass(err), Msg: err.Error()})
+		}
+	}
+	return false, nil
+}
+
+// sendFailure wraps what Java's producer would report from its callback.
+func sendFailure(cause error) error {
+	return &errs.Error{Java: errs.ConnectException, Msg: "Unrecoverable exception from producer send callback", Cause: cause}
+}
+
+// learnLimit asks for the topic's max.message.bytes. Not being allowed to know it
+// is no error: then the broker's answer to too large a batch will tell.
+func (t *Topics) learnLimit(ctx context.Context, topic string) {
+	if t.packed {
+		return // the broker's limit is about compressed bytes, which nobody knows yet
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	got, err := kadm.NewClient(t.client).DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return
+	}
+	for _, rc := range got {
+		if rc.Err != nil {
+			continue
+		}
+		for _, c := range rc.Configs {
+			if c.Key != "max.message.bytes" || c.Value == nil {
+				continue
+			}
+			if n, err := strconv.Atoi(*c.Value); err == nil && n > 0 && int32(n) < t.most {
+				t.mu.Lock()
+				t.limits[topic] = int32(max(n, 512))
+				t.mu.Unlock()
+			}
+		}
+	}
+}
