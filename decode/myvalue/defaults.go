@@ -1,0 +1,126 @@
+package myvalue
+
+import (
+	"math/big"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"millrace/internal/record"
+)
+
+var nowDefault = regexp.MustCompile(`(?i)^(current_timestamp|now|localtime|localtimestamp)\b`)
+
+// defaultOf is the schema default of a column, by the reference's rules: literals
+// are read by the column's type, CURRENT_TIMESTAMP is the epoch, expressions and
+// unreadable literals give none.
+func defaultOf(col *Column, k *kind) *record.Datum {
+	if !col.HasDefault || col.Default == nil || k.schema == nil {
+		return nil
+	}
+	text := *col.Default
+	if strings.EqualFold(text, "null") {
+		return nil
+	}
+	b := &record.Batch{}
+	c, ok := defaultCell(b, col, k, text)
+	if !ok || c.IsNull() {
+		return nil
+	}
+	return record.NewDatum(b, c)
+}
+
+func defaultCell(b *record.Batch, col *Column, k *kind, text string) (record.Cell, bool) {
+	epoch := func() (record.Cell, bool) {
+		c, err := record.FromGo(b, k.schema, k.fallback)
+		return c, err == nil
+	}
+	switch k.class {
+	case classNone:
+		return record.Cell{}, false
+	case classTimestamp, classDateTime:
+		zero := strings.HasPrefix(text, "0000-00-00") || text == "0"
+		if zero || nowDefault.MatchString(text) {
+			if col.Optional && (k.class == classTimestamp || zero) {
+				return record.Cell{}, false
+			}
+			return epoch()
+		}
+	case classDate, classTime:
+		if strings.HasPrefix(text, "0000-00-00") {
+			if col.Optional {
+				return record.Cell{}, false
+			}
+			return epoch()
+		}
+	case classInt, classFloat, classDecimal, classBool:
+		n, ok := numberText(text, k.class)
+		if !ok {
+			return record.Cell{}, false
+		}
+		text = n
+		if k.class == classDecimal {
+			text = rescale(text, col.Scale)
+		}
+		if k.class == classBool {
+			return record.BoolCell(text != "0"), true
+		}
+	case classBits:
+		n, ok := numberText(text, classInt)
+		if !ok {
+			return record.Cell{}, false
+		}
+		v, _ := new(big.Int).SetString(n, 10)
+		text = string(v.Bytes())
+	}
+	c, err := k.text(b, []byte(text))
+	return c, err == nil
+}
+
+// numberText turns a default literal into a plain number: TRUE and FALSE, b'…' and
+// decimals rounded for integer types.
+func numberText(s string, k class) (string, bool) {
+	s = strings.TrimSpace(s)
+	switch {
+	case strings.EqualFold(s, "true"):
+		return "1", true
+	case strings.EqualFold(s, "false"):
+		return "0", true
+	case len(s) > 2 && (s[0] == 'b' || s[0] == 'B') && s[1] == '\'':
+		v, ok := new(big.Int).SetString(strings.Trim(s[1:], "'"), 2)
+		if !ok {
+			return "", false
+		}
+		return v.String(), true
+	}
+	if k == classDecimal || k == classFloat {
+		if _, err := strconv.ParseFloat(s, 64); err != nil {
+			return "", false
+		}
+		if k == classFloat {
+			return s, true
+		}
+		r, ok := new(big.Rat).SetString(s)
+		if !ok {
+			return "", false
+		}
+		return strings.TrimRight(strings.TrimRight(r.FloatString(40), "0"), "."), true
+	}
+	if _, ok := new(big.Int).SetString(s, 10); ok {
+		return s, true
+	}
+	r, ok := new(big.Rat).SetString(s)
+	if !ok {
+		return "", false
+	}
+	return r.FloatString(0), true
+}
+
+// rescale rounds a decimal text half up to the column's scale.
+func rescale(s string, scale int) string {
+	r, ok := new(big.Rat).SetString(s)
+	if !ok {
+		return s
+	}
+	return r.FloatString(max(scale, 0))
+}
