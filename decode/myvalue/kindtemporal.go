@@ -195,7 +195,7 @@ func timeKind(m *Modes) *kind {
 }
 
 func dateTimeKind(col *Column, m *Modes) *kind {
-	fsp := max(col.Length, 0)
+	fsp := min(max(col.Length, 0), 6)
 	k := &kind{fallback: 0, class: classDateTime}
 	switch m.Time {
 	case "connect":
@@ -244,7 +244,7 @@ func dateTimeKind(col *Column, m *Modes) *kind {
 }
 
 func timestampKind(col *Column) *kind {
-	fsp := max(col.Length, 0)
+	fsp := min(max(col.Length, 0), 6)
 	return &kind{schema: logical(record.String, "io.debezium.time.ZonedTimestamp"), fallback: "1970-01-01T00:00:00Z", class: classTimestamp,
 		text: func(b *record.Batch, p []byte) (record.Cell, error) {
 			c, ok := parseCivil(p)
