@@ -349,7 +349,7 @@ func (p *valueParser) dict() (typed, bool) {
 
 // find returns the index of an equal key, so that the last of several wins.
 func (p *valueParser) find(keys []typed, k record.Cell) int {
-	for i := range keys {
+	for i := range keys[:min(len(keys), 256)] { // beyond, a search per key costs too much
 		c := keys[i].c
 		if c == k || c.Kind() == record.String && k.Kind() == record.String && p.b.Str(c) == p.b.Str(k) {
 			return i
@@ -374,6 +374,7 @@ func (p *valueParser) align(items []typed) (s *record.Schema, ok bool) {
 			s = v.s
 		default:
 			if s = common(s, v.s); s == nil {
+				p.spellOut(items)
 				return nil, nulls == 0
 			}
 		}
@@ -387,6 +388,19 @@ func (p *valueParser) align(items []typed) (s *record.Schema, ok bool) {
 		}
 	}
 	return s, true
+}
+
+// spellOut turns the dates and decimals of a mixed list into text: without their
+// schema they could not be told from plain numbers and bytes.
+func (p *valueParser) spellOut(items []typed) {
+	for i, v := range items {
+		if v.s == nil || v.s.Name == "" {
+			continue
+		}
+		if text, err := appendHeaderValue(nil, p.b, v.s, v.c, false); err == nil {
+			items[i].c = p.b.BytesCell(record.String, text)
+		}
+	}
 }
 
 // common returns the schema that holds values of both, nil if none does.
