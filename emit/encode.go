@@ -39,6 +39,7 @@ type route struct {
 	ready      bool // the topic exists
 	limit      int  // bytes of the largest record; 0 unknown
 	setting    string
+	needsKey   bool
 	key, value planCache
 }
 
@@ -309,9 +310,9 @@ func (e *encoder) ready(ctx context.Context, t *record.Topic) error {
 	}
 	e.route.ready = true
 	if l, ok := e.cfg.Topics.(interface {
-		recordLimit(topic string) (int, string)
+		recordLimits(topic string) (int, string, bool)
 	}); ok {
-		e.route.limit, e.route.setting = l.recordLimit(t.Name)
+		e.route.limit, e.route.setting, e.route.needsKey = l.recordLimits(t.Name)
 	}
 	if e.cfg.OnTopic != nil {
 		e.cfg.OnTopic(t.Name)
@@ -319,21 +320,27 @@ func (e *encoder) ready(ctx context.Context, t *record.Topic) error {
 	return nil
 }
 
-// fits checks the size of a record as Java's producer does before it sends one.
-// ok false: it is too large and errors.tolerance=all skips it.
+// fits checks a record against what the producer and the topic accept, before it
+// can spoil the batch of records it would travel in. ok false: it does not fit and
+// errors.tolerance=all skips it.
 func (e *encoder) fits(k *kgo.Record) (ok bool, err error) {
-	n := recordSize(k)
-	if n <= e.route.limit {
+	n, topic := recordSize(k), e.route.topic.Name
+	var cause *errs.Error
+	switch {
+	case n > e.route.limit && e.route.setting == "max.request.size":
+		cause = &errs.Error{Java: kafkaErrors + "RecordTooLargeException",
+			Msg:  fmt.Sprintf("The message is %d bytes when serialized which is larger than %d, which is the value of the max.request.size configuration.", n, e.route.limit),
+			Hint: "For topic " + topic + ": raise producer.override.max.request.size, and max.message.bytes of the topic"}
+	case n > e.route.limit:
+		cause = &errs.Error{Java: kafkaErrors + "RecordTooLargeException",
+			Msg:  fmt.Sprintf("The message is %d bytes when serialized which is larger than %d, which is the value of max.message.bytes of topic %s.", n, e.route.limit, topic),
+			Hint: "Raise max.message.bytes of the topic"}
+	case e.route.needsKey && k.Key == nil:
+		cause = &errs.Error{Java: "org.apache.kafka.common.InvalidRecordException",
+			Msg:  "Compacted topic cannot accept message without key in topic " + topic + ".",
+			Hint: "Give the table a primary key or set message.key.columns, or take compact out of the topic's cleanup.policy"}
+	default:
 		return true, nil
-	}
-	topic := e.route.topic.Name
-	cause := &errs.Error{Java: kafkaErrors + "RecordTooLargeException"}
-	if e.route.setting == "max.request.size" {
-		cause.Msg = fmt.Sprintf("The message is %d bytes when serialized which is larger than %d, which is the value of the max.request.size configuration.", n, e.route.limit)
-		cause.Hint = "For topic " + topic + ": raise producer.override.max.request.size, and max.message.bytes of the topic"
-	} else {
-		cause.Msg = fmt.Sprintf("The message is %d bytes when serialized which is larger than %d, which is the value of max.message.bytes of topic %s.", n, e.route.limit, topic)
-		cause.Hint = "Raise max.message.bytes of the topic"
 	}
 	if e.cfg.Tolerance.All {
 		k.Topic = topic

@@ -137,23 +137,13 @@ func (p *Pipeline) giveBack(s *slab) {
 	wake(p.slabRoom)
 }
 
-// notWritten handles a record that the client gave up.
+// notWritten handles a record that the client gave up. Whatever is wrong with a
+// record by itself (its size, a missing key) was found before it was sent, so
+// this is about the broker, a permission, or a whole batch of records:
+// errors.tolerance=all must not throw those away.
 func (p *Pipeline) notWritten(s *slab, r *kgo.Record, err error) {
-	if p.cfg.Tolerance.All && ofThisRecord(err) {
-		p.tolerated(r, err)
-		return
-	}
 	s.fatal.Store(true)
 	p.kill(p.produceError(r, err))
-}
-
-// ofThisRecord reports whether a produce failure is about the record itself.
-// Only those may be skipped: skipping while a permission is missing or a
-// producer is fenced would throw the whole stream away. A record batch that the
-// broker finds too large is not among them, because good records travel in it;
-// records that are too large by themselves are found before they are sent.
-func ofThisRecord(err error) bool {
-	return errors.Is(err, kerr.InvalidRecord) || errors.Is(err, kerr.InvalidTimestamp)
 }
 
 // produceError words a failed write as Connect does, with the topic and the way out.

@@ -28,8 +28,14 @@ type Topics struct {
 	most   int32 // max.request.size
 	packed bool  // the producer compresses
 
-	mu     sync.Mutex
-	limits map[string]int32 // max.message.bytes of topics that allow less than most
+	mu    sync.Mutex
+	known map[string]topicLimits
+}
+
+// topicLimits are the settings of a topic that make it refuse records.
+type topicLimits struct {
+	bytes   int32 // max.message.bytes if it is below max.request.size, else 0
+	compact bool  // cleanup.policy has compact: no record without key
 }
 
 // NewTopics makes a TopicMaker. client is the task's admin client (the caller
@@ -37,7 +43,7 @@ type Topics struct {
 // worker says topic.creation.enable=false, leave creation to the broker.
 // producer is what kafkaconf.Producer made of the producer's properties.
 func NewTopics(client *kgo.Client, rules *TopicRules, producer *kafkaconf.Result, log *slog.Logger) *Topics {
-	return &Topics{client: client, rules: rules, log: log, most: int32(producer.MaxRequestSize), packed: producer.Compressed, limits: map[string]int32{}}
+	return &Topics{client: client, rules: rules, log: log, most: int32(producer.MaxRequestSize), packed: producer.Compressed, known: map[string]topicLimits{}}
 }
 
 // ProducerOpts must be added to the options of the task's producer: they make
@@ -48,21 +54,26 @@ func (t *Topics) ProducerOpts() []kgo.Opt {
 }
 
 func (t *Topics) batchLimit(topic string) int32 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if n, ok := t.limits[topic]; ok {
+	if n := t.limits(topic).bytes; n > 0 {
 		return n
 	}
 	return max(t.most, 512)
 }
 
-// recordLimit is the size of the largest record for a topic, and the setting that
-// says so.
-func (t *Topics) recordLimit(topic string) (n int, setting string) {
-	if n := t.batchLimit(topic); n < t.most {
-		return int(n), "max.message.bytes"
+func (t *Topics) limits(topic string) topicLimits {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.known[topic]
+}
+
+// recordLimits tells what a record for the topic must keep to: its size in bytes,
+// the setting that says so, and whether it needs a key.
+func (t *Topics) recordLimits(topic string) (bytes int, setting string, needsKey bool) {
+	l := t.limits(topic)
+	if l.bytes > 0 {
+		return int(l.bytes), "max.message.bytes", l.compact
 	}
-	return int(t.most), "max.request.size"
+	return int(t.most), "max.request.size", l.compact
 }
 
 // pause between attempts while Kafka cannot be reached, and how long to wait for
@@ -81,7 +92,7 @@ func (t *Topics) Ensure(ctx context.Context, topic string) error {
 	for {
 		err := t.once(ctx, topic)
 		if err == nil {
-			t.learnLimit(ctx, topic)
+			t.learnLimits(ctx, topic)
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -208,31 +219,30 @@ func sendFailure(cause error) error {
 	return &errs.Error{Java: errs.ConnectException, Msg: "Unrecoverable exception from producer send callback", Cause: cause}
 }
 
-// learnLimit asks for the topic's max.message.bytes. Not being allowed to know it
-// is no error: then the broker's answer to too large a batch will tell.
-func (t *Topics) learnLimit(ctx context.Context, topic string) {
-	if t.packed {
-		return // the broker's limit is about compressed bytes, which nobody knows yet
-	}
+// learnLimits asks for the topic's settings. Not being allowed to know them is no
+// error: then the broker's answer tells.
+func (t *Topics) learnLimits(ctx context.Context, topic string) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	got, err := kadm.NewClient(t.client).DescribeTopicConfigs(ctx, topic)
 	if err != nil {
 		return
 	}
+	var l topicLimits
 	for _, rc := range got {
-		if rc.Err != nil {
-			continue
-		}
 		for _, c := range rc.Configs {
-			if c.Key != "max.message.bytes" || c.Value == nil {
-				continue
-			}
-			if n, err := strconv.Atoi(*c.Value); err == nil && n > 0 && int32(n) < t.most {
-				t.mu.Lock()
-				t.limits[topic] = int32(max(n, 512))
-				t.mu.Unlock()
+			switch {
+			case c.Value == nil:
+			case c.Key == "cleanup.policy":
+				l.compact = strings.Contains(*c.Value, "compact")
+			case c.Key == "max.message.bytes" && !t.packed: // a limit on compressed bytes, which nobody knows yet
+				if n, err := strconv.Atoi(*c.Value); err == nil && n > 0 && int32(n) < t.most {
+					l.bytes = int32(max(n, 512))
+				}
 			}
 		}
 	}
+	t.mu.Lock()
+	t.known[topic] = l
+	t.mu.Unlock()
 }
