@@ -127,8 +127,8 @@ type NamingConfig struct {
 	AdjustSchema func(string) string
 }
 
-// Table is the identifier of a table in all its parts, "" where the database has none.
-type Table struct{ Catalog, Schema, Name string }
+// TableID is the identifier of a table in all its parts, "" where the database has none.
+type TableID struct{ Catalog, Schema, Name string }
 
 // Names are the names that belong to a table's records.
 type Names struct {
@@ -151,12 +151,12 @@ type Naming struct {
 	keyRepl     *javaregex.Replacement
 
 	mu    sync.Mutex
-	cache map[Table]*Names
+	cache map[TableID]*Names
 }
 
 // NewNaming compiles a strategy. Errors are Java's pattern errors.
 func NewNaming(c NamingConfig) (*Naming, error) {
-	n := &Naming{c: c, cache: map[Table]*Names{}}
+	n := &Naming{c: c, cache: map[TableID]*Names{}}
 	n.escape = c.Strategy == SchemaUnicodeTopicNaming || c.Strategy == DefaultUnicodeTopicNaming
 	n.bySchema = c.Strategy != DefaultTopicNaming && c.Strategy != DefaultRegexTopicNaming && c.Strategy != DefaultUnicodeTopicNaming
 	if c.Strategy == SchemaRegexTopicNaming || c.Strategy == DefaultRegexTopicNaming {
@@ -183,7 +183,7 @@ func NewNaming(c NamingConfig) (*Naming, error) {
 func (n *Naming) Prefix() string { return n.c.Prefix }
 
 // For returns the names of a table's records.
-func (n *Naming) For(t Table) *Names {
+func (n *Naming) For(t TableID) *Names {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if x := n.cache[t]; x != nil {
@@ -197,7 +197,7 @@ func (n *Naming) For(t Table) *Names {
 	return x
 }
 
-func (n *Naming) make(t Table) *Names {
+func (n *Naming) make(t TableID) *Names {
 	parts := []string{n.c.Prefix, t.Catalog, t.Name}
 	if n.bySchema {
 		parts = []string{n.c.Prefix, t.Schema, t.Name}

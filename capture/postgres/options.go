@@ -55,7 +55,7 @@ type Options struct {
 	// ReadOnly is read.only: incremental snapshots without writing to the database.
 	ReadOnly bool
 	// RereadColumns are the post processors that read columns again, in order.
-	RereadColumns []Reselect
+	RereadColumns []options.Reselect
 	// GuardTables is guardrail.collections.max, 0 off; GuardFail its action.
 	GuardTables int
 	GuardFail   bool
@@ -237,14 +237,4 @@ type Batch struct {
 	QueueSize  int // max.queue.size
 	QueueBytes int // max.queue.size.in.bytes; 0 none
 	Poll       time.Duration
-}
-
-// Reselect is a post processor that reads columns again from the table.
-type Reselect struct {
-	Name        string
-	Columns     *options.ColumnFilter // on schema.table:column
-	Unavailable bool                  // reread unchanged TOAST placeholders
-	Nulls       bool                  // reread nulls
-	UseEventKey bool
-	Fail        bool // a miss is an error rather than a warning
 }

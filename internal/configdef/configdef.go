@@ -73,6 +73,11 @@ type Option struct {
 	// Hidden options work, but are not listed by REST (Debezium reads a few that
 	// its ConfigDef does not name).
 	Hidden bool
+	// Invisible options are listed with "visible": false.
+	Invisible bool
+	// NoValue options are listed with a null value object, as Debezium lists the
+	// old names of its options.
+	NoValue bool
 	// Unsupported, when not "", is why millrace refuses the option and what to use
 	// instead. Setting it to its default is accepted.
 	Unsupported string
@@ -110,6 +115,12 @@ type Def struct {
 	// TypeError words the error of a value of the wrong type; nil: Kafka's own
 	// "Invalid value x for configuration y: …". Debezium plugins set their own.
 	TypeError func(o *Option, value string) string
+	// TypeErrors is TypeError for plugins that report more than one text: the type's
+	// and the option's own.
+	TypeErrors func(o *Option, value string) []string
+	// HideValues leaves the values out of the validation answer, as Debezium's
+	// source connectors do.
+	HideValues bool
 	// Missing words the error of a required option that is absent; nil: Kafka's
 	// `Missing required configuration "x" which has no default value.`
 	Missing func(o *Option) string
@@ -123,6 +134,7 @@ type Result struct {
 	Errors      []string
 	Recommended []string
 	Visible     bool
+	NoValue     bool // the answer's value object is null
 }
 
 // Find returns the option of that name or alias, or nil.
@@ -165,6 +177,9 @@ func (d *Def) Validate(props map[string]string) []Result {
 		if o.Hidden && len(r.Errors) == 0 {
 			continue
 		}
+		if d.HideValues {
+			r.Value = nil
+		}
 		out = append(out, r)
 	}
 	names := make([]string, 0, len(props))
@@ -198,7 +213,7 @@ func (d *Def) Validate(props map[string]string) []Result {
 }
 
 func (d *Def) validateOne(o *Option, props map[string]string) Result {
-	r := Result{Option: o, Name: o.Name, Visible: true}
+	r := Result{Option: o, Name: o.Name, Visible: !o.Invisible, NoValue: o.NoValue}
 	raw, set := o.lookup(props)
 	v := strings.TrimSpace(raw)
 	if o.Recommend != nil {
@@ -209,7 +224,10 @@ func (d *Def) validateOne(o *Option, props map[string]string) Result {
 		val := raw
 		r.Value = &val
 		if e := typeError(o.Type, v); e != "" {
-			if d.TypeError != nil {
+			if d.TypeErrors != nil {
+				r.Errors = append(r.Errors, d.TypeErrors(o, v)...)
+				return r
+			} else if d.TypeError != nil {
 				e = d.TypeError(o, v)
 			} else {
 				e = fmt.Sprintf("Invalid value %s for configuration %s: %s", v, o.Name, e)
