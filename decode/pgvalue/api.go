@@ -35,6 +35,10 @@ type Modes struct {
 	FieldName func(string) string
 	// SchemaName adjusts schema names (schema.name.adjustment.mode); nil: as they are.
 	SchemaName func(string) string
+	// ConvertFailure is event.converting.failure.handling.mode: "fail" makes a value
+	// that cannot be converted an error, "warn", "skip" and "" leave the field null
+	// (in a NOT NULL column: its fallback) and report it in pgoutput.Row.Failures.
+	ConvertFailure string
 }
 
 // Type is a row of pg_type as far as decoding needs it.
