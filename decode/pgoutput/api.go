@@ -55,4 +55,25 @@ type Table struct {
 type Row struct {
 	Value record.Cell // struct by ValueSchema
 	Key   record.Cell // struct by KeySchema, or null
+	// Toasted counts the columns of the tuple that hold a placeholder, since their
+	// unchanged TOAST value was not sent; Table.ToastedColumns names them.
+	Toasted int
+	// Failures are the columns whose value could not be converted; their fields are
+	// null, or the fallback of a NOT NULL column. Nil in the normal case.
+	Failures []Failure
+}
+
+// Failure is a column value that could not be converted.
+type Failure struct {
+	Column string
+	Err    error
+}
+
+// OldTuple is the old tuple of an UPDATE or DELETE as the message carries it.
+type OldTuple struct {
+	// Kind is 'K' (only the columns of the replica identity), 'O' (the whole old
+	// row), or 0 when none was sent.
+	Kind byte
+	// Data starts at the column count; it is lent as long as the message.
+	Data []byte
 }
