@@ -102,13 +102,10 @@ func (t *Table) DecodeTuple(b *record.Batch, tuple []byte, old OldTuple) (Row, [
 	row := t.start(b)
 	for i := range t.cols {
 		text, kind := r.value()
-		var before []byte
-		beforeKind := byte('n')
-		if prev != nil {
-			before, beforeKind = prev.value()
-		}
-		if kind == 'u' && beforeKind == 't' {
-			text, kind = before, 't'
+		if prev.typ == 'O' {
+			if before, was := prev.value(); kind == 'u' && was == 't' {
+				text, kind = before, 't'
+			}
 		}
 		if r.err != "" {
 			return Row{}, nil, r.done()
@@ -146,12 +143,12 @@ func (t *Table) DecodeTexts(b *record.Batch, fields [][]byte) (Row, error) {
 	return row, nil
 }
 
-// oldReader opens a full old tuple, or returns nil.
-func oldReader(old OldTuple) *reader {
+// oldReader opens a full old tuple; of any other it returns the zero reader.
+func oldReader(old OldTuple) reader {
 	if old.Kind != 'O' {
-		return nil
+		return reader{}
 	}
-	r := &reader{b: old.Data, typ: 'O'}
+	r := reader{b: old.Data, typ: 'O'}
 	r.u16("column count")
 	return r
 }
@@ -268,7 +265,7 @@ func (t *Table) ToastedColumns(dst []int, tuple []byte, old OldTuple) []int {
 	for i := 0; i < n && r.err == ""; i++ {
 		_, kind := r.value()
 		before := byte('n')
-		if prev != nil {
+		if prev.typ == 'O' {
 			_, before = prev.value()
 		}
 		if kind == 'u' && before != 't' && r.err == "" {
