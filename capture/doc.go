@@ -1,0 +1,7 @@
+// Package capture holds what the sources of all databases have in common: the
+// records that are not about a row (heartbeats, transaction metadata,
+// notifications) and the counting behind them. It is pure; connections and
+// error classification are in the folders below it.
+//
+// Next on the path: emit takes the finished batches.
+package capture

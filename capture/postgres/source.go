@@ -1,0 +1,278 @@
+package postgres
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"millrace/emit"
+	"millrace/internal/errs"
+	"millrace/internal/metrics"
+	"millrace/internal/record"
+)
+
+// drainTimeout bounds an orderly stop: acknowledgements, offset, confirmation.
+const drainTimeout = 30 * time.Second
+
+// Source is the task of a Postgres connector. It implements worker.Source.
+type Source struct {
+	opts    *Options
+	log     *slog.Logger
+	metrics *metrics.Task
+	current atomic.Pointer[stream]
+}
+
+// NewSource makes the task of a connector from its properties; it connects to
+// nothing. m may be nil in tests.
+func NewSource(connector string, taskID int, props map[string]string, log *slog.Logger, m *metrics.Task) (*Source, error) {
+	opts, err := ParseOptions(connector, taskID, props)
+	if err != nil {
+		return nil, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
+	}
+	return &Source{opts: opts, log: log, metrics: m}, nil
+}
+
+// Partition is the source partition, {"server":"<topic.prefix>"}.
+func (s *Source) Partition() []byte {
+	p, _ := json.Marshal(map[string]string{"server": s.opts.Prefix})
+	return p
+}
+
+// OnStored is for emit.Config.OnStored: it makes the reader confirm a stored
+// position at once instead of with the next status update. It never blocks.
+func (s *Source) OnStored(record.Position) {
+	if st := s.current.Load(); st != nil {
+		st.wake()
+	}
+}
+
+// Run implements worker.Source.
+func (s *Source) Run(ctx context.Context, offset []byte, out *emit.Pipeline, started func()) error {
+	return s.run(ctx, offset, out, started)
+}
+
+// task is one run of a Source.
+type task struct {
+	src     *Source
+	opts    *Options
+	log     *slog.Logger
+	metrics *metrics.Task
+	out     output
+	started func()
+	runID   string
+
+	interner *record.Interner
+	source   *record.Schema // source block
+	topics   topics
+	messages *messages
+	beats    *beats
+	session  *session
+
+	// Of the attempt that runs now.
+	general     *pgconn.PgConn // catalog lookups
+	cat         *catalog
+	serverMajor int
+	standby     bool
+	publication string // as the server spells it
+}
+
+func (s *Source) run(ctx context.Context, offset []byte, out output, started func()) error {
+	p, err := ParseOffset(offset)
+	if err != nil {
+		return fault(err, "Delete the connector's offsets or write them anew", "The connector %q cannot read its stored offset", s.opts.Connector)
+	}
+	t := &task{src: s, opts: s.opts, log: s.log, metrics: s.metrics, out: out, started: started, runID: uuid(), interner: &record.Interner{}}
+	t.source = t.interner.Intern(sourceSchemaFor(s.opts.Naming.SchemaName))
+	n := s.opts.Naming
+	t.topics = topics{byName: map[string]*record.Topic{}}
+	t.topics.heartbeat, t.topics.transaction, t.topics.message = t.topics.topic(n.Heartbeat()), t.topics.topic(n.Transaction()), t.topics.topic(n.Message())
+	t.messages = newMessages(t.interner, n.SchemaName, s.opts.Modes.Binary, t.source)
+	t.cat = newCatalog(nil)
+	t.session = newSession(t, p)
+	var stop func()
+	t.beats, stop = startBeats(ctx, &s.opts.Conn, s.opts.Heartbeat.Query, s.log)
+	defer stop()
+	for _, w := range s.opts.Warnings {
+		s.log.Warn(w)
+	}
+	err = t.loop(ctx, p)
+	if err == nil && s.opts.Slot.DropOnStop {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+		defer cancel()
+		if err := t.dropSlot(ctx); err != nil {
+			s.log.Warn("the replication slot could not be dropped", "error", err)
+		}
+	}
+	return err
+}
+
+// loop runs attempts until the task is asked to stop or an error is final.
+func (t *task) loop(ctx context.Context, stored *Position) error {
+	have := stored != nil
+	for failures := 0; ; {
+		t.session.read = false
+		err := t.attempt(ctx, &have)
+		if ctx.Err() != nil || err == nil {
+			return nil
+		}
+		if cause := t.out.Cause(); cause != nil {
+			return cause
+		}
+		if t.session.read {
+			failures = 0
+		}
+		f := &t.opts.Failures
+		again := retriable(err) || f.RetriableText != nil && f.RetriableText.Find(err.Error())
+		if !again || f.Retries >= 0 && failures >= f.Retries {
+			return t.explain(err)
+		}
+		failures++
+		wait := f.RetryWait
+		if failures == 1 && t.session.read {
+			wait = min(wait, time.Second) // it worked until now: a restart of the server, most likely
+		}
+		t.log.Warn("the connection to the database failed; trying again", "error", err, "attempt", failures, "wait", wait.String())
+		if err := t.pause(ctx, wait); err != nil {
+			if ctx.Err() != nil {
+				return t.drain(nil, ctx)
+			}
+			return err
+		}
+	}
+}
+
+// pause waits, or ends with the pipeline.
+func (t *task) pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-t.out.Err():
+		return t.out.Cause()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// attempt connects, takes the snapshot that is due, and streams until ctx ends
+// (nil, after an orderly end) or something fails.
+func (t *task) attempt(ctx context.Context, have *bool) (err error) {
+	defer func() {
+		closeConn(t.general)
+		t.general, t.cat.conn = nil, nil
+	}()
+	if t.general, err = t.opts.Conn.connect(ctx, appGeneral); err != nil {
+		return t.stopped(ctx, fmt.Errorf("connect to the database: %w", err))
+	}
+	t.cat.conn = t.general
+	repl, buf, err := t.opts.Conn.connectReplication(ctx)
+	if err != nil {
+		return t.stopped(ctx, fmt.Errorf("open a replication connection: %w", err))
+	}
+	defer closeConn(repl)
+	streaming, err := t.prepare(ctx, repl, have)
+	if err != nil {
+		return t.stopped(ctx, err)
+	}
+	if !streaming {
+		return t.rest(ctx)
+	}
+	return t.stream(ctx, repl, buf)
+}
+
+// stopped is for an attempt that ends before it streams: asked to stop, it still
+// drains.
+func (t *task) stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return t.drain(nil, ctx)
+	}
+	return err
+}
+
+// rest idles after a snapshot that nothing follows.
+func (t *task) rest(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return t.drain(nil, ctx)
+	case <-t.out.Err():
+		return t.out.Cause()
+	}
+}
+
+// stream runs one streaming session.
+func (t *task) stream(ctx context.Context, repl *pgconn.PgConn, buf *bufio.Reader) error {
+	s := t.session
+	s.disconnected()
+	st, err := t.openStream(ctx, s, repl, buf)
+	if err != nil {
+		return t.stopped(ctx, err)
+	}
+	t.src.current.Store(st)
+	defer t.src.current.Store(nil)
+	err = st.run(ctx)
+	if t.out.Cause() != nil {
+		return t.out.Cause()
+	}
+	if ctx.Err() == nil {
+		if s.hasRecords() && retriable(err) {
+			// What was read is good; it need not be read again after the reconnect.
+			if serr := s.send(ctx, nil); serr != nil {
+				return serr
+			}
+		}
+		return err
+	}
+	return t.drain(st, ctx)
+}
+
+// drain ends the task in order: what was read is sent and acknowledged, the
+// offset stored, and the stored position confirmed to the server.
+func (t *task) drain(st *stream, ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if st != nil && (st.hasRecords() || st.dirty) {
+		if err := st.send(ctx, st.idle); err != nil {
+			return fmt.Errorf("send the last batch: %w", err)
+		}
+	}
+	if err := t.out.Drain(ctx); err != nil {
+		return err
+	}
+	if st != nil {
+		st.finish()
+	}
+	return nil
+}
+
+// contextHeaders are the headers of extended.headers.enabled.
+func (t *task) contextHeaders() [][2]string {
+	if !t.opts.ExtendedHeaders {
+		return nil
+	}
+	return [][2]string{
+		{"__debezium.context.connectorLogicalName", t.opts.Prefix},
+		{"__debezium.context.taskId", strconv.Itoa(t.opts.TaskID)},
+		{"__debezium.context.connectorName", "postgresql"},
+		{"__debezium.context.runId", t.runID},
+	}
+}
+
+// uuid makes a random UUID (version 4).
+func uuid() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+var errNoSlot = errors.New("the replication slot does not exist any more")
