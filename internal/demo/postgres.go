@@ -1,0 +1,155 @@
+package demo
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
+)
+
+// postgresVersion is what the embedded server runs.
+const postgresVersion = embeddedpostgres.V17
+
+// HelperCommand is the hidden command by which the binary runs the embedded
+// PostgreSQL in a process of its own: as another user when started by root, and
+// gone when its parent is gone, however that ended.
+const HelperCommand = "demo-postgres"
+
+// helperConfig is the helper's argument.
+type helperConfig struct {
+	Port    uint32
+	Cache   string // archives and unpacked programs, kept
+	Runtime string // data of this run, removed
+}
+
+// RunHelper runs the embedded PostgreSQL until stdin ends. It prints "ready" once
+// the server answers, or "error: " and why not.
+func RunHelper(arg string, stdin io.Reader, stdout io.Writer) error {
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP) // the parent decides when to end
+	var c helperConfig
+	if err := json.Unmarshal([]byte(arg), &c); err != nil {
+		return fmt.Errorf("%s is started by `millrace demo`, not by hand: %w", HelperCommand, err)
+	}
+	// The demo measures latency, so nothing that a real server does is turned off.
+	db := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().
+		Version(postgresVersion).Port(c.Port).
+		CachePath(c.Cache).BinariesPath(filepath.Join(c.Cache, "postgres-"+string(postgresVersion))).
+		RuntimePath(filepath.Join(c.Runtime, "run")).DataPath(filepath.Join(c.Runtime, "data")).
+		Locale("C").Encoding("UTF8").StartTimeout(30 * time.Second).Logger(io.Discard).
+		StartParameters(map[string]string{
+			"wal_level": "logical", "listen_addresses": "127.0.0.1", "unix_socket_directories": c.Runtime,
+			"max_wal_senders": "10", "max_replication_slots": "10", "shared_buffers": "64MB", "timezone": "UTC",
+		}))
+	err := db.Start()
+	if err != nil {
+		fmt.Fprintln(stdout, "error: "+strings.ReplaceAll(err.Error(), "\n", " "))
+	} else {
+		fmt.Fprintln(stdout, "ready")
+		_, _ = io.Copy(io.Discard, stdin) // until the parent closes it or is gone
+		err = db.Stop()
+	}
+	return errors.Join(err, os.RemoveAll(c.Runtime))
+}
+
+// embedded is a running embedded PostgreSQL.
+type embedded struct {
+	url     string
+	fetched bool // the programs were downloaded in this run
+	cmd     *exec.Cmd
+	stdin   io.Closer
+	dir     string
+}
+
+// cacheDir is where downloads stay. Root's must be open to the user that runs the server.
+func cacheDir() string {
+	if os.Geteuid() == 0 {
+		return "/var/cache/millrace/postgres"
+	}
+	d, err := os.UserCacheDir()
+	if err != nil { // no home directory
+		d = filepath.Join(os.TempDir(), "millrace-"+strconv.Itoa(os.Getuid()))
+	}
+	return filepath.Join(d, "millrace", "postgres")
+}
+
+// cached reports whether the server's programs are there already.
+func cached() bool {
+	_, err := os.Stat(filepath.Join(cacheDir(), "postgres-"+string(postgresVersion), "bin", "pg_ctl"))
+	return err == nil
+}
+
+// startPostgres starts the embedded server on a port of 127.0.0.1.
+func startPostgres(ctx context.Context, port int) (*embedded, error) {
+	e := &embedded{url: fmt.Sprintf("postgres://postgres:postgres@127.0.0.1:%d/postgres?sslmode=disable", port), fetched: !cached()}
+	cache := cacheDir()
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return nil, fmt.Errorf("no place for PostgreSQL's programs: %w", err)
+	}
+	var err error
+	if e.dir, err = os.MkdirTemp("", "millrace-demo-"); err != nil {
+		return nil, err
+	}
+	arg, err := json.Marshal(helperConfig{Port: uint32(port), Cache: cache, Runtime: filepath.Join(e.dir, "pg")})
+	if err != nil {
+		return nil, err
+	}
+	e.cmd = exec.Command(selfPath(), HelperCommand, string(arg))
+	if e.cmd.SysProcAttr, err = helperAttr(cache, e.dir); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(e.dir))
+	}
+	e.cmd.Env = append(os.Environ(), "HOME="+e.dir)
+	e.cmd.Dir = e.dir
+	if e.stdin, err = e.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := e.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	var stderr strings.Builder
+	e.cmd.Stderr = &stderr
+	if err := e.cmd.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("starting PostgreSQL's helper: %w", err), os.RemoveAll(e.dir))
+	}
+	line := make(chan string, 1)
+	go func() { // ends with the helper
+		s, _ := bufio.NewReader(out).ReadString('\n')
+		line <- strings.TrimSpace(s)
+	}()
+	select {
+	case s := <-line:
+		if s == "ready" {
+			return e, nil
+		}
+		err = fmt.Errorf("the embedded PostgreSQL did not start: %s %s", strings.TrimPrefix(s, "error: "), strings.TrimSpace(stderr.String()))
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	return nil, errors.Join(err, e.stop())
+}
+
+// stop ends the server and removes its data.
+func (e *embedded) stop() error {
+	_ = e.stdin.Close() // the helper sees the end of its input and stops the server
+	done := make(chan error, 1)
+	go func() { done <- e.cmd.Wait() }()
+	var err error
+	select {
+	case err = <-done:
+	case <-time.After(20 * time.Second):
+		err = errors.Join(errors.New("PostgreSQL did not stop in 20 s and was killed"), e.cmd.Process.Kill(), <-done)
+	}
+	return errors.Join(err, os.RemoveAll(e.dir))
+}

@@ -1,0 +1,210 @@
+package demo
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// screen prints the demo: text with colours, plain text, or one JSON object a
+// line. It is safe for concurrent use.
+type screen struct {
+	out   io.Writer
+	began time.Time
+	json  bool
+	tty   bool // the last line may be rewritten
+	p     palette
+
+	mu    sync.Mutex
+	live  bool // the cursor stands in the live line
+	wrote time.Time
+	shown map[string]bool // what kinds of envelopes have been printed
+}
+
+func newScreen(o Options) *screen {
+	s := &screen{out: o.Out, began: time.Now(), json: o.JSON, tty: o.Terminal && !o.JSON, shown: map[string]bool{}}
+	if o.Color && !o.JSON {
+		s.p = colours
+	}
+	return s
+}
+
+// event prints a JSON line; fields are merged into it.
+func (s *screen) event(name string, fields map[string]any) {
+	m := map[string]any{"event": name, "seconds": time.Since(s.began).Round(time.Millisecond).Seconds()}
+	for k, v := range fields {
+		m[k] = v
+	}
+	b, err := json.Marshal(m)
+	if err != nil {
+		b = []byte(`{"event":"error"}`)
+	}
+	fmt.Fprintf(s.out, "%s\n", b)
+}
+
+// printf prints a line of its own, above the live line.
+func (s *screen) printf(format string, args ...any) {
+	if s.live {
+		fmt.Fprint(s.out, "\r\x1b[K")
+		s.live = false
+	}
+	fmt.Fprintf(s.out, format+"\n", args...)
+}
+
+func (s *screen) title() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.json {
+		s.printf("%smillrace demo%s  PostgreSQL → Debezium records → Kafka → SQLite, in one process\n", s.p.bold, s.p.off)
+	}
+}
+
+// note prints a remark.
+func (s *screen) note(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.json {
+		s.event("note", map[string]any{"text": text})
+		return
+	}
+	s.printf("         %s%s%s", s.p.dim, text, s.p.off)
+}
+
+// step prints that a part is there, and where.
+func (s *screen) step(name, where string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.json {
+		s.event("started", map[string]any{"what": name, "where": where})
+		return
+	}
+	s.printf("%s%5.1f s%s  %-22s %s", s.p.dim, time.Since(s.began).Seconds(), s.p.off, name, where)
+}
+
+// kinds are the envelopes worth showing, one of each, and what to say about it.
+var kinds = map[string]string{
+	"r customers": "A row of the snapshot",
+	"c customers": "An insert",
+	"u customers": "An update; before is filled because of REPLICA IDENTITY FULL",
+	"d orders":    "A delete; a tombstone with the same key and no value follows",
+}
+
+// envelope prints the first record of each kind.
+func (s *screen) envelope(r *kgo.Record, e envelope) {
+	kind := e.Op + " " + e.Source.Table
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	about := kinds[kind]
+	if about == "" || s.shown[kind] {
+		return
+	}
+	s.shown[kind] = true
+	value, err := parseJSON(r.Value)
+	payload, ok := value.child("payload")
+	key, err2 := parseJSON(r.Key)
+	keyPayload, ok2 := key.child("payload")
+	if err != nil || err2 != nil || !ok || !ok2 {
+		return
+	}
+	if s.json {
+		s.event("record", map[string]any{"topic": r.Topic, "key": json.RawMessage(palette{}.inline(keyPayload)), "value": json.RawMessage(palette{}.inline(payload))})
+		return
+	}
+	s.printf("\n%s%5.1f s%s  %s%s%s, topic %s%s%s, key %s", s.p.dim, time.Since(s.began).Seconds(), s.p.off, s.p.bold, about, s.p.off, s.p.bold, r.Topic, s.p.off, s.p.inline(keyPayload))
+	s.printf("%s", s.p.pretty(payload, 118))
+}
+
+// places are what the hints name.
+type places struct {
+	Rest, Kafka, Registry, Postgres, Prefix, SQLite, Database string
+}
+
+// hints prints what to try next.
+func (s *screen) hints(p places) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.json {
+		s.event("ready", map[string]any{"rest": p.Rest, "kafka": p.Kafka, "registry": p.Registry, "postgres": p.Postgres, "sqlite": p.SQLite, "topic_prefix": p.Prefix})
+		return
+	}
+	s.printf("\n%sTry, in another terminal%s", s.p.bold, s.p.off)
+	for _, h := range [][2]string{
+		{"psql '" + p.Postgres + "' -c \"update inventory.customers set first_name='Bob' where id=1001\"", ""},
+		{"kcat -b " + p.Kafka + " -C -t " + p.Prefix + ".inventory.customers -o end", ""},
+		{"curl " + p.Rest + "/connectors/inventory-connector/status", ""},
+		{"curl -X PUT " + p.Rest + "/connectors/sqlite-sink/pause", "and …/resume"},
+		{"curl " + p.Rest + "/metrics", "Prometheus"},
+		{"sqlite3 " + p.SQLite + " 'select status, count(*), sum(total) from orders group by 1'", ""},
+		{"curl " + p.Registry + "/subjects", "for AvroConverter, empty so far"},
+	} {
+		s.printf("  %s  %s%s%s", h[0], s.p.dim, h[1], s.p.off)
+	}
+	s.printf("")
+}
+
+// figures prints the live line: rewritten on a terminal, every 5 s elsewhere.
+func (s *screen) figures(x stats) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.tty && time.Since(s.wrote) < 5*time.Second-50*time.Millisecond && !(s.json && time.Since(s.wrote) >= time.Second-50*time.Millisecond) {
+		return
+	}
+	s.wrote = time.Now()
+	if s.json {
+		s.event("stats", map[string]any{"changes": x.Changes, "changes_per_s": x.PerS, "commit_to_kafka_p50_ms": x.P50Ms, "commit_to_kafka_p99_ms": x.P99Ms, "sink_rows": x.SinkRows})
+		return
+	}
+	b, o := s.p.bold, s.p.off
+	text := fmt.Sprintf("%s%s%s changes   %s%.0f%s/s   commit → Kafka p50 %s%.1f ms%s  p99 %s%.1f ms%s   SQLite %s%s%s rows",
+		b, thousands(int64(x.Changes)), o, b, x.PerS, o, b, x.P50Ms, o, b, x.P99Ms, o, b, thousands(x.SinkRows), o)
+	if !s.tty {
+		s.printf("%5.1f s  %s", time.Since(s.began).Seconds(), text)
+		return
+	}
+	fmt.Fprintf(s.out, "\r\x1b[K%s   %sCtrl-C stops%s", text, s.p.dim, o)
+	s.live = true
+}
+
+// check prints the comparison of source and sink.
+func (s *screen) check(equal, different int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.json {
+		s.event("check", map[string]any{"rows_equal": equal, "rows_different": different})
+		return
+	}
+	if different == 0 {
+		s.printf("\n%s✓ all %s rows in SQLite equal the rows in PostgreSQL%s", s.p.good, thousands(int64(equal)), s.p.off)
+		return
+	}
+	s.printf("\n%s✗ %s rows equal, %s differ between PostgreSQL and SQLite%s", s.p.bad, thousands(int64(equal)), thousands(int64(different)), s.p.off)
+}
+
+func (s *screen) bye() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.json {
+		s.event("stopped", nil)
+		return
+	}
+	s.printf("Everything the demo started has been stopped and removed.")
+}
+
+// thousands writes a number with separators.
+func thousands(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	var sb strings.Builder
+	for i, c := range s {
+		if i > 0 && (len(s)-i)%3 == 0 && s[i-1] != '-' {
+			sb.WriteByte(',')
+		}
+		sb.WriteRune(c)
+	}
+	return sb.String()
+}
