@@ -34,7 +34,7 @@ insert into products (name, description, weight, price) values
   ('scooter', 'Small 2-wheel scooter', 3.14, 89.90), ('car battery', '12V car battery', 8.1, 119.00),
   ('12-pack drill bits', '12-pack of drill bits with sizes ranging from #40 to #3', 0.8, 24.50), ('hammer', '12oz carpenter''s hammer', 0.75, 17.99),
   ('hammer', '14oz carpenter''s hammer', 0.875, 19.99), ('rocks', 'box of assorted rocks', 5.3, 4.25),
-  ('jacket', 'water resistent black wind breaker', 0.1, 54.00), ('spare tire', '24 inch spare tire', 22.2, 99.00);
+  ('jacket', 'water resistant black wind breaker', 0.1, 54.00), ('spare tire', '24 inch spare tire', 22.2, 99.00);
 insert into orders (order_date, purchaser, product_id, quantity, total, status) values
   (current_date - 3, 1001, 102, 1, 119.00, 'shipped'), (current_date - 2, 1002, 105, 2, 39.98, 'new'), (current_date - 1, 1003, 107, 1, 54.00, 'new');
 `

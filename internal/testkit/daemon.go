@@ -3,6 +3,7 @@ package testkit
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -144,7 +145,10 @@ func (d *Daemon) answer(ctx context.Context, began time.Time) error {
 		}
 		select {
 		case err := <-d.exited:
-			return fmt.Errorf("the daemon stopped %s after its start: %v\n%s", time.Since(began).Round(time.Millisecond), err, d.LogTail(3000))
+			if err == nil {
+				err = errors.New("exit status 0")
+			}
+			return fmt.Errorf("the daemon stopped %s after its start: %w\n%s", time.Since(began).Round(time.Millisecond), err, d.LogTail(3000))
 		case <-ctx.Done():
 			return fmt.Errorf("the daemon's REST server did not answer: %w\n%s", ctx.Err(), d.LogTail(3000))
 		case <-time.After(5 * time.Millisecond):
@@ -158,7 +162,7 @@ func (d *Daemon) Kill() {
 		return
 	}
 	_ = d.cmd.Process.Kill() // it may be gone already
-	<-d.exited
+	_ = <-d.exited // it was killed
 	d.cmd = nil
 }
 
