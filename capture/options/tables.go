@@ -46,7 +46,11 @@ func NewTableFilter(c TableFilterConfig) (*TableFilter, error) {
 	return f, nil
 }
 
+// compileList compiles a list; a blank text gives nil, which means no list at all.
 func compileList(text string) ([]*javaregex.Regexp, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
 	return javaregex.CompileList(text, javaregex.CaseInsensitive)
 }
 

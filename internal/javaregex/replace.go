@@ -125,32 +125,3 @@ func (r *Regexp) RouteWhole(s string, p *Replacement) (out string, ok bool) {
 	}
 	return r.ReplaceFirst(s, p), true
 }
-
-// ReplaceAll replaces every match, as Matcher.replaceAll.
-func (r *Regexp) ReplaceAll(s string, p *Replacement) string {
-	var out []byte
-	rest := s
-	if r.find != nil {
-		last := 0
-		for _, loc := range r.find.FindAllStringSubmatchIndex(s, -1) {
-			out = append(out, s[last:loc[0]]...)
-			out = p.Expand(out, s, loc)
-			last = loc[1]
-		}
-		return string(append(out, s[last:]...))
-	}
-	m, err := r.bfind.FindStringMatch(s)
-	last := 0
-	for err == nil && m != nil {
-		loc := r.offsets(s, m)
-		out = append(out, s[last:loc[0]]...)
-		out = p.Expand(out, s, loc)
-		last = loc[1]
-		m, err = r.bfind.FindNextMatch(m)
-	}
-	if err != nil {
-		r.timedOut.Store(true)
-		return rest
-	}
-	return string(append(out, s[last:]...))
-}
