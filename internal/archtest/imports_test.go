@@ -33,13 +33,13 @@ var rooms = []room{
 	{dirs: []string{"internal/metrics"}, modules: []string{"github.com/prometheus/"}},
 	{dirs: []string{"internal/javaregex"}, modules: []string{"github.com/dlclark/regexp2"}},
 	{dirs: []string{"internal/kafkaconf"}, may: base, modules: []string{"*"}},
-	{dirs: []string{"decode"}, may: base},
+	{dirs: []string{"decode"}, may: base, modules: []string{"golang.org/x/text"}}, // tables of character sets
 	{dirs: []string{"schemahistory", "internal/convert", "internal/transform"}, may: append(slices.Clone(base), "internal/kafkaconf"), modules: []string{"*"}},
 	{dirs: []string{"snapshot", "emit", "internal/store"}, may: mid, modules: []string{"*"}},
 	{dirs: []string{"sinkers"}, may: append(slices.Clone(base), "internal/convert"), modules: []string{"*"}},
 	{dirs: []string{"capture"}, may: mid, modules: []string{"*"}},
 	{dirs: []string{"internal/worker"}, may: mid, modules: []string{"*"}},
-	{dirs: []string{"rest"}, may: base, modules: []string{"*"}},
+	{dirs: []string{"rest"}, may: append(slices.Clone(base), "internal/store", "internal/worker"), modules: []string{"*"}},
 	{dirs: []string{"cmd", "bench", "internal/testkit", "internal/demo", "internal/archtest", "internal/deps", "scripts"}, may: []string{"*"}, modules: []string{"*"}},
 }
 

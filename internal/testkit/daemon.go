@@ -162,7 +162,7 @@ func (d *Daemon) Kill() {
 		return
 	}
 	_ = d.cmd.Process.Kill() // it may be gone already
-	_ = <-d.exited // it was killed
+	_ = <-d.exited           // it was killed
 	d.cmd = nil
 }
 
