@@ -1,0 +1,201 @@
+package ddl
+
+import "strings"
+
+var typeList = strings.Fields(`TINYINT SMALLINT MEDIUMINT MIDDLEINT INT INT1 INT2 INT3 INT4 INT8 INTEGER BIGINT SERIAL BOOL BOOLEAN BIT FLOAT FLOAT4 FLOAT8 DOUBLE REAL
+DECIMAL DEC NUMERIC FIXED CHAR CHARACTER VARCHAR VARCHARACTER NCHAR NVARCHAR NATIONAL TINYTEXT TEXT MEDIUMTEXT LONGTEXT LONG TINYBLOB BLOB MEDIUMBLOB LONGBLOB
+BINARY VARBINARY DATE TIME DATETIME TIMESTAMP YEAR ENUM SET JSON GEOMETRY POINT LINESTRING POLYGON MULTIPOINT MULTILINESTRING MULTIPOLYGON GEOMETRYCOLLECTION
+GEOMCOLLECTION VECTOR UUID INET4 INET6 XMLTYPE NUMBER RAW CLOB VARCHAR2`)
+
+func isTypeWord(s string) bool {
+	up := strings.ToUpper(s)
+	for _, t := range typeList {
+		if t == up {
+			return true
+		}
+	}
+	return false
+}
+
+// hasLength reports whether a type word is usually followed by "(…)".
+func hasLength(s string) bool {
+	switch strings.ToUpper(s) {
+	case "DATE", "JSON", "BOOL", "BOOLEAN", "SERIAL", "TINYTEXT", "MEDIUMTEXT", "LONGTEXT", "UUID":
+		return false
+	}
+	return isTypeWord(s)
+}
+
+func (p *parser) column() Column {
+	c := Column{Name: p.ident(), Length: -1, Scale: -1}
+	p.columnType(&c)
+	for !p.end() {
+		t := p.peek()
+		if t.is(",") || t.is(")") || t.is("FIRST") || t.is("AFTER") {
+			break
+		}
+		p.attribute(&c)
+	}
+	return c
+}
+
+func (p *parser) columnType(c *Column) {
+	first := p.next()
+	if first.kind != tokWord {
+		p.lost = true
+		return
+	}
+	words := []string{strings.ToUpper(first.text)}
+	switch words[0] {
+	case "DOUBLE":
+		if p.take("PRECISION") {
+			words = append(words, "PRECISION")
+		}
+	case "LONG", "NATIONAL", "NCHAR", "CHAR", "CHARACTER":
+		for p.peek().kind == tokWord {
+			w := strings.ToUpper(p.peek().text)
+			if w != "VARYING" && w != "VARCHAR" && w != "VARBINARY" && w != "CHAR" && w != "CHARACTER" || w == "CHARACTER" && p.peekAt(1).is("SET") {
+				break
+			}
+			words = append(words, w)
+			p.at++
+		}
+	}
+	if p.peek().is("(") {
+		if words[0] == "ENUM" || words[0] == "SET" {
+			p.labels(c)
+		} else {
+			args := strings.Split(p.skipParens(), ",")
+			c.Length = number(strings.TrimSpace(args[0]))
+			if len(args) > 1 {
+				c.Scale = number(strings.TrimSpace(args[1]))
+			}
+		}
+	}
+	for {
+		w := strings.ToUpper(p.peek().text)
+		if p.peek().kind != tokWord || w != "UNSIGNED" && w != "SIGNED" && w != "ZEROFILL" && (w != "BINARY" || !isText(words)) {
+			break
+		}
+		p.at++
+		if w == "BINARY" {
+			c.Binary = true
+		}
+		words = append(words, w)
+	}
+	c.Type = strings.Join(words, " ")
+	if words[0] == "SERIAL" {
+		c.Type, c.NotNull, c.AutoIncrement, c.Unique = "BIGINT UNSIGNED", true, true, true
+	}
+}
+
+func isText(words []string) bool {
+	switch words[0] {
+	case "CHAR", "CHARACTER", "VARCHAR", "TINYTEXT", "TEXT", "MEDIUMTEXT", "LONGTEXT", "NCHAR", "NVARCHAR", "NATIONAL", "LONG", "ENUM", "SET":
+		return true
+	}
+	return false
+}
+
+func (p *parser) labels(c *Column) {
+	p.at++ // (
+	for !p.end() {
+		t := p.next()
+		switch {
+		case t.is(")"):
+			return
+		case t.kind == tokString:
+			c.Labels = append(c.Labels, t.text)
+			c.RawLabels = append(c.RawLabels, p.src[t.from:t.to])
+		}
+	}
+	p.lost = true
+}
+
+// attribute reads one column attribute; unknown words are passed.
+func (p *parser) attribute(c *Column) {
+	switch {
+	case p.take("NOT", "NULL"):
+		c.NotNull = true
+	case p.take("NULL"):
+		c.Null = true
+	case p.take("DEFAULT"):
+		p.defaultValue(c)
+	case p.take("SERIAL", "DEFAULT", "VALUE"):
+		c.NotNull, c.AutoIncrement, c.Unique = true, true, true
+	case p.take("AUTO_INCREMENT"):
+		c.AutoIncrement = true
+	case p.take("ON", "UPDATE"):
+		c.OnUpdate = true
+		p.at++
+		if p.peek().is("(") {
+			p.skipParens()
+		}
+	case p.take("PRIMARY"):
+		p.take("KEY")
+		c.PrimaryKey = true
+	case p.take("UNIQUE"):
+		p.take("KEY")
+		c.Unique = true
+	case p.take("KEY"):
+		c.PrimaryKey = true
+	case p.take("COMMENT"):
+		text := p.next().text
+		c.Comment = &text
+	case p.take("CHARACTER", "SET"), p.take("CHARSET"):
+		c.Charset = strings.ToLower(p.ident())
+	case p.take("ASCII"):
+		c.Charset = "latin1"
+	case p.take("UNICODE"):
+		c.Charset = "ucs2"
+	case p.take("BINARY"):
+		c.Binary = true
+	case p.take("COLLATE"):
+		c.Collate = strings.ToLower(p.ident())
+	case p.take("GENERATED", "ALWAYS"), p.peek().is("AS") && p.peekAt(1).is("("):
+		p.take("AS")
+		c.Generated = true
+		if p.peek().is("(") {
+			p.skipParens()
+		}
+	case p.take("INVISIBLE"):
+		c.Hidden = true
+	case p.peek().is("("):
+		p.skipParens()
+	default:
+		p.at++
+	}
+}
+
+func (p *parser) defaultValue(c *Column) {
+	c.HasDefault, c.Default, c.DefaultQuoted, c.DefaultExpr = true, nil, false, false
+	t := p.next()
+	set := func(s string) { c.Default = &s }
+	switch {
+	case t.is("NULL"):
+	case t.is("("):
+		p.at--
+		c.DefaultExpr = true
+		set(p.skipParens())
+	case t.kind == tokString:
+		c.DefaultQuoted = true
+		text := t.text
+		for p.peek().kind == tokString { // 'a' 'b' is one literal
+			text += p.next().text
+		}
+		set(text)
+	case t.is("-") || t.is("+"):
+		set(strings.TrimPrefix(t.text, "+") + p.next().text)
+	case t.kind == tokWord && strings.HasPrefix(t.text, "_") && p.peek().kind != tokEnd: // charset introducer
+		c.DefaultQuoted = p.peek().kind == tokString
+		set(p.next().text)
+	default:
+		from := t.from
+		to := t.to
+		if p.peek().is("(") {
+			p.skipParens()
+			to = p.toks[p.at-1].to
+		}
+		set(p.src[from:to])
+	}
+}
