@@ -2,7 +2,10 @@
 // their labels once, when a task starts, so that the row path only adds numbers.
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
 
 // Set is everything one daemon exports.
 type Set struct {
@@ -78,4 +81,10 @@ func (s *Set) Forget(connector string) {
 	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{s.events, s.bytes, s.skipped, s.lag, s.queueBytes, s.slotLag, s.snapRows, s.sinkRows, s.sinkLag} {
 		v.DeletePartialMatch(l)
 	}
+}
+
+// Process adds the series of the process and the Go runtime: memory, CPU,
+// goroutines, open files.
+func (s *Set) Process() {
+	s.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }

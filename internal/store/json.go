@@ -238,3 +238,6 @@ func StringMap(o *Object) (*Map, error) {
 	}
 	return m, nil
 }
+
+// MarshalJSON writes the map as a JSON object in its iteration order.
+func (m *Map) MarshalJSON() ([]byte, error) { return AppendMap(nil, m), nil }

@@ -13,6 +13,7 @@ import (
 	"millrace/internal/convert"
 	"millrace/internal/metrics"
 	"millrace/internal/record"
+	"millrace/internal/store"
 	"millrace/internal/transform"
 )
 
@@ -81,6 +82,10 @@ type Plugin struct {
 	// connector's own properties (all Debezium sources here), or for sinks
 	// tasks.max copies.
 	TaskConfigs func(props map[string]string, tasksMax int) []map[string]string
+
+	// CheckOffset refuses a partition and offset that an operator wants to store
+	// for a source (offset nil: reset); nil accepts all.
+	CheckOffset func(partition, offset *store.Object) error
 
 	NewSource          func(TaskEnv) (Source, error)
 	NewSink            func(TaskEnv) (Sink, error)

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"millrace/capture/filestream"
+	"millrace/capture/postgres"
+	"millrace/internal/convert"
+	"millrace/internal/record"
+	"millrace/internal/worker"
+)
+
+// debeziumVersion is the release whose records and options the Debezium plugins
+// reproduce.
+const debeziumVersion = "3.6.1.Final"
+
+// plugins is the table of everything that can be named in a config, by Java
+// class name. Nothing registers itself anywhere else.
+func plugins() []worker.Plugin {
+	var out []worker.Plugin
+	out = append(out, sources()...)
+	out = append(out, converters()...)
+	return out
+}
+
+func sources() []worker.Plugin {
+	return []worker.Plugin{
+		{Class: "io.debezium.connector.postgresql.PostgresConnector", Kind: worker.KindSource, Version: debeziumVersion, Def: postgres.Def(),
+			TaskClass: "io.debezium.connector.postgresql.PostgresConnectorTask",
+			NewSource: func(e worker.TaskEnv) (worker.Source, error) {
+				return postgres.NewSource(e.Connector, e.Task, e.Props, e.Log, e.Metrics)
+			}},
+		{Class: filestream.Class, Kind: worker.KindSource, Def: filestream.Def(), TaskClass: filestream.TaskClass, CheckOffset: filestream.CheckOffset,
+			NewSource: func(e worker.TaskEnv) (worker.Source, error) { return filestream.NewSource(e.Props, e.Log) }},
+	}
+}
+
+// converters lists each class once per kind it can be used as.
+func converters() []worker.Plugin {
+	var out []worker.Plugin
+	add := func(p worker.Plugin) {
+		if p.NewConverter != nil {
+			c := p
+			c.Kind, c.NewHeaderConverter = worker.KindConverter, nil
+			out = append(out, c)
+		}
+		if p.NewHeaderConverter != nil {
+			c := p
+			c.Kind, c.NewConverter = worker.KindHeaderConverter, nil
+			out = append(out, c)
+		}
+	}
+	add(worker.Plugin{Class: "org.apache.kafka.connect.json.JsonConverter", Def: convert.JSONDef(), NewConverter: convert.NewJSON, NewHeaderConverter: convert.NewJSONHeader})
+	add(worker.Plugin{Class: "org.apache.kafka.connect.storage.StringConverter", Def: convert.StringDef(), NewConverter: convert.NewString, NewHeaderConverter: convert.NewStringHeader})
+	add(worker.Plugin{Class: "org.apache.kafka.connect.converters.ByteArrayConverter", Def: convert.BytesDef(), NewConverter: convert.NewBytes, NewHeaderConverter: convert.NewBytesHeader})
+	add(worker.Plugin{Class: "org.apache.kafka.connect.storage.SimpleHeaderConverter", Def: convert.SimpleHeaderDef(), NewHeaderConverter: convert.NewSimpleHeader})
+	for _, t := range []struct {
+		name string
+		t    record.Type
+	}{{"Boolean", record.Boolean}, {"Short", record.Int16}, {"Integer", record.Int32}, {"Long", record.Int64}, {"Float", record.Float32}, {"Double", record.Float64}} {
+		add(worker.Plugin{Class: "org.apache.kafka.connect.converters." + t.name + "Converter", Def: convert.PrimitiveDef(),
+			NewConverter: convert.NewPrimitive(t.t), NewHeaderConverter: convert.NewPrimitiveHeader(t.t)})
+	}
+	return out
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/pflag"
+
+	"millrace/internal/metrics"
+	"millrace/internal/worker"
+	"millrace/rest"
+)
+
+// allCommands is the whole table: this file's and the demo's.
+func allCommands() []command { return commands() }
+
+func runWorker(ctx context.Context, e *env, args []string) error {
+	fs := e.flags("run", "worker.properties [connector.json …]")
+	if err := e.parse(fs, args); err != nil {
+		return helpOr(err)
+	}
+	if fs.NArg() < 1 {
+		fs.Usage()
+		return errUsage
+	}
+	cfg, err := worker.LoadConfig(fs.Arg(0), e.log)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, e, cfg, fs.Args()[1:])
+}
+
+func helpOr(err error) error {
+	if errors.Is(err, pflag.ErrHelp) {
+		return nil
+	}
+	return err
+}
+
+// serve runs a worker until ctx ends. The listener is open before the storage is
+// read, so that probes get an answer at once.
+func serve(ctx context.Context, e *env, cfg *worker.Config, files []string) (err error) {
+	set := metrics.New()
+	set.Process()
+	w := worker.New(cfg, worker.NewRegistry(plugins()), set, worker.NewLoggers(e.level), e.log)
+	srv := &http.Server{
+		Handler: rest.New(w, rest.Options{Metrics: promhttp.HandlerFor(set.Registry, promhttp.HandlerOpts{}),
+			Version: worker.ConnectVersion, Commit: worker.ConnectCommit, Log: e.log}),
+		ReadHeaderTimeout: 30 * time.Second,
+		ErrorLog:          slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, len(cfg.Listeners))
+	for _, l := range cfg.Listeners {
+		ln, err := net.Listen("tcp", l.Host)
+		if err != nil {
+			_ = srv.Close()
+			return fmt.Errorf("open the REST listener %s: %w", l, err)
+		}
+		go func() { failed <- srv.Serve(ln) }()
+	}
+	defer func() {
+		sctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		if srv.Shutdown(sctx) != nil {
+			_ = srv.Close()
+		}
+		for range cfg.Listeners {
+			<-failed
+		}
+	}()
+	if err := w.Start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	e.log.Info("worker started", "rest", cfg.AdvertisedURL, "group.id", cfg.GroupID, "connectors", len(w.Names()))
+	if err = createFromFiles(ctx, w, files); err == nil {
+		select {
+		case <-ctx.Done():
+		case err = <-failed:
+			failed <- err
+		}
+	}
+	e.log.Info("stopping")
+	if serr := w.Stop(); err == nil {
+		err = serr
+	}
+	return err
+}
+
+func printVersion(_ context.Context, e *env, args []string) error {
+	fs := e.flags("version", "")
+	if err := e.parse(fs, args); err != nil {
+		return helpOr(err)
+	}
+	v := version
+	if bi, ok := debug.ReadBuildInfo(); ok && v == "dev" {
+		for _, s := range bi.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+				v += "-" + s.Value[:12]
+			}
+		}
+	}
+	_, err := fmt.Fprintf(e.out, "millrace %s (Kafka Connect REST API %s)\n", v, worker.ConnectVersion)
+	return err
+}
+
+func listPlugins(_ context.Context, e *env, args []string) error {
+	fs := e.flags("plugins", "")
+	if err := e.parse(fs, args); err != nil {
+		return helpOr(err)
+	}
+	for _, p := range worker.NewRegistry(plugins()).List() {
+		if _, err := fmt.Fprintf(e.out, "%-16s %-12s %s\n", p.Kind, worker.VersionOf(p), p.Class); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+package worker
+
+import (
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millrace/internal/configdef"
+	"millrace/internal/errs"
+	"millrace/internal/kafkaconf"
+)
+
+// clientProps are the settings of a Kafka client that the worker makes for a
+// connector: the worker's own brokers, its settings below prefix, and what the
+// connector overrides. Without security settings below the prefix those of the
+// worker itself hold, since both talk to the same brokers.
+func (c *Config) clientProps(prefix string, override map[string]string, clientID string) map[string]string {
+	out := map[string]string{"bootstrap.servers": c.Props["bootstrap.servers"]}
+	own := configdef.Prefixed(c.Props, prefix)
+	secured := false
+	for k := range own {
+		secured = secured || isSecurity(k) || k == "bootstrap.servers"
+	}
+	if !secured {
+		for k, v := range c.Props {
+			if isSecurity(k) {
+				out[k] = v
+			}
+		}
+	}
+	out["client.id"] = clientID
+	for k, v := range own {
+		out[k] = v
+	}
+	for k, v := range override {
+		out[k] = v
+	}
+	return out
+}
+
+func isSecurity(k string) bool {
+	return k == "security.protocol" || strings.HasPrefix(k, "sasl.") || strings.HasPrefix(k, "ssl.")
+}
+
+// internalOpts are the options of the worker's own clients.
+func (c *Config) internalOpts(clientID string) ([]kgo.Opt, error) {
+	props := map[string]string{"bootstrap.servers": c.Props["bootstrap.servers"], "client.id": clientID}
+	for k, v := range c.Props {
+		if isSecurity(k) {
+			props[k] = v
+		}
+	}
+	r := kafkaconf.Admin(props)
+	if err := r.Err(); err != nil {
+		return nil, &errs.Error{Java: errs.ConfigException, Msg: "the worker's connection settings are wrong", Cause: err}
+	}
+	return r.Opts, nil
+}
+
+// InternalClientID names a client as Connect does: <group>-[<client.id>-]<role>.
+func (c *Config) InternalClientID(role string) string {
+	id := c.GroupID
+	if x := strings.TrimSpace(c.Props["client.id"]); x != "" {
+		id += "-" + x
+	}
+	return id + "-" + role
+}

@@ -1,0 +1,179 @@
+package worker
+
+import (
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"millrace/internal/configdef"
+	"millrace/internal/store"
+)
+
+// Config is a worker's parsed properties.
+type Config struct {
+	Props map[string]string // providers resolved
+	// Distributed: the group and storage topics are set; else standalone.
+	Distributed bool
+	GroupID     string
+
+	ConfigTopic, OffsetTopic, StatusTopic string
+	OffsetFile                            string
+
+	FlushInterval, FlushTimeout, StopTimeout time.Duration
+
+	// Listeners are the addresses of REST; an empty host listens on all.
+	Listeners []*url.URL
+	// Advertised is host:port, worker_id everywhere.
+	Advertised string
+	// AdvertisedURL is what other workers call.
+	AdvertisedURL string
+
+	TopicCreation, TopicTracking, TopicReset bool
+	OverridePolicy                           string
+	OverrideAllow                            []string
+
+	Providers *Providers
+}
+
+func isUTF8(b []byte) bool { return utf8.Valid(b) }
+
+// LoadConfig reads a worker properties file.
+func LoadConfig(path string, log *slog.Logger) (*Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read worker properties: %w", err)
+	}
+	props, err := ParseProperties(data)
+	if err != nil {
+		return nil, fmt.Errorf("read worker properties %s: %w", path, err)
+	}
+	c, err := NewConfig(props, log)
+	if err != nil {
+		return nil, fmt.Errorf("worker properties %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// NewConfig checks worker properties and applies the defaults. Unknown keys are
+// logged once, by name only.
+func NewConfig(raw map[string]string, log *slog.Logger) (*Config, error) {
+	providers, err := NewProviders(raw)
+	if err != nil {
+		return nil, err
+	}
+	props, err := providers.Resolve(raw)
+	if err != nil {
+		return nil, err
+	}
+	c := &Config{Props: props, Providers: providers}
+	_, standalone := props["offset.storage.file.filename"]
+	c.Distributed = !standalone || props["group.id"] != ""
+	def := workerDef(c.Distributed)
+	v, err := def.Parse(props)
+	if err != nil {
+		return nil, err
+	}
+	logUnknown(def, props, log)
+	c.GroupID = v.String("group.id")
+	c.ConfigTopic, c.OffsetTopic, c.StatusTopic = v.String("config.storage.topic"), v.String("offset.storage.topic"), v.String("status.storage.topic")
+	c.OffsetFile = v.String("offset.storage.file.filename")
+	c.FlushInterval, c.FlushTimeout, c.StopTimeout = v.Millis("offset.flush.interval.ms"), v.Millis("offset.flush.timeout.ms"), v.Millis("task.shutdown.graceful.timeout.ms")
+	c.TopicCreation, c.TopicTracking, c.TopicReset = v.Bool("topic.creation.enable"), v.Bool("topic.tracking.enable"), v.Bool("topic.tracking.allow.reset")
+	c.OverridePolicy, c.OverrideAllow = v.String("connector.client.config.override.policy"), v.List("connector.client.config.override.allowlist")
+	if err := c.listeners(v); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Config) listeners(v configdef.Values) error {
+	for _, l := range v.List("listeners") {
+		u, err := url.Parse(l)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Port() == "" {
+			return fmt.Errorf("listeners: %q is no listener; write http://host:port, or http://:port for all addresses", l)
+		}
+		if u.Scheme == "https" {
+			return fmt.Errorf("listeners: https listeners are not supported yet; put a TLS proxy in front of an http listener")
+		}
+		c.Listeners = append(c.Listeners, u)
+	}
+	if len(c.Listeners) == 0 {
+		return fmt.Errorf("listeners: at least one listener is needed")
+	}
+	host, port := v.String("rest.advertised.host.name"), v.String("rest.advertised.port")
+	if host == "" {
+		host = c.Listeners[0].Hostname()
+	}
+	if host == "" || host == "0.0.0.0" {
+		h, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("rest.advertised.host.name is not set and the host has no name: %w", err)
+		}
+		host = h
+	}
+	if port == "" {
+		port = c.Listeners[0].Port()
+	}
+	c.Advertised = host + ":" + port
+	c.AdvertisedURL = "http://" + c.Advertised + "/"
+	return nil
+}
+
+// prefixes belong to clients and plugins; their keys are theirs to know.
+var prefixes = []string{"producer.", "consumer.", "admin.", "key.converter.", "value.converter.", "header.converter.",
+	"config.providers.", "config.storage.", "offset.storage.", "status.storage.", "ssl.", "sasl.", "listeners.https.",
+	"admin.listeners.https.", "metrics.context.", "internal.key.converter.", "internal.value.converter.", "topic.creation."}
+
+func logUnknown(def *configdef.Def, props map[string]string, log *slog.Logger) {
+	var unknown []string
+	for k := range props {
+		if def.Find(k) != nil || hasAnyPrefix(k, prefixes) {
+			continue
+		}
+		unknown = append(unknown, k)
+	}
+	if len(unknown) > 0 {
+		sort.Strings(unknown)
+		log.Info("worker properties that millrace does not know are ignored", "keys", unknown)
+	}
+}
+
+func hasAnyPrefix(s string, ps []string) bool {
+	for _, p := range ps {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// Int32 reads a number below a prefix with a default.
+func (c *Config) int32(key string, def int32) int32 {
+	n, err := strconv.ParseInt(strings.TrimSpace(c.Props[key]), 10, 32)
+	if err != nil {
+		return def
+	}
+	return int32(n)
+}
+
+// topicSpec reads the settings of a storage topic. property is one of
+// config.storage.topic, offset.storage.topic and status.storage.topic.
+func (c *Config) topicSpec(topic, property string, partitions int32, one bool) store.TopicSpec {
+	prefix := strings.TrimSuffix(property, "topic")
+	spec := store.TopicSpec{Name: topic, Role: property, Partitions: partitions, OnePartition: one,
+		Replication: int16(c.int32(prefix+"replication.factor", 3)), Configs: map[string]string{}}
+	for k, v := range configdef.Prefixed(c.Props, prefix) {
+		switch k {
+		case "topic", "partitions", "replication.factor", "file.filename", "cleanup.policy":
+		default:
+			spec.Configs[k] = v
+		}
+	}
+	return spec
+}

@@ -1,0 +1,116 @@
+package worker
+
+import (
+	"sort"
+	"strings"
+)
+
+// ConnectVersion is the release of Kafka Connect whose API is answered, and
+// ConnectCommit its commit.
+const (
+	ConnectVersion = "4.3.1"
+	ConnectCommit  = "26b251a451ce941d"
+)
+
+// Registry finds plugins by Java class name or short name.
+type Registry struct {
+	plugins []Plugin
+	names   map[string][]int
+}
+
+// NewRegistry indexes the table of plugins.
+func NewRegistry(plugins []Plugin) *Registry {
+	r := &Registry{plugins: plugins, names: map[string][]int{}}
+	alias := map[string]map[string][]int{}
+	for i, p := range plugins {
+		r.names[p.Class] = append(r.names[p.Class], i)
+		for _, a := range aliases(p) {
+			if alias[a] == nil {
+				alias[a] = map[string][]int{}
+			}
+			alias[a][p.Class] = append(alias[a][p.Class], i)
+		}
+	}
+	for a, classes := range alias {
+		if len(classes) != 1 || r.names[a] != nil {
+			continue // ambiguous: Connect takes neither
+		}
+		for _, is := range classes {
+			r.names[a] = is
+		}
+	}
+	return r
+}
+
+// aliases are the simple class name and the name without the kind's suffix.
+func aliases(p Plugin) []string {
+	simple := p.Class[strings.LastIndexByte(p.Class, '.')+1:]
+	simple = simple[strings.LastIndexByte(simple, '$')+1:]
+	suffix := map[Kind]string{KindSource: "Connector", KindSink: "Connector", KindConverter: "Converter",
+		KindHeaderConverter: "HeaderConverter", KindTransformation: "Transformation", KindPredicate: "Predicate"}[p.Kind]
+	if i := strings.LastIndex(simple, suffix); i > 0 {
+		return []string{simple, simple[:i]}
+	}
+	return []string{simple}
+}
+
+// Find returns the plugin of one of the kinds, nil if there is none.
+func (r *Registry) Find(name string, kinds ...Kind) *Plugin {
+	for _, i := range r.names[name] {
+		for _, k := range kinds {
+			if r.plugins[i].Kind == k {
+				return &r.plugins[i]
+			}
+		}
+	}
+	return nil
+}
+
+// FindAny returns a plugin of whatever kind.
+func (r *Registry) FindAny(name string) *Plugin {
+	if is := r.names[name]; len(is) > 0 {
+		return &r.plugins[is[0]]
+	}
+	return nil
+}
+
+// Connector returns a source or sink plugin.
+func (r *Registry) Connector(name string) *Plugin { return r.Find(name, KindSource, KindSink) }
+
+// List returns the plugins of the kinds (all without), sorted by kind and class
+// as Connect lists them.
+func (r *Registry) List(kinds ...Kind) []*Plugin {
+	var out []*Plugin
+	for i := range r.plugins {
+		p := &r.plugins[i]
+		if len(kinds) == 0 {
+			out = append(out, p)
+			continue
+		}
+		for _, k := range kinds {
+			if p.Kind == k {
+				out = append(out, p)
+			}
+		}
+	}
+	sort.SliceStable(out, func(i, j int) bool {
+		if a, b := kindOrder[out[i].Kind], kindOrder[out[j].Kind]; a != b {
+			return a < b
+		}
+		return out[i].Class < out[j].Class
+	})
+	return out
+}
+
+var kindOrder = map[Kind]int{KindSink: 0, KindSource: 1, KindConverter: 2, KindHeaderConverter: 3, KindTransformation: 4, KindPredicate: 5}
+
+// VersionOf is the version that REST shows for a plugin.
+func VersionOf(p *Plugin) string {
+	if p == nil {
+		return ""
+	}
+	if p.Version == "" {
+		return ConnectVersion
+	}
+	return p.Version
+}

@@ -1,0 +1,307 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millrace/emit"
+	"millrace/internal/configdef"
+	"millrace/internal/convert"
+	"millrace/internal/errs"
+	"millrace/internal/kafkaconf"
+	"millrace/internal/record"
+	"millrace/internal/transform"
+)
+
+// source runs a source task until it is asked to stop.
+func (t *runningTask) source(p *Plugin, props map[string]string) error {
+	env := t.env(props)
+	src, err := p.NewSource(env)
+	if err != nil {
+		return err
+	}
+	cfg, err := t.emitConfig(env, src.Partition())
+	if err != nil {
+		return err
+	}
+	if x, ok := src.(interface{ OnStored(record.Position) }); ok {
+		cfg.OnStored = x.OnStored // confirms to its log at once
+	}
+	// What another worker stored last must be seen before reading goes on.
+	if err := t.w.offsets.Sync(t.run); err != nil {
+		cfg.Client.Close()
+		return fmt.Errorf("read the stored offsets: %w", err)
+	}
+	offset := t.w.offsets.Get(t.s.name, src.Partition())
+	out := emit.New(cfg)
+	out.Start(t.cut)
+	// A task that does not stop in time loses its client: everything that waits
+	// for Kafka ends then.
+	stopCut := context.AfterFunc(t.cut, cfg.Client.Close)
+	defer stopCut()
+	err = src.Run(t.run, offset, out, t.running)
+	// After a failure what was acknowledged is still stored, as Connect does; after
+	// a clean end this only tells the cause.
+	dctx, cancel := context.WithTimeout(t.cut, t.w.cfg.FlushTimeout)
+	defer cancel()
+	if derr := out.Drain(dctx); err == nil {
+		err = derr
+	}
+	return err
+}
+
+// emitConfig builds what the pipeline of a source task needs.
+func (t *runningTask) emitConfig(env TaskEnv, partition []byte) (emit.Config, error) {
+	c, props := t.w.cfg, env.Props
+	conv, err := t.w.converters(props)
+	if err != nil {
+		return emit.Config{}, err
+	}
+	stages, err := t.w.stages(props)
+	if err != nil {
+		return emit.Config{}, err
+	}
+	id := fmt.Sprintf("%s-%d", t.s.name, t.id)
+	override, err := c.overrides(props, "producer.override.")
+	if err != nil {
+		return emit.Config{}, err
+	}
+	kc := kafkaconf.Producer(c.clientProps("producer.", override, "connector-producer-"+id))
+	if err := kc.Err(); err != nil {
+		return emit.Config{}, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
+	}
+	kc.Log(t.log, "producer")
+	client, err := kgo.NewClient(kc.Opts...)
+	if err != nil {
+		return emit.Config{}, &errs.Error{Java: errs.ConnectException, Msg: "cannot make the task's Kafka producer", Cause: err}
+	}
+	topics, err := t.topicMaker(props, client)
+	if err != nil {
+		client.Close()
+		return emit.Config{}, err
+	}
+	return emit.Config{Connector: t.s.name, Task: t.id, Key: conv.key, Value: conv.value, Header: conv.header, Stages: stages,
+		Tolerance: tolerance(props), Client: client, Topics: topics, Partition: partition, Offsets: offsetStore{t},
+		FlushInterval: c.FlushInterval, FlushTimeout: c.FlushTimeout, OnTopic: t.topicUsed, Log: t.log, Metrics: env.Metrics}, nil
+}
+
+// overrides are the client settings a connector gives below a prefix, if the
+// worker's policy lets it.
+func (c *Config) overrides(props map[string]string, prefix string) (map[string]string, error) {
+	out := configdef.Prefixed(props, prefix)
+	for k := range out {
+		if !c.mayOverride(k) {
+			return nil, &errs.Error{Java: errs.ConfigException, Msg: c.policyText(prefix + k)}
+		}
+	}
+	return out, nil
+}
+
+func (c *Config) mayOverride(key string) bool {
+	policy := strings.TrimSuffix(c.OverridePolicy[strings.LastIndexByte(c.OverridePolicy, '.')+1:], "ConnectorClientConfigOverridePolicy")
+	switch policy {
+	case "All":
+		return true
+	case "Principal":
+		return key == "security.protocol" || key == "sasl.jaas.config" || key == "sasl.mechanism"
+	case "Allowlist":
+		for _, a := range c.OverrideAllow {
+			if a == key {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (c *Config) policyText(key string) string {
+	return fmt.Sprintf("The '%s' policy does not allow '%s' to be overridden in the connector configuration.", c.OverridePolicy, key)
+}
+
+// converterSet is what a task converts with.
+type converterSet struct {
+	key, value                        convert.Converter
+	header                            convert.HeaderConverter
+	keyClass, valueClass, headerClass string
+}
+
+// converters builds a task's converters: the connector's own with its own
+// options, else the worker's with the worker's.
+func (w *Worker) converters(props map[string]string) (converterSet, error) {
+	var s converterSet
+	find := func(key string, kind Kind) (*Plugin, map[string]string, error) {
+		from := props
+		class := strings.TrimSpace(props[key])
+		if class == "" {
+			from, class = w.cfg.Props, strings.TrimSpace(w.cfg.Props[key])
+		}
+		if class == "" {
+			class = "org.apache.kafka.connect.storage.SimpleHeaderConverter" // only header.converter has a default
+		}
+		p := w.reg.Find(class, kind)
+		if p == nil {
+			return nil, nil, &errs.Error{Java: errs.ConfigException, Msg: fmt.Sprintf("Invalid value %s for configuration %s: Class %s could not be found.", class, key, class)}
+		}
+		sub := configdef.Prefixed(from, key+".")
+		sub["converter.type"] = strings.TrimSuffix(key, ".converter")
+		return p, sub, nil
+	}
+	kp, ks, err := find("key.converter", KindConverter)
+	if err != nil {
+		return s, err
+	}
+	vp, vs, err := find("value.converter", KindConverter)
+	if err != nil {
+		return s, err
+	}
+	hp, hs, err := find("header.converter", KindHeaderConverter)
+	if err != nil {
+		return s, err
+	}
+	s.keyClass, s.valueClass, s.headerClass = kp.Class, vp.Class, hp.Class
+	if s.key, err = kp.NewConverter(ks, true); err != nil {
+		return s, &errs.Error{Java: errs.ConfigException, Msg: "key.converter", Cause: err}
+	}
+	if s.value, err = vp.NewConverter(vs, false); err != nil {
+		return s, &errs.Error{Java: errs.ConfigException, Msg: "value.converter", Cause: err}
+	}
+	if s.header, err = hp.NewHeaderConverter(hs); err != nil {
+		return s, &errs.Error{Java: errs.ConfigException, Msg: "header.converter", Cause: err}
+	}
+	return s, nil
+}
+
+// stages builds the transform chain with its predicates.
+func (w *Worker) stages(props map[string]string) ([]transform.Stage, error) {
+	preds := map[string]transform.Predicate{}
+	for _, a := range configdef.SplitList(props["predicates"]) {
+		sub := configdef.Prefixed(props, "predicates."+a+".")
+		p := w.reg.Find(sub["type"], KindPredicate)
+		if p == nil {
+			return nil, &errs.Error{Java: errs.ConfigException, Msg: fmt.Sprintf("predicates.%s.type: Class %s could not be found.", a, sub["type"])}
+		}
+		delete(sub, "type")
+		pr, err := p.NewPredicate(sub)
+		if err != nil {
+			return nil, &errs.Error{Java: errs.ConnectException, Msg: "predicate " + a, Cause: err}
+		}
+		preds[a] = pr
+	}
+	var out []transform.Stage
+	for _, a := range configdef.SplitList(props["transforms"]) {
+		sub := configdef.Prefixed(props, "transforms."+a+".")
+		p := w.reg.Find(sub["type"], KindTransformation)
+		if p == nil {
+			return nil, &errs.Error{Java: errs.ConfigException, Msg: fmt.Sprintf("transforms.%s.type: Class %s could not be found.", a, sub["type"])}
+		}
+		st := transform.Stage{Alias: a, Class: p.Class, Negate: strings.EqualFold(sub["negate"], "true")}
+		if name := sub["predicate"]; name != "" {
+			if st.Predicate = preds[name]; st.Predicate == nil {
+				return nil, &errs.Error{Java: errs.ConfigException, Msg: fmt.Sprintf("transforms.%s.predicate names the predicate %s, which predicates does not list", a, name)}
+			}
+		}
+		for _, k := range []string{"type", "predicate", "negate"} {
+			delete(sub, k)
+		}
+		var err error
+		if st.Step, err = p.NewTransform(sub); err != nil {
+			return nil, &errs.Error{Java: errs.ConnectException, Msg: "transform " + a, Cause: err}
+		}
+		out = append(out, st)
+	}
+	return out, nil
+}
+
+// tolerance reads errors.*.
+func tolerance(props map[string]string) emit.Tolerance {
+	is := func(k string) bool { return strings.EqualFold(strings.TrimSpace(props[k]), "true") }
+	t := emit.Tolerance{All: strings.TrimSpace(props["errors.tolerance"]) == "all", Log: is("errors.log.enable"), LogMessages: is("errors.log.include.messages"),
+		RetryMax: 60 * time.Second}
+	if n, err := strconv.ParseInt(strings.TrimSpace(props["errors.retry.timeout"]), 10, 64); err == nil {
+		t.RetryTimeout = millis(n)
+	}
+	if n, err := strconv.ParseInt(strings.TrimSpace(props["errors.retry.delay.max.ms"]), 10, 64); err == nil {
+		t.RetryMax = millis(n)
+	}
+	return t
+}
+
+// millis turns a count into a Duration without overflow; negative means endless.
+func millis(n int64) time.Duration {
+	if n < 0 {
+		return -1
+	}
+	return time.Duration(min(n, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
+}
+
+// topicMaker makes topics by topic.creation.*, with the connector's admin settings.
+func (t *runningTask) topicMaker(props map[string]string, client *kgo.Client) (emit.TopicMaker, error) {
+	rules, err := newTopicRules(props)
+	if err != nil {
+		return nil, err
+	}
+	if !t.w.cfg.TopicCreation {
+		rules = nil
+	}
+	return &topicMaker{adm: kadm.NewClient(client), rules: rules, log: t.log}, nil
+}
+
+// sinkTask runs a sink task until it is asked to stop.
+func (t *runningTask) sinkTask(p *Plugin, props map[string]string) error {
+	env := t.env(props)
+	cfg, err := t.sinkConfig(env)
+	if err != nil {
+		return err
+	}
+	sink, err := p.NewSink(env)
+	if err != nil {
+		return err
+	}
+	st := NewSinkTask(cfg, sink)
+	if t.paused {
+		st.SetPaused(true)
+	}
+	t.sink.Store(st)
+	return st.Run(t.run, t.running)
+}
+
+func (t *runningTask) sinkConfig(env TaskEnv) (SinkConfig, error) {
+	c, props := t.w.cfg, env.Props
+	conv, err := t.w.converters(props)
+	if err != nil {
+		return SinkConfig{}, err
+	}
+	stages, err := t.w.stages(props)
+	if err != nil {
+		return SinkConfig{}, err
+	}
+	override, err := c.overrides(props, "consumer.override.")
+	if err != nil {
+		return SinkConfig{}, err
+	}
+	id := fmt.Sprintf("%s-%d", t.s.name, t.id)
+	cp := c.clientProps("consumer.", override, "connector-consumer-"+id)
+	group := cp["group.id"]
+	delete(cp, "group.id")
+	kc := kafkaconf.Consumer(cp)
+	if err := kc.Err(); err != nil {
+		return SinkConfig{}, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
+	}
+	kc.Log(t.log, "consumer")
+	poll := 0
+	if _, ok := override["max.poll.records"]; ok {
+		poll = kc.MaxPollRecords
+	}
+	return SinkConfig{Connector: t.s.name, Task: t.id, Consumer: kc.Opts, Group: group, Topics: configdef.SplitList(props["topics"]),
+		Pattern: strings.TrimSpace(props["topics.regex"]), MaxPollRecords: poll,
+		Key: conv.key, Value: conv.value, Header: conv.header, KeyClass: conv.keyClass, ValueClass: conv.valueClass, HeaderClass: conv.headerClass,
+		Stages: stages, Tolerance: tolerance(props), CommitInterval: c.FlushInterval, CommitTimeout: c.FlushTimeout,
+		OnTopic: t.topicUsed, Log: t.log, Metrics: env.Metrics}, nil
+}

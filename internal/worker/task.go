@@ -1,0 +1,144 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"millrace/internal/errs"
+	"millrace/internal/store"
+)
+
+// runningTask is one task's goroutine. The boundary is here: whatever happens
+// inside, a panic included, ends this task only and shows as its trace.
+type runningTask struct {
+	s       *supervisor
+	w       *Worker
+	id      int
+	config  *store.Map
+	version string
+	log     *slog.Logger
+
+	done chan struct{}
+	soft context.CancelFunc // asks to stop: drain, store offsets
+	hard context.CancelFunc // cuts off
+	run  context.Context
+	cut  context.Context
+
+	live   atomic.Bool // false: statuses and offsets of this task no longer count
+	paused bool        // how it starts; sinks only
+	sink   atomic.Pointer[SinkTask]
+}
+
+func newTask(s *supervisor, id int, config *store.Map, paused bool) *runningTask {
+	t := &runningTask{s: s, w: s.w, id: id, config: config, done: make(chan struct{}), paused: paused,
+		log: s.w.log.With("connector", s.name, "task", id)}
+	t.version = VersionOf(s.w.reg.Connector(className(config.Strings())))
+	t.cut, t.hard = context.WithCancel(context.Background())
+	t.run, t.soft = context.WithCancel(t.cut)
+	t.live.Store(true)
+	return t
+}
+
+func (t *runningTask) main() {
+	defer close(t.done)
+	defer t.hard()
+	err := t.guarded()
+	if err == nil || t.run.Err() != nil {
+		if err != nil && t.live.Load() {
+			t.log.Warn("task ended with an error while it was stopped", "error", err)
+		}
+		return
+	}
+	if t.live.Load() {
+		t.log.Error("task failed", "error", err)
+		t.w.statuses.PutTask(t.s.name, t.id, t.w.status(store.StateFailed, errs.Trace(err), t.version))
+	}
+	t.s.taskEnded(t)
+}
+
+// guarded runs the task and turns a panic into an error.
+func (t *runningTask) guarded() (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			t.log.Error("task panicked; this is a bug of millrace", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = &errs.Error{Java: errs.ConnectException, Msg: fmt.Sprintf("internal error: %v", r), Hint: "This is a bug of millrace; the log has the stack"}
+		}
+	}()
+	raw := t.config.Strings()
+	props, err := t.w.cfg.Providers.Resolve(raw)
+	if err != nil {
+		return &errs.Error{Java: errs.ConfigException, Msg: "the task's placeholders cannot be resolved", Cause: err}
+	}
+	p := t.w.reg.Connector(className(props))
+	switch {
+	case p == nil:
+		return &errs.Error{Java: errs.ConnectException, Msg: t.w.noClass(className(props))}
+	case p.NewSource != nil:
+		return t.source(p, props)
+	case p.NewSink != nil:
+		return t.sinkTask(p, props)
+	}
+	return &errs.Error{Java: errs.ConnectException, Msg: "millrace knows the class " + p.Class + ", but cannot run it"}
+}
+
+// running reports the task RUNNING (or PAUSED, for a sink that starts paused).
+func (t *runningTask) running() {
+	if !t.live.Load() || t.run.Err() != nil {
+		return
+	}
+	if t.paused {
+		return // the supervisor reports PAUSED
+	}
+	t.w.statuses.PutTask(t.s.name, t.id, t.w.status(store.StateRunning, "", t.version))
+}
+
+// pause holds a sink; a source must be stopped instead (false).
+func (t *runningTask) pause() bool {
+	if s := t.sink.Load(); s != nil {
+		s.SetPaused(true)
+		return true
+	}
+	return false
+}
+
+// resume lets a held sink go on; false if there is nothing to resume.
+func (t *runningTask) resume() bool {
+	select {
+	case <-t.done:
+		return false
+	default:
+	}
+	if s := t.sink.Load(); s != nil {
+		s.SetPaused(false)
+		return true
+	}
+	return false
+}
+
+func (t *runningTask) env(props map[string]string) TaskEnv {
+	return TaskEnv{Connector: t.s.name, Task: t.id, Props: props, Log: t.log, Metrics: t.w.metrics.Task(t.s.name, strconv.Itoa(t.id))}
+}
+
+// topicUsed remembers that the task used a topic.
+func (t *runningTask) topicUsed(topic string) {
+	if t.w.cfg.TopicTracking && t.live.Load() {
+		t.w.statuses.PutTopic(t.s.name, topic, t.id, time.Now().UnixMilli())
+	}
+}
+
+// offsetStore is the connector's offsets for one task; it refuses once the task
+// was left behind, so that a successor's offsets are never overwritten.
+type offsetStore struct{ t *runningTask }
+
+// Put implements emit.OffsetStore.
+func (o offsetStore) Put(ctx context.Context, partition, offset []byte) error {
+	if !o.t.live.Load() {
+		return fmt.Errorf("this task was stopped and replaced; its offsets no longer count")
+	}
+	return o.t.w.offsets.Put(ctx, o.t.s.name, store.PartitionOffset{Partition: partition, Offset: offset})
+}

@@ -1,0 +1,202 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"millrace/internal/metrics"
+	"millrace/internal/store"
+)
+
+// Worker runs connectors: it keeps what should run in the config store, lets one
+// supervisor per connector run it, and answers what REST asks.
+type Worker struct {
+	cfg     *Config
+	reg     *Registry
+	log     *slog.Logger
+	metrics *metrics.Set
+	loggers *Loggers
+
+	configs  *store.Configs
+	offsets  *store.Offsets
+	statuses *store.Statuses
+	admin    *kgo.Client // shared, for topics, groups and the cluster id
+	adm      *kadm.Client
+
+	clusterID string
+	started   chan struct{}
+
+	mu    sync.Mutex
+	sups  map[string]*supervisor
+	ended bool
+}
+
+// New makes a worker; nothing runs before Start.
+func New(cfg *Config, reg *Registry, set *metrics.Set, loggers *Loggers, log *slog.Logger) *Worker {
+	return &Worker{cfg: cfg, reg: reg, log: log, metrics: set, loggers: loggers, started: make(chan struct{}), sups: map[string]*supervisor{}}
+}
+
+// Start connects to Kafka, reads the storage to its end and starts what should
+// run. Requests that need the storage wait for it.
+func (w *Worker) Start(ctx context.Context) error {
+	if err := w.openStores(); err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		m, err := w.adm.BrokerMetadata(gctx)
+		if err != nil {
+			return fmt.Errorf("ask Kafka at %s for its cluster id: %w", w.cfg.Props["bootstrap.servers"], err)
+		}
+		w.clusterID = m.Cluster
+		return nil
+	})
+	g.Go(func() error { return w.offsets.Start(gctx) })
+	g.Go(func() error { return w.statuses.Start(gctx) })
+	// Config events may come while the others are still reading; supervisors are
+	// made only afterwards, from what the store says then.
+	g.Go(func() error { return w.configs.Start(gctx, w.onConfig) })
+	if err := g.Wait(); err != nil {
+		w.admin.Close()
+		return err
+	}
+	close(w.started)
+	for _, name := range w.configs.Names() {
+		w.supervisor(name)
+	}
+	return nil
+}
+
+func (w *Worker) openStores() error {
+	opts, err := w.cfg.internalOpts(w.cfg.InternalClientID("shared-admin"))
+	if err != nil {
+		return err
+	}
+	if w.admin, err = kgo.NewClient(opts...); err != nil {
+		return fmt.Errorf("worker client: %w", err)
+	}
+	w.adm = kadm.NewClient(w.admin)
+	if !w.cfg.Distributed {
+		w.configs = store.NewConfigs(store.NewMemoryLog(), w.log)
+		w.statuses = store.NewStatuses(store.NewMemoryLog(), w.log)
+		w.offsets = store.NewOffsets(store.NewFileLog(w.cfg.OffsetFile), w.log)
+		return nil
+	}
+	mk := func(role, topic, property string, partitions int32, one bool) (*store.KafkaLog, error) {
+		o, err := w.cfg.internalOpts(w.cfg.InternalClientID(role))
+		if err != nil {
+			return nil, err
+		}
+		return store.NewKafkaLog(w.cfg.topicSpec(topic, property, partitions, one), w.log, o...), nil
+	}
+	c, err := mk("configs", w.cfg.ConfigTopic, "config.storage.topic", 1, true)
+	if err != nil {
+		return err
+	}
+	o, err := mk("offsets", w.cfg.OffsetTopic, "offset.storage.topic", w.cfg.int32("offset.storage.partitions", 25), false)
+	if err != nil {
+		return err
+	}
+	s, err := mk("statuses", w.cfg.StatusTopic, "status.storage.topic", w.cfg.int32("status.storage.partitions", 5), false)
+	if err != nil {
+		return err
+	}
+	w.configs, w.offsets, w.statuses = store.NewConfigs(c, w.log), store.NewOffsets(o, w.log), store.NewStatuses(s, w.log)
+	return nil
+}
+
+// Ready returns when the storage was read; REST calls it before it answers.
+func (w *Worker) Ready(ctx context.Context) error {
+	select {
+	case <-w.started:
+		return nil
+	default:
+	}
+	select {
+	case <-w.started:
+		return nil
+	case <-ctx.Done():
+		return statusErrorf(500, "Request timed out. The worker is currently starting up and reads its storage topics.")
+	}
+}
+
+// onConfig routes an event of the config log to the connector's supervisor. It
+// runs in the log's goroutine.
+func (w *Worker) onConfig(ev store.Event) {
+	switch ev.Kind {
+	case store.LoggerChanged:
+		w.loggers.Set(ev.Namespace, ev.Level)
+		return
+	case store.SessionKeyChanged:
+		return
+	}
+	select {
+	case <-w.started:
+	default:
+		return // Start makes the supervisors from the store
+	}
+	if s := w.supervisor(ev.Connector); s != nil {
+		s.configEvent(ev)
+	}
+}
+
+// supervisor returns the supervisor of a connector and makes it if needed.
+func (w *Worker) supervisor(name string) *supervisor {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.sups[name]
+	if s == nil && !w.ended {
+		s = newSupervisor(w, name)
+		w.sups[name] = s
+	}
+	return s
+}
+
+// Stop stops all tasks within the graceful timeout, writes the last statuses and
+// closes the storage.
+func (w *Worker) Stop() error {
+	select {
+	case <-w.started:
+	default:
+		return nil
+	}
+	w.mu.Lock()
+	w.ended = true
+	sups := make([]*supervisor, 0, len(w.sups))
+	for _, s := range w.sups {
+		sups = append(sups, s)
+	}
+	w.mu.Unlock()
+	for _, s := range sups {
+		s.shutdown()
+	}
+	for _, s := range sups {
+		<-s.done
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err := errors.Join(w.statuses.Close(ctx), w.offsets.Close(ctx), w.configs.Close(ctx))
+	w.admin.Close()
+	return err
+}
+
+// ClusterID is the id of the Kafka cluster.
+func (w *Worker) ClusterID() string { return w.clusterID }
+
+// ID is the worker_id in statuses.
+func (w *Worker) ID() string { return w.cfg.Advertised }
+
+// Generation of the group membership, as statuses carry it.
+func (w *Worker) generation() int { return 1 }
+
+func (w *Worker) status(state, trace, version string) store.Status {
+	return store.Status{State: state, Trace: trace, WorkerID: w.cfg.Advertised, Generation: w.generation(), Version: version}
+}

@@ -1,0 +1,274 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"millrace/internal/store"
+	"millrace/internal/worker"
+)
+
+// Reader is what REST reads about connectors.
+type Reader interface {
+	Names() []string
+	Info(name string) (*worker.ConnectorInfo, error)
+	TaskInfos(name string) ([]worker.TaskInfo, error)
+	Status(name string) (*worker.ConnectorStatusInfo, error)
+	TaskStatus(name string, task int) (*worker.TaskStatusInfo, error)
+}
+
+// Writer changes what connectors there are.
+type Writer interface {
+	Create(ctx context.Context, name string, config *store.Map, initial store.TargetState) (*worker.ConnectorInfo, error)
+	Put(ctx context.Context, name string, config *store.Map) (info *worker.ConnectorInfo, created bool, err error)
+	Patch(ctx context.Context, name string, patch *store.Map) (*worker.ConnectorInfo, error)
+	Delete(ctx context.Context, name string) error
+}
+
+// Runner changes what connectors do.
+type Runner interface {
+	SetTarget(ctx context.Context, name string, t store.TargetState) error
+	StopConnector(ctx context.Context, name string) error
+	Restart(ctx context.Context, name string) error
+	RestartMany(ctx context.Context, name string, includeTasks, onlyFailed bool) (*worker.ConnectorStatusInfo, error)
+	RestartTask(ctx context.Context, name string, task int) error
+}
+
+// Offsets reads and changes the offsets of connectors.
+type Offsets interface {
+	Offsets(ctx context.Context, name string) ([]worker.OffsetEntry, error)
+	AlterOffsets(ctx context.Context, name string, offsets []worker.OffsetEntry) (string, error)
+	ResetOffsets(ctx context.Context, name string) (string, error)
+	Topics(name string) ([]string, error)
+	ResetTopics(name string) error
+}
+
+// Plugins describes plugins and validates configs.
+type Plugins interface {
+	Plugins(connectorsOnly bool) []worker.PluginInfo
+	PluginConfig(name, version string) ([]worker.ConfigKey, error)
+	ValidateConfig(ctx context.Context, plugin string, config *store.Map) (*worker.ConfigInfos, error)
+}
+
+// Admin is about the worker itself.
+type Admin interface {
+	Ready(ctx context.Context) error
+	ClusterID() string
+	Loggers() *worker.Loggers
+	SetLogger(ctx context.Context, ns, level string, cluster bool) ([]string, error)
+}
+
+// Backend is all of it; *worker.Worker implements it.
+type Backend interface {
+	Reader
+	Writer
+	Runner
+	Offsets
+	Plugins
+	Admin
+}
+
+// Options of a Server.
+type Options struct {
+	// Timeout is how long a request may take; 90 s in Connect.
+	Timeout time.Duration
+	// Metrics answers /metrics. May be nil.
+	Metrics http.Handler
+	// Version and Commit are shown by GET /.
+	Version, Commit string
+	Log             *slog.Logger
+}
+
+// Server is the http.Handler of a worker.
+type Server struct {
+	b   Backend
+	opt Options
+	rt  router
+}
+
+// New makes the handler.
+func New(b Backend, opt Options) *Server {
+	if opt.Timeout <= 0 {
+		opt.Timeout = 90 * time.Second
+	}
+	s := &Server{b: b, opt: opt}
+	s.routes()
+	return s
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	escaped := r.URL.EscapedPath()
+	if strings.Contains(escaped, "//") {
+		badURI(w, "Ambiguous URI empty segment")
+		return
+	}
+	if strings.Contains(escaped, "%00") {
+		badURI(w, "Bad Request")
+		return
+	}
+	route, args := s.rt.match(escaped)
+	if route == nil {
+		plainError(w, http.StatusNotFound)
+		return
+	}
+	if r.Method == http.MethodOptions {
+		allow := strings.Join(route.allow(), ", ")
+		w.Header().Set("Allow", allow)
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = io.WriteString(w, allow)
+		return
+	}
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	h := route.methods[method]
+	if h == nil {
+		plainError(w, http.StatusMethodNotAllowed)
+		return
+	}
+	if !route.plain && !acceptsJSON(r.Header.Values("Accept")) {
+		plainError(w, http.StatusNotAcceptable)
+		return
+	}
+	if code, typed := bodyType(r); code != 0 {
+		if typed {
+			plainError(w, code)
+		} else {
+			writeError(w, &worker.StatusError{Code: code, Msg: httpText(code)})
+		}
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.opt.Timeout)
+	defer cancel()
+	if err := h(&call{w: w, r: r.WithContext(ctx), args: args}); err != nil {
+		s.fail(w, r, err)
+	}
+}
+
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var se *worker.StatusError
+	if !errors.As(err, &se) {
+		se = &worker.StatusError{Code: http.StatusInternalServerError, Msg: err.Error()}
+		if errors.Is(err, context.DeadlineExceeded) {
+			se.Msg = "Request timed out. " + se.Msg
+		}
+		s.opt.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	writeError(w, se)
+}
+
+// bodyType answers 415 for a body that is not JSON. typed tells that the request
+// named another type.
+func bodyType(r *http.Request) (code int, typed bool) {
+	if r.Method != http.MethodPost && r.Method != http.MethodPut && r.Method != http.MethodPatch {
+		return 0, false
+	}
+	ct := r.Header.Get("Content-Type")
+	if ct == "" {
+		if r.ContentLength > 0 {
+			return http.StatusUnsupportedMediaType, false
+		}
+		return 0, false
+	}
+	if mt, _, err := mime.ParseMediaType(ct); err == nil && mt == "application/json" {
+		return 0, false
+	}
+	return http.StatusUnsupportedMediaType, true
+}
+
+func acceptsJSON(values []string) bool {
+	if len(values) == 0 {
+		return true
+	}
+	for _, v := range values {
+		for _, p := range strings.Split(v, ",") {
+			mt, params, err := mime.ParseMediaType(strings.TrimSpace(p))
+			if err != nil || params["q"] == "0" {
+				continue
+			}
+			if mt == "*/*" || mt == "application/*" || mt == "application/json" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func httpText(code int) string {
+	return fmt.Sprintf("HTTP %d %s", code, http.StatusText(code))
+}
+
+// plainError is an error about the path or method: a JSON body without a
+// Content-Type header, as Connect sends it.
+func plainError(w http.ResponseWriter, code int) {
+	w.Header()["Content-Type"] = nil
+	w.WriteHeader(code)
+	_, _ = w.Write(errorBody(code, httpText(code)))
+}
+
+func writeError(w http.ResponseWriter, e *worker.StatusError) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(e.Code)
+	_, _ = w.Write(errorBody(e.Code, e.Msg))
+}
+
+func errorBody(code int, msg string) []byte {
+	b := strconv.AppendInt([]byte(`{"error_code":`), int64(code), 10)
+	b = store.AppendJSONString(append(b, `,"message":`...), msg)
+	return append(b, '}')
+}
+
+// badURI is what Jetty answers for a path it does not take.
+func badURI(w http.ResponseWriter, reason string) {
+	w.Header().Set("Content-Type", "text/html;charset=iso-8859-1")
+	w.WriteHeader(http.StatusBadRequest)
+	_, _ = io.WriteString(w, "<html>\n<head>\n<title>Error 400 "+reason+"</title>\n</head>\n<body>\n<h2>HTTP ERROR 400 "+reason+"</h2>\n</body>\n</html>\n")
+}
+
+// json answers a JSON document.
+func (c *call) json(code int, v any) error {
+	c.w.Header().Set("Content-Type", "application/json")
+	c.w.WriteHeader(code)
+	enc := json.NewEncoder(trim{c.w})
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// trim drops the newline that Encode adds.
+type trim struct{ w io.Writer }
+
+func (t trim) Write(p []byte) (int, error) {
+	n := len(p)
+	if n > 0 && p[n-1] == '\n' {
+		p = p[:n-1]
+	}
+	_, err := t.w.Write(p)
+	return n, err
+}
+
+func (c *call) empty(code int) error {
+	c.w.WriteHeader(code)
+	return nil
+}
+
+// maxBody bounds what a request may send.
+const maxBody = 64 << 20
+
+func (c *call) body() ([]byte, error) {
+	b, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
+	if err != nil {
+		return nil, &worker.StatusError{Code: 500, Msg: "cannot read the request: " + err.Error()}
+	}
+	return b, nil
+}
