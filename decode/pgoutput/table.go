@@ -65,6 +65,11 @@ func (t *Table) compileKey(types pgvalue.Types, modes pgvalue.Modes, in *record.
 		col := spec.Columns[i]
 		masked := col.Truncate >= 0 || col.MaskChars >= 0 || col.Hash != nil
 		col.Truncate, col.MaskChars, col.Hash, col.Propagate = -1, -1, nil, false
+		if t.cols[i].plan == nil && spec.Path == pgvalue.Stream && i < len(spec.InValue) && !spec.InValue[i] {
+			// Debezium's stream asks the catalog only about columns that pass the
+			// filter; of others it assumes that they may be null.
+			col.NotNull, col.Default = false, ""
+		}
 		p, err := pgvalue.Compile(col, types, modes, spec.Path, in)
 		if err != nil {
 			return fmt.Errorf("compile key of table %s.%s: %w", spec.Schema, spec.Name, err)

@@ -68,6 +68,7 @@ type Column struct {
 	NotNull bool
 	Default string // pg_get_expr text; "" none
 	Serial  bool   // default is nextval(): the snapshot path names the type serial
+	// Comment is never shown: Debezium's connector does not read comments.
 	Comment string
 
 	// Column options of the connector, already matched against this column.

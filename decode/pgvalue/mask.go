@@ -60,9 +60,7 @@ func (m *mask) addParams(schema *record.Schema, col *Column, s shape, path Path)
 	if s.scaleSet {
 		add("__debezium.source.column.scale", itoa(s.scale))
 	}
-	if col.Comment != "" {
-		add("__debezium.source.column.comment", col.Comment)
-	}
+	// Debezium's connector never reads comments, so there is no parameter for one.
 	add("__debezium.source.column.name", col.Name)
 }
 

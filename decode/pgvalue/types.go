@@ -339,6 +339,17 @@ func (s shape) sourceName(col *Column, path Path) string {
 	return s.typ.Name
 }
 
+// SourceTypeName is the type name that Debezium's filters by data type and its
+// propagated parameters see: the declared type's name; on the snapshot path serial
+// for a sequence default, and schema and quotes for a type outside the search path.
+func SourceTypeName(col *Column, types Types, path Path) string {
+	s, ok := resolver{types}.shapeOf(col, path)
+	if !ok {
+		return "unknown"
+	}
+	return s.sourceName(col, path)
+}
+
 // textual reports whether the JDBC driver calls the type a character type, which
 // is what masks and hashes apply to.
 func (s shape) textual() bool {
