@@ -87,7 +87,12 @@ func connectText(c Conn, err error) string {
 	case errors.As(err, &dns):
 		return fmt.Sprintf("The connection attempt failed. The host name %s is not known; check database.hostname.", c.Host)
 	}
-	text := err.Error()
+	// The driver lists one attempt per line (with and without TLS); the first says most.
+	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
+	text := strings.TrimSpace(lines[min(1, len(lines)-1)])
+	if _, after, ok := strings.Cut(text, "): "); ok {
+		text = after
+	}
 	if c.Password != "" {
 		text = strings.ReplaceAll(text, c.Password, "****")
 	}
