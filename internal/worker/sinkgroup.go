@@ -1,0 +1,147 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millrace/internal/errs"
+)
+
+// The group callbacks. While Run works on polled records rebalances are blocked
+// (BlockRebalanceOnPoll); while it waits to put a batch again they are allowed,
+// and mu is free.
+
+func (t *SinkTask) onAssigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for topic, ps := range added {
+		m := t.assigned[topic]
+		if m == nil {
+			m = map[int32]*sinkPart{}
+			t.assigned[topic] = m
+		}
+		for _, p := range ps {
+			m[p] = &sinkPart{topic: topic, partition: p, next: -1, committed: -1, epoch: -1}
+		}
+	}
+}
+
+func (t *SinkTask) onRevoked(ctx context.Context, _ *kgo.Client, gone map[string][]int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closing {
+		if err := t.commit(ctx); err != nil && t.failed == nil {
+			t.failed = err
+		}
+	}
+	t.forget(gone)
+}
+
+func (t *SinkTask) onLost(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forget(gone)
+}
+
+func (t *SinkTask) forget(gone map[string][]int32) {
+	for topic, ps := range gone {
+		for _, p := range ps {
+			if part := t.assigned[topic][p]; part != nil {
+				part.revoked = true
+				delete(t.assigned[topic], p)
+			}
+		}
+	}
+}
+
+// commitLocked is commit for callers that do not hold mu.
+func (t *SinkTask) commitLocked(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.commit(ctx)
+}
+
+// commit flushes the sink and commits what is durable. Offsets are committed only
+// after Flush returned: that order is what makes delivery at-least-once. A
+// failing commit is tried again at the next interval.
+func (t *SinkTask) commit(ctx context.Context) error {
+	if !t.dirty {
+		return nil
+	}
+	if err := t.sink.Flush(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errs.Retriable(err) {
+			t.cfg.Log.Warn("flush the sink, trying again at the next commit", "error", err)
+			return nil
+		}
+		return unrecoverable(err)
+	}
+	offsets := map[string]map[int32]kgo.EpochOffset{}
+	var sent []*sinkPart
+	for topic, ps := range t.assigned {
+		for p, part := range ps {
+			if part.next < 0 || part.next == part.committed {
+				continue
+			}
+			m := offsets[topic]
+			if m == nil {
+				m = map[int32]kgo.EpochOffset{}
+				offsets[topic] = m
+			}
+			m[p] = kgo.EpochOffset{Epoch: part.epoch, Offset: part.next}
+			sent = append(sent, part)
+		}
+	}
+	t.dirty = false
+	if len(sent) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.cfg.CommitTimeout)
+	defer cancel()
+	if err := t.commitOffsets(ctx, offsets); err != nil {
+		t.dirty = true
+		t.cfg.Log.Warn("commit offsets, trying again at the next commit", "group", t.cfg.Group, "error", err)
+		return nil
+	}
+	for _, part := range sent {
+		part.committed = part.next
+	}
+	return nil
+}
+
+// finish makes the last commit; the group is left by closing the client.
+func (t *SinkTask) finish() error {
+	ctx, cancel := context.WithTimeout(context.Background(), t.cfg.CommitTimeout)
+	defer cancel()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	err := t.commit(ctx)
+	t.closing = true
+	return err
+}
+
+// matchTopics adds the topics that match a pattern that Go's regexp cannot
+// express; the client looks for new topics itself in all other cases.
+func (t *SinkTask) matchTopics(ctx context.Context) {
+	t.rematch = time.Now().Add(time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	all, err := kadm.NewClient(t.cl).ListTopics(ctx)
+	if err != nil {
+		t.rematch = time.Now().Add(5 * time.Second)
+		t.cfg.Log.Warn("list topics for topics.regex", "error", err)
+		return
+	}
+	var found []string
+	for _, name := range all.Names() {
+		if t.cfg.Match(name) {
+			found = append(found, name)
+		}
+	}
+	t.cl.AddConsumeTopics(found...)
+}

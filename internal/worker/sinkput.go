@@ -1,0 +1,279 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"millrace/internal/errs"
+	"millrace/internal/record"
+)
+
+// chunkBytes bounds the raw bytes of one batch, so that a poll of large records
+// does not become one huge batch.
+const chunkBytes = 8 << 20
+
+// process takes the records of a poll through decode, transforms and Put, chunk by
+// chunk. It is called with mu held.
+func (t *SinkTask) process(ctx context.Context, fetches kgo.Fetches) error {
+	it := fetches.RecordIter()
+	for !it.Done() {
+		t.batch.Reset()
+		clear(t.raws)
+		clear(t.chunk)
+		t.parts, t.raws, t.chunk = t.parts[:0], t.raws[:0], t.chunk[:0]
+		size := 0
+		for !it.Done() && size < chunkBytes {
+			rec := it.Next()
+			part := t.assigned[rec.Topic][rec.Partition]
+			if part == nil { // revoked while an earlier chunk waited
+				continue
+			}
+			size += len(rec.Key) + len(rec.Value)
+			t.chunk = append(t.chunk, chunkEntry{part, rec})
+			if err := t.take(ctx, part, rec); err != nil {
+				return err
+			}
+			if ctx.Err() != nil {
+				return nil
+			}
+		}
+		if err := t.put(ctx); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		t.advance()
+	}
+	return nil
+}
+
+// take decodes and transforms one record into the batch. A record that cannot be
+// is reported and, when tolerated, left out.
+func (t *SinkTask) take(ctx context.Context, part *sinkPart, rec *kgo.Record) error {
+	b := &t.batch
+	r := b.Append()
+	topic := t.topic(rec.Topic)
+	r.Topic, r.Partition, r.Offset = topic, rec.Partition, rec.Offset
+	r.Timestamp = rec.Timestamp.UnixMilli()
+	r.Origin = record.Origin{Topic: topic, Partition: rec.Partition, Offset: rec.Offset}
+	stage, err := t.decode(ctx, rec, r)
+	if err == nil {
+		for i := range t.cfg.Stages {
+			var keep bool
+			s := &t.cfg.Stages[i]
+			keep, err = s.Apply(b, r)
+			if err != nil && errs.Retriable(err) {
+				keep, err = t.retryTransform(ctx, i, r, err)
+			}
+			if err != nil {
+				stage = failure{"TRANSFORMATION", s.Class}
+				break
+			}
+			if !keep {
+				b.Records = b.Records[:len(b.Records)-1]
+				t.cfg.Metrics.Skipped("transform").Inc()
+				return nil
+			}
+		}
+	}
+	if err != nil {
+		b.Records = b.Records[:len(b.Records)-1]
+		if ctx.Err() != nil {
+			return nil
+		}
+		return t.tolerate(ctx, rec, stage, err)
+	}
+	t.parts = append(t.parts, part)
+	t.raws = append(t.raws, rec)
+	return nil
+}
+
+func (t *SinkTask) decode(ctx context.Context, rec *kgo.Record, r *record.Record) (failure, error) {
+	b := &t.batch
+	var err error
+	if r.KeySchema, r.Key, err = t.cfg.Key.Decode(ctx, r.Topic, rec.Key, b); err != nil {
+		err = t.retry(ctx, err, func() (e error) {
+			r.KeySchema, r.Key, e = t.cfg.Key.Decode(ctx, r.Topic, rec.Key, b)
+			return e
+		})
+		if err != nil {
+			return failure{"KEY_CONVERTER", t.cfg.KeyClass}, err
+		}
+	}
+	if r.ValueSchema, r.Value, err = t.cfg.Value.Decode(ctx, r.Topic, rec.Value, b); err != nil {
+		err = t.retry(ctx, err, func() (e error) {
+			r.ValueSchema, r.Value, e = t.cfg.Value.Decode(ctx, r.Topic, rec.Value, b)
+			return e
+		})
+		if err != nil {
+			return failure{"VALUE_CONVERTER", t.cfg.ValueClass}, err
+		}
+	}
+	for i := range rec.Headers {
+		h, err := t.cfg.Header.DecodeHeader(r.Topic, rec.Headers[i].Key, rec.Headers[i].Value, b)
+		if err != nil {
+			return failure{"HEADER_CONVERTER", t.cfg.HeaderClass}, err
+		}
+		b.AddHeader(r, h)
+	}
+	return failure{}, nil
+}
+
+func (t *SinkTask) retryTransform(ctx context.Context, i int, r *record.Record, err error) (keep bool, _ error) {
+	err = t.retry(ctx, err, func() (e error) {
+		keep, e = t.cfg.Stages[i].Apply(&t.batch, r)
+		return e
+	})
+	return keep, err
+}
+
+// retry tries a retriable error again for errors.retry.timeout, with Connect's delays.
+func (t *SinkTask) retry(ctx context.Context, err error, again func() error) error {
+	deadline := time.Now().Add(t.cfg.Tolerance.RetryTimeout)
+	delay := 300 * time.Millisecond
+	for errs.Retriable(err) && (t.cfg.Tolerance.RetryTimeout < 0 || time.Now().Add(delay).Before(deadline)) {
+		if !sleep(ctx, delay) {
+			return err
+		}
+		if delay *= 2; t.cfg.Tolerance.RetryMax > 0 {
+			delay = min(delay, t.cfg.Tolerance.RetryMax)
+		}
+		if err = again(); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// put gives the batch to the sink. On a retriable error it lets the group
+// rebalance while it waits, drops what belongs to somebody else by then, and puts
+// the rest again.
+func (t *SinkTask) put(ctx context.Context) error {
+	delay := time.Second
+	for attempt := 1; len(t.batch.Records) > 0; attempt++ {
+		err := t.sink.Put(ctx, &t.batch)
+		var bad *errs.RecordError
+		switch {
+		case err == nil:
+			t.count()
+			return nil
+		case ctx.Err() != nil:
+			return nil
+		case errors.As(err, &bad):
+			return t.refused(ctx, bad)
+		case !errs.Retriable(err):
+			return unrecoverable(err)
+		}
+		var wish interface{ RetryAfter() time.Duration }
+		wait := delay
+		if errors.As(err, &wish) {
+			wait = wish.RetryAfter()
+		}
+		t.cfg.Log.Warn("the target did not take a batch, putting it again", "error", err, "records", len(t.batch.Records), "attempt", attempt, "delay", wait)
+		t.mu.Unlock()
+		t.cl.AllowRebalance()
+		alive := sleep(ctx, wait)
+		t.mu.Lock()
+		if !alive {
+			return nil
+		}
+		if t.failed != nil {
+			return t.failed
+		}
+		t.dropRevoked()
+		delay = min(2*delay, 30*time.Second)
+	}
+	return nil
+}
+
+// refused reports the records that the target will never take; the others are written.
+func (t *SinkTask) refused(ctx context.Context, bad *errs.RecordError) error {
+	for _, x := range bad.Bad {
+		if x.Index < 0 || x.Index >= len(t.raws) {
+			return unrecoverable(x.Err)
+		}
+		rec := t.raws[x.Index]
+		if t.cfg.Tolerance.All {
+			if err := t.tolerate(ctx, rec, failure{"TASK_PUT", "org.apache.kafka.connect.sink.SinkTask"}, x.Err); err != nil {
+				return err
+			}
+			continue
+		}
+		t.report(ctx, rec, failure{"TASK_PUT", "org.apache.kafka.connect.sink.SinkTask"}, x.Err)
+		return unrecoverable(x.Err)
+	}
+	t.count()
+	return nil
+}
+
+// dropRevoked takes the records of partitions that were revoked since the poll out
+// of the batch: their new owner writes them, and writing them late could put an
+// old row over a newer one.
+func (t *SinkTask) dropRevoked() {
+	n := 0
+	for i, part := range t.parts {
+		if part.revoked {
+			continue
+		}
+		t.batch.Records[n], t.parts[n], t.raws[n] = t.batch.Records[i], part, t.raws[i]
+		n++
+	}
+	t.batch.Records, t.parts, t.raws = t.batch.Records[:n], t.parts[:n], t.raws[:n]
+}
+
+// advance notes that every record of the chunk is dealt with.
+func (t *SinkTask) advance() {
+	for _, e := range t.chunk {
+		e.part.next, e.part.epoch = e.rec.Offset+1, e.rec.LeaderEpoch
+	}
+	if len(t.chunk) > 0 {
+		t.dirty = true
+	}
+}
+
+func (t *SinkTask) count() {
+	t.cfg.Metrics.SinkRows.Add(float64(len(t.batch.Records)))
+	now := time.Now()
+	for _, rec := range t.raws {
+		if !rec.Timestamp.IsZero() {
+			t.cfg.Metrics.SinkLag.Observe(max(0, now.Sub(rec.Timestamp).Seconds()))
+		}
+	}
+}
+
+func (t *SinkTask) topic(name string) *record.Topic {
+	if topic := t.topics[name]; topic != nil {
+		return topic
+	}
+	topic := &record.Topic{Name: name}
+	t.topics[name] = topic
+	if t.cfg.OnTopic != nil {
+		t.cfg.OnTopic(name)
+	}
+	return topic
+}
+
+// commitOffsets commits and returns the first error, of the request or of a partition.
+func (t *SinkTask) commitOffsets(ctx context.Context, offsets map[string]map[int32]kgo.EpochOffset) error {
+	var first error
+	t.cl.CommitOffsetsSync(ctx, offsets, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+		if err != nil {
+			first = err
+			return
+		}
+		for _, topic := range resp.Topics {
+			for _, p := range topic.Partitions {
+				if e := kerr.ErrorForCode(p.ErrorCode); e != nil && first == nil {
+					first = e
+				}
+			}
+		}
+	})
+	return first
+}

@@ -1,0 +1,311 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"regexp"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millrace/emit"
+	"millrace/internal/convert"
+	"millrace/internal/errs"
+	"millrace/internal/metrics"
+	"millrace/internal/record"
+	"millrace/internal/transform"
+)
+
+// RecordError is what a sink returns for records that are bad by themselves.
+type RecordError = errs.RecordError
+
+// SinkConfig is what a sink task runs with. Everything is required unless said
+// otherwise.
+type SinkConfig struct {
+	Connector string
+	Task      int
+	// Consumer are the Kafka client options of the task (seeds, security,
+	// consumer.override.*), without group and topics. They win over the task's own
+	// fetch sizes and balancers.
+	Consumer []kgo.Opt
+	Group    string // "": connect-<Connector>
+	// Topics is the list to read; or Pattern, a regular expression that a whole
+	// topic name must match, with Match as its matcher where Go's regexp cannot
+	// compile it (nil otherwise).
+	Topics  []string
+	Pattern string
+	Match   func(topic string) bool
+	// MaxPollRecords bounds a batch (consumer.override.max.poll.records); 0: 8192.
+	MaxPollRecords int
+
+	Key, Value convert.Converter
+	Header     convert.HeaderConverter
+	// KeyClass, ValueClass and HeaderClass are the converters' Java names, for
+	// error reports.
+	KeyClass, ValueClass, HeaderClass string
+	Stages                            []transform.Stage // may be empty
+	Tolerance                         emit.Tolerance
+	DLQ                               *DeadLetters // nil: none
+	// CommitInterval is offset.flush.interval.ms, CommitTimeout offset.flush.timeout.ms.
+	CommitInterval, CommitTimeout time.Duration
+	// OnTopic is told each topic once that a record was read from (active topics). May be nil.
+	OnTopic func(topic string)
+	Log     *slog.Logger
+	Metrics *metrics.Task
+}
+
+// SinkTask polls a consumer group and drives one Sink: poll, decode, transform,
+// Put, and on the commit interval and on revocation Flush and commit. One
+// goroutine (Run) does the work; group callbacks come from the client's own
+// goroutine and are kept apart from it by mu, so calls to the Sink never overlap.
+type SinkTask struct {
+	cfg  SinkConfig
+	sink Sink
+	cl   *kgo.Client
+	dlq  *dlqWriter
+
+	paused  atomic.Bool
+	wakeMu  sync.Mutex
+	wakeFn  context.CancelFunc
+	rematch time.Time // next look for topics when Match is used
+
+	mu       sync.Mutex // guards what follows and every call to sink
+	assigned map[string]map[int32]*sinkPart
+	closing  bool
+	dirty    bool  // something was put since the last commit
+	failed   error // a callback's fatal error, for Run to return
+
+	topics map[string]*record.Topic
+	batch  record.Batch
+	parts  []*sinkPart   // of batch.Records, by index
+	raws   []*kgo.Record // of batch.Records, by index
+	chunk  []chunkEntry  // all records of the chunk, dropped ones too
+}
+
+// sinkPart is one assignment of a partition; a new assignment is a new sinkPart,
+// so that records read under an old one can be told apart.
+type sinkPart struct {
+	topic     string
+	partition int32
+	next      int64 // offset to commit, -1: nothing processed yet
+	committed int64
+	epoch     int32
+	revoked   bool
+}
+
+type chunkEntry struct {
+	part *sinkPart
+	rec  *kgo.Record
+}
+
+// NewSinkTask makes a task; nothing runs before Run.
+func NewSinkTask(cfg SinkConfig, sink Sink) *SinkTask {
+	if cfg.Group == "" {
+		cfg.Group = "connect-" + cfg.Connector
+	}
+	if cfg.MaxPollRecords <= 0 {
+		cfg.MaxPollRecords = 8192
+	}
+	if cfg.CommitInterval <= 0 {
+		cfg.CommitInterval = time.Minute
+	}
+	if cfg.CommitTimeout <= 0 {
+		cfg.CommitTimeout = 5 * time.Second
+	}
+	return &SinkTask{cfg: cfg, sink: sink, assigned: map[string]map[int32]*sinkPart{}, topics: map[string]*record.Topic{}}
+}
+
+// RunSink runs a sink task until ctx ends (nil) or an error stops it; see SinkTask.Run.
+func RunSink(ctx context.Context, cfg SinkConfig, sink Sink, started func()) error {
+	return NewSinkTask(cfg, sink).Run(ctx, started)
+}
+
+// SetPaused pauses or resumes the task: a paused task keeps its place in the
+// group and its partitions, reads nothing, and commits what it has written. Safe
+// from any goroutine.
+func (t *SinkTask) SetPaused(paused bool) {
+	if t.paused.Swap(paused) == paused {
+		return
+	}
+	t.wakeMu.Lock()
+	defer t.wakeMu.Unlock()
+	if t.wakeFn != nil {
+		t.wakeFn()
+	}
+}
+
+// Run starts the sink, joins the group and works until ctx ends, then flushes,
+// commits, leaves the group and stops the sink. started is called once when the
+// sink is up. The error is what the task's trace shows.
+func (t *SinkTask) Run(ctx context.Context, started func()) (err error) {
+	defer func() {
+		if e := t.sink.Stop(); e != nil {
+			t.cfg.Log.Warn("sink did not stop cleanly", "error", e)
+		}
+	}()
+	if err := t.startSink(ctx); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	if t.cfg.DLQ != nil {
+		if t.dlq, err = newDLQWriter(ctx, t.cfg.DLQ, t.cfg.Log); err != nil {
+			return err
+		}
+		defer t.dlq.close()
+	}
+	if t.cl, err = t.newClient(); err != nil {
+		return &errs.Error{Java: errs.ConnectException, Msg: "make the Kafka consumer of the sink task", Cause: err}
+	}
+	defer t.cl.CloseAllowingRebalance()
+	started()
+	err = t.loop(ctx)
+	if e := t.finish(); err == nil {
+		err = e
+	}
+	return err
+}
+
+const startAttempts = 8
+
+// startSink starts the sink. A retriable error is tried again for about two
+// minutes, then it fails the task, so that its status says why.
+func (t *SinkTask) startSink(ctx context.Context) error {
+	delay := time.Second
+	for attempt := 1; ; attempt++ {
+		err := t.sink.Start(ctx)
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		if !errs.Retriable(err) || attempt == startAttempts {
+			return err
+		}
+		t.cfg.Log.Warn("sink could not start, trying again", "error", err, "attempt", attempt, "delay", delay)
+		if !sleep(ctx, delay) {
+			return nil
+		}
+		delay = min(2*delay, 30*time.Second)
+	}
+}
+
+func (t *SinkTask) newClient() (*kgo.Client, error) {
+	opts := []kgo.Opt{
+		kgo.Balancers(kgo.RangeBalancer(), kgo.CooperativeStickyBalancer()),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.RebalanceTimeout(5 * time.Minute),
+		kgo.FetchMaxBytes(16 << 20), kgo.FetchMaxPartitionBytes(4 << 20),
+	}
+	opts = append(opts, t.cfg.Consumer...)
+	opts = append(opts,
+		kgo.ConsumerGroup(t.cfg.Group), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
+		kgo.OnPartitionsAssigned(t.onAssigned), kgo.OnPartitionsRevoked(t.onRevoked), kgo.OnPartitionsLost(t.onLost))
+	switch {
+	case t.cfg.Pattern == "":
+		opts = append(opts, kgo.ConsumeTopics(t.cfg.Topics...))
+	default:
+		anchored := "^(?:" + t.cfg.Pattern + ")$"
+		if _, err := regexp.Compile(anchored); err == nil {
+			opts = append(opts, kgo.ConsumeRegex(), kgo.ConsumeTopics(anchored))
+			t.cfg.Match = nil
+		} else if t.cfg.Match == nil {
+			return nil, err
+		}
+	}
+	return kgo.NewClient(opts...)
+}
+
+// loop polls until ctx ends or something fatal happens.
+func (t *SinkTask) loop(ctx context.Context) error {
+	next := time.Now().Add(t.cfg.CommitInterval)
+	for {
+		if t.cfg.Match != nil && time.Now().After(t.rematch) {
+			t.matchTopics(ctx)
+		}
+		pollCtx, cancel := context.WithDeadline(ctx, next)
+		t.wakeMu.Lock()
+		t.wakeFn = cancel
+		t.wakeMu.Unlock()
+		var fetches kgo.Fetches
+		if t.paused.Load() {
+			t.commitLocked(ctx)
+			<-pollCtx.Done()
+		} else {
+			fetches = t.cl.PollRecords(pollCtx, t.cfg.MaxPollRecords)
+		}
+		cancel()
+		err := t.handle(ctx, fetches)
+		t.cl.AllowRebalance()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if !time.Now().Before(next) {
+			if err := t.commitLocked(ctx); err != nil {
+				return err
+			}
+			next = time.Now().Add(t.cfg.CommitInterval)
+		}
+	}
+}
+
+// handle works off what one poll gave.
+func (t *SinkTask) handle(ctx context.Context, fetches kgo.Fetches) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed != nil {
+		return t.failed
+	}
+	for _, e := range fetches.Errors() {
+		if err := t.fetchError(e); err != nil {
+			return err
+		}
+	}
+	return t.process(ctx, fetches)
+}
+
+// fetchError tells the fatal errors of a poll from those that the client gets
+// over by itself.
+func (t *SinkTask) fetchError(e kgo.FetchError) error {
+	if errors.Is(e.Err, context.Canceled) || errors.Is(e.Err, context.DeadlineExceeded) {
+		return nil
+	}
+	var loss *kgo.ErrDataLoss
+	if errors.As(e.Err, &loss) {
+		t.cfg.Log.Warn("records are gone from the topic before they were read", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
+		return nil
+	}
+	var ke *kerr.Error
+	if errors.As(e.Err, &ke) && !ke.Retriable && !errors.Is(e.Err, kerr.UnknownTopicOrPartition) {
+		where := "group " + t.cfg.Group
+		if e.Topic != "" {
+			where += ", topic " + e.Topic
+		}
+		return unrecoverable(&errs.Error{Java: errs.ConnectException, Msg: "read from Kafka (" + where + ")", Cause: e.Err})
+	}
+	t.cfg.Log.Warn("read from Kafka, the client tries again", "group", t.cfg.Group, "topic", e.Topic, "error", e.Err)
+	return nil
+}
+
+// unrecoverable wraps an error as WorkerSinkTask does; alert rules look for the text.
+func unrecoverable(err error) error {
+	return &errs.Error{Java: errs.ConnectException, Msg: "Exiting WorkerSinkTask due to unrecoverable exception.", Cause: err}
+}
+
+// sleep waits and reports whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,279 @@
+package sqlsink
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"math"
+	"strconv"
+	"strings"
+
+	"millrace/internal/record"
+)
+
+// myEncoder writes values as literals of MySQL and MariaDB.
+type myEncoder struct {
+	spell   *mySpell
+	scratch []byte
+}
+
+// value appends the literal of a value for a column of type typ.
+func (e *myEncoder) value(dst []byte, m *sem, s *record.Schema, b *record.Batch, c record.Cell, typ string) ([]byte, error) {
+	if c.IsNull() {
+		return append(dst, "NULL"...), nil
+	}
+	switch m.kind {
+	case kindInt8, kindInt16, kindInt32, kindInt64, kindYear, kindDuration:
+		return strconv.AppendInt(dst, c.Int(), 10), nil
+	case kindFloat32, kindFloat64:
+		bits := 64
+		if m.kind == kindFloat32 {
+			bits = 32
+		}
+		if math.IsNaN(c.Float()) || math.IsInf(c.Float(), 0) {
+			return dst, errors.New("MySQL has no NaN and no infinity")
+		}
+		return appendFloat(dst, c.Float(), bits), nil
+	case kindBool:
+		if c.Bool() {
+			return append(dst, '1'), nil
+		}
+		return append(dst, '0'), nil
+	case kindBytes:
+		return appendHexLiteral(dst, b.Raw(c)), nil
+	case kindDecimal:
+		return appendDecimal(dst, b.Raw(c), m.scale), nil
+	case kindVarDecimal:
+		return myVarDecimal(dst, b, c)
+	case kindString, kindJSON, kindUUID, kindXML, kindEnum, kindEnumSet, kindInterval, kindLtree, kindTSVector:
+		return e.spell.literal(dst, b.Raw(c)), nil
+	case kindBits:
+		if strings.Contains(typ, "text") || strings.Contains(typ, "char") {
+			return append(appendBits(append(dst, '\''), b.Raw(c), m.bits), '\''), nil
+		}
+		return append(appendBits(append(dst, "b'"...), b.Raw(c), m.bits), '\''), nil
+	case kindDate, kindTime, kindZonedTime, kindTimestamp, kindZonedTimestamp:
+		dst = append(dst, '\'')
+		dst, err := myTemporal(dst, m, b, c, typ)
+		return append(dst, '\''), err
+	case kindPoint, kindGeometry, kindGeography:
+		wkb, srid, ok := geometryParts(b, s, c)
+		if !ok {
+			return dst, errors.New("the geometry has no wkb")
+		}
+		var head [4]byte
+		binary.LittleEndian.PutUint32(head[:], uint32(srid))
+		return appendHex(appendHex(append(dst, "0x"...), head[:]), wkb), nil // MySQL's own form: SRID, then WKB
+	case kindVector, kindHalfVector:
+		return myVector(dst, b, c)
+	case kindArray, kindMap, kindSparseVector:
+		var err error
+		if e.scratch, err = appendJSON(e.scratch[:0], m, s, b, c); err != nil {
+			return dst, err
+		}
+		return e.spell.literal(dst, e.scratch), nil
+	}
+	return dst, errors.New("there is no literal for the value")
+}
+
+func appendHexLiteral(dst, p []byte) []byte {
+	if len(p) == 0 {
+		return append(dst, "''"...)
+	}
+	return appendHex(append(dst, "0x"...), p)
+}
+
+func myVarDecimal(dst []byte, b *record.Batch, c record.Cell) ([]byte, error) {
+	from := len(dst)
+	dst, err := appendVarDecimal(dst, b, c)
+	if err != nil {
+		return dst, err
+	}
+	if i := strings.IndexByte(string(dst[from:]), '.'); i >= 0 && len(strings.TrimRight(string(dst[from+i+1:]), "0")) > 30 {
+		return dst, errors.New("MySQL's decimal keeps 30 digits behind the point, the value has more")
+	}
+	return dst, nil
+}
+
+func myVector(dst []byte, b *record.Batch, c record.Cell) ([]byte, error) {
+	dst = append(dst, "0x"...)
+	for i := 0; i < c.Len(); i++ {
+		if b.Child(c, i).IsNull() {
+			return dst, errNull
+		}
+		var f [4]byte
+		binary.LittleEndian.PutUint32(f[:], math.Float32bits(float32(b.Child(c, i).Float())))
+		dst = appendHex(dst, f[:])
+	}
+	return dst, nil
+}
+
+// myTemporal appends a temporal value. MySQL has no infinity: the ends of its
+// ranges stand for it, as Debezium documents.
+func myTemporal(dst []byte, m *sem, b *record.Batch, c record.Cell, typ string) ([]byte, error) {
+	switch m.kind {
+	case kindDate:
+		return appendDate(dst, c.Int()), nil
+	case kindTime:
+		return appendClock(dst, c.Int()*m.unit), nil
+	case kindZonedTime:
+		nanos, ok := parseZonedTime(b.Str(c))
+		if !ok {
+			return append(dst, b.Raw(c)...), nil
+		}
+		return appendClock(dst, nanos), nil
+	case kindTimestamp:
+		if m.unit == 1e3 && (c.Int() == infinityMicros || c.Int() == minusInfinityMicros) {
+			return myInfinity(dst, c.Int() > 0, typ), nil
+		}
+		return appendTimestamp(dst, c.Int(), m.unit), nil
+	}
+	text := b.Str(c)
+	if sign := isoInfinity(text); sign != 0 {
+		return myInfinity(dst, sign > 0, typ), nil
+	}
+	days, nanos, ok := parseZoned(text)
+	if !ok {
+		return dst, errors.New("the timestamp " + text + " is outside MySQL's range")
+	}
+	return appendClock(append(appendDate(dst, days), ' '), nanos), nil
+}
+
+func myInfinity(dst []byte, plus bool, typ string) []byte {
+	timestamp := strings.HasPrefix(typ, "timestamp")
+	switch {
+	case timestamp && plus:
+		return append(dst, "2038-01-19 03:14:07"...)
+	case timestamp:
+		return append(dst, "1970-01-01 00:00:01"...)
+	case plus:
+		return append(dst, "9999-12-31 23:59:59"...)
+	}
+	return append(dst, "1000-01-01 00:00:00"...)
+}
+
+// appendJSON appends an array, map or struct as JSON, for databases without those
+// types. Bytes are base64, temporal and decimal elements are texts.
+func appendJSON(dst []byte, m *sem, s *record.Schema, b *record.Batch, c record.Cell) ([]byte, error) {
+	var err error
+	switch c.Kind() {
+	case record.Null:
+		return append(dst, "null"...), nil
+	case record.Boolean:
+		return strconv.AppendBool(dst, c.Bool()), nil
+	case record.Array:
+		dst = append(dst, '[')
+		for i := 0; i < c.Len(); i++ {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			if dst, err = appendJSON(dst, elemSem(m), elemOf(s), b, b.Child(c, i)); err != nil {
+				return dst, err
+			}
+		}
+		return append(dst, ']'), nil
+	case record.Map:
+		dst = append(dst, '{')
+		for i := 0; i < c.Len(); i += 2 {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			key := b.Child(c, i)
+			if key.Kind() == record.String {
+				dst = appendJSONText(dst, b.Raw(key))
+			} else if dst, err = jsonScalar(dst, nil, b, key, true); err != nil {
+				return dst, err
+			}
+			dst = append(dst, ':')
+			if dst, err = appendJSON(dst, nil, elemOf(s), b, b.Child(c, i+1)); err != nil {
+				return dst, err
+			}
+		}
+		return append(dst, '}'), nil
+	case record.Struct:
+		dst = append(dst, '{')
+		for i := 0; i < c.Len() && s != nil; i++ {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			f := &s.Fields[i]
+			dst = append(appendJSONText(dst, []byte(f.Name)), ':')
+			fm := meaning(f.Schema)
+			if dst, err = appendJSON(dst, &fm, f.Schema, b, b.Child(c, i)); err != nil {
+				return dst, err
+			}
+		}
+		return append(dst, '}'), nil
+	}
+	if m == nil && s != nil {
+		x := meaning(s)
+		m = &x
+	}
+	return jsonScalar(dst, m, b, c, false)
+}
+
+func elemOf(s *record.Schema) *record.Schema {
+	if s == nil {
+		return nil
+	}
+	return s.Elem
+}
+
+func jsonScalar(dst []byte, m *sem, b *record.Batch, c record.Cell, quoted bool) ([]byte, error) {
+	k := kindNone
+	if m != nil {
+		k = m.kind
+	}
+	from := len(dst)
+	switch k {
+	case kindDecimal, kindDate, kindTime, kindTimestamp, kindZonedTime, kindZonedTimestamp, kindDuration, kindBits:
+		e := pgEncoder{}
+		dst, err := e.raw(append(dst, '"'), m, nil, b, c)
+		return append(dst, '"'), err
+	}
+	switch c.Kind() {
+	case record.Int8, record.Int16, record.Int32, record.Int64:
+		dst = strconv.AppendInt(dst, c.Int(), 10)
+	case record.Float32, record.Float64:
+		if math.IsNaN(c.Float()) || math.IsInf(c.Float(), 0) {
+			quoted = true
+		}
+		dst = appendFloat(dst, c.Float(), map[bool]int{true: 32, false: 64}[c.Kind() == record.Float32])
+	case record.String:
+		return appendJSONText(dst, b.Raw(c)), nil
+	case record.Bytes:
+		return append(base64.StdEncoding.AppendEncode(append(dst, '"'), b.Raw(c)), '"'), nil
+	default:
+		return dst, errors.New("there is no JSON form for the value")
+	}
+	if quoted {
+		dst = append(dst, 0)
+		copy(dst[from+1:], dst[from:])
+		dst[from] = '"'
+		dst = append(dst, '"')
+	}
+	return dst, nil
+}
+
+func appendJSONText(dst, text []byte) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	for _, c := range text {
+		switch {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c < 0x20:
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '"')
+}
+
+func elemSem(m *sem) *sem {
+	if m == nil {
+		return nil
+	}
+	return m.elem
+}

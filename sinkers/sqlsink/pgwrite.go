@@ -1,0 +1,390 @@
+package sqlsink
+
+import (
+	"bytes"
+	"context"
+	"strconv"
+	"strings"
+)
+
+// arrayRows is up to how many rows of a unit go as array parameters of one
+// statement; more go through COPY into a temporary table.
+const arrayRows = 200
+
+// arrayChunk bounds the rows of one array statement where COPY is not used
+// (deletes and updates join with the target, and the planner guesses the size of
+// arrays well but not that of a fresh temporary table).
+const arrayChunk = 2000
+
+// pgPlan is a plan as this connection runs it.
+type pgPlan struct {
+	cols   []column          // without generated ones
+	sems   []sem             // with what the target's types change
+	stage  []string          // type in which a value arrives
+	direct bool              // the stage types are the target's own
+	temp   string            // temporary table
+	made   bool              // the temporary table is there
+	inTx   bool              // made in the open transaction: a rollback takes it away
+	always bool              // has an identity column GENERATED ALWAYS
+	names  map[string]string // prepared statement by SQL
+}
+
+var pgTextTypes = map[string]bool{"text": true, "character varying": true, "character": true, "name": true, "citext": true}
+
+// pgCastable are types that Debezium's sink casts a text to.
+var pgCastable = map[string]bool{"uuid": true, "json": true, "jsonb": true}
+
+func (p *postgres) planOf(pl *plan) *pgPlan {
+	if x := p.plans[pl]; x != nil {
+		return x
+	}
+	x := &pgPlan{direct: true, temp: "millrace_stage_" + strconv.Itoa(len(p.plans)+1), names: map[string]string{}}
+	for i := range pl.cols {
+		c := pl.cols[i]
+		info := pl.table.info.cols[c.name]
+		if info.generated {
+			continue
+		}
+		m := c.sem
+		if m.kind == kindPoint {
+			m.srcType = ""
+			if info.typ == "point" {
+				m.srcType = "POINT"
+			}
+		}
+		stage := p.stageType(&m, info)
+		x.always = x.always || info.always
+		x.direct = x.direct && stage == info.typ
+		x.cols, x.sems, x.stage = append(x.cols, c), append(x.sems, m), append(x.stage, stage)
+	}
+	p.plans[pl] = x
+	return x
+}
+
+// stageType is the type that a value has before the statement assigns it to the
+// column. It is what the Java driver binds, so that the server accepts and refuses
+// what it does there: an integer fits a numeric column, a text no timestamp column.
+func (p *postgres) stageType(m *sem, info *colInfo) string {
+	natural := pgNatural(m)
+	if natural == info.typ || pgTextTypes[natural] && pgTextTypes[info.typ] {
+		return info.typ
+	}
+	switch m.kind {
+	case kindString, kindEnum, kindEnumSet, kindJSON, kindUUID, kindXML, kindLtree, kindTSVector, kindInterval:
+		switch {
+		case p.anyText, pgCastable[info.typ], info.enum && m.kind != kindString:
+			return info.typ
+		case m.kind == kindLtree && info.typ == "ltree", m.kind == kindTSVector && info.typ == "tsvector", m.kind == kindInterval && info.typ == "interval":
+			return info.typ
+		case pgSourceTypes[m.srcType] == info.typ && info.typ != "":
+			return info.typ
+		}
+	case kindBool:
+		if info.typ == "bit" {
+			return info.typ
+		}
+	case kindPoint, kindGeometry, kindGeography, kindVector, kindHalfVector, kindSparseVector, kindMap:
+		return info.typ
+	}
+	return natural
+}
+
+func pgNatural(m *sem) string {
+	switch m.kind {
+	case kindInt8, kindInt16:
+		return "smallint"
+	case kindInt32, kindYear:
+		return "integer"
+	case kindInt64:
+		return "bigint"
+	case kindFloat32:
+		return "real"
+	case kindFloat64:
+		return "double precision"
+	case kindBool:
+		return "boolean"
+	case kindBytes:
+		return "bytea"
+	case kindDecimal, kindVarDecimal:
+		return "numeric"
+	case kindDate:
+		return "date"
+	case kindTime:
+		return "time without time zone"
+	case kindZonedTime:
+		return "time with time zone"
+	case kindTimestamp:
+		return "timestamp without time zone"
+	case kindZonedTimestamp:
+		return "timestamp with time zone"
+	case kindDuration:
+		return "interval"
+	case kindJSON:
+		return "json"
+	case kindUUID:
+		return "uuid"
+	case kindXML:
+		return "xml"
+	case kindBits:
+		return "bit varying"
+	case kindArray:
+		return pgNatural(m.elem) + "[]"
+	}
+	return "character varying"
+}
+
+func (p *postgres) write(ctx context.Context, src *rows, units []*unit) error {
+	if err := p.ready(ctx); err != nil {
+		return err
+	}
+	if err := p.exec(ctx, "BEGIN"); err != nil {
+		return err
+	}
+	for n, u := range units {
+		if err := p.unit(ctx, src, u); err != nil {
+			if !p.conn.IsClosed() {
+				if e := p.exec(ctx, "ROLLBACK"); e != nil {
+					p.log.Debug("rolling back", "error", e)
+				}
+			}
+			for _, x := range p.plans {
+				x.made, x.inTx = x.made && !x.inTx, false
+			}
+			return &unitError{unit: n, err: err}
+		}
+	}
+	if err := p.exec(ctx, "COMMIT"); err != nil {
+		return err
+	}
+	for _, x := range p.plans {
+		x.inTx = false
+	}
+	return nil
+}
+
+func (p *postgres) unit(ctx context.Context, src *rows, u *unit) error {
+	t := u.plan.table
+	if u.op == unitTruncate {
+		return p.exec(ctx, "TRUNCATE TABLE "+t.sql)
+	}
+	x := p.planOf(u.plan)
+	switch {
+	case u.op == unitDelete:
+		return p.arrays(ctx, src, u, x, u.plan.keys, arrayChunk, "DELETE FROM "+t.sql+" AS t USING \x00 AS s WHERE "+match(x, u.plan))
+	case u.op == unitUpdate || u.plan.partial && u.op == unitUpsert:
+		if set := assignments(x, u.plan.keys, "s"); set != "" {
+			err := p.arrays(ctx, src, u, x, len(x.cols), arrayChunk, "UPDATE "+t.sql+" AS t SET "+set+" FROM \x00 AS s WHERE "+match(x, u.plan))
+			if err != nil || u.op == unitUpdate {
+				return err
+			}
+		} else if u.op == unitUpdate {
+			return nil
+		}
+		return p.arrays(ctx, src, u, x, len(x.cols), arrayChunk, insertHead(x, t)+" FROM \x00 AS s WHERE NOT EXISTS (SELECT FROM "+t.sql+" AS t WHERE "+match(x, u.plan)+")"+conflict(x, u))
+	case u.live <= arrayRows:
+		return p.arrays(ctx, src, u, x, len(x.cols), arrayRows, insertHead(x, t)+" FROM \x00 AS s"+conflict(x, u))
+	}
+	return p.copyMerge(ctx, src, u, x)
+}
+
+func insertHead(x *pgPlan, t *table) string {
+	head := "INSERT INTO " + t.sql + " AS t (" + names(x, "") + ")"
+	if x.always {
+		head += " OVERRIDING SYSTEM VALUE"
+	}
+	return head + " SELECT " + names(x, "s.")
+}
+
+func conflict(x *pgPlan, u *unit) string {
+	if u.op == unitInsert {
+		return ""
+	}
+	keys := make([]string, u.plan.keys)
+	for i := range keys {
+		keys[i] = pgQuote(x.cols[i].name)
+	}
+	if set := assignments(x, u.plan.keys, "EXCLUDED"); set != "" {
+		return " ON CONFLICT (" + strings.Join(keys, ", ") + ") DO UPDATE SET " + set
+	}
+	return " ON CONFLICT (" + strings.Join(keys, ", ") + ") DO NOTHING"
+}
+
+func assignments(x *pgPlan, keys int, from string) string {
+	var set []string
+	for i := keys; i < len(x.cols); i++ {
+		q := pgQuote(x.cols[i].name)
+		set = append(set, q+" = "+from+"."+q)
+	}
+	return strings.Join(set, ", ")
+}
+
+func names(x *pgPlan, prefix string) string {
+	var sb strings.Builder
+	for i := range x.cols {
+		if i > 0 {
+			sb.WriteString(", ")
+		}
+		sb.WriteString(prefix + pgQuote(x.cols[i].name))
+	}
+	return sb.String()
+}
+
+func match(x *pgPlan, pl *plan) string {
+	var on []string
+	for i := 0; i < pl.keys; i++ {
+		q := pgQuote(x.cols[i].name)
+		on = append(on, "t."+q+" = s."+q+"::"+pl.table.info.cols[x.cols[i].name].typ)
+	}
+	return strings.Join(on, " AND ")
+}
+
+// arrays runs a statement over the first cols columns of the unit's rows, given as
+// one array parameter per column; a zero byte in sql stands for them.
+func (p *postgres) arrays(ctx context.Context, src *rows, u *unit, x *pgPlan, cols, chunk int, sql string) error {
+	var params, as, sel []string
+	for i := 0; i < cols; i++ {
+		n, q := strconv.Itoa(i+1), pgQuote(x.cols[i].name)
+		typ := x.stage[i]
+		if strings.HasSuffix(typ, "[]") { // unnest would take it apart
+			params = append(params, "$"+n+"::text[]")
+			sel = append(sel, "a."+q+"::"+typ+" AS "+q)
+		} else {
+			params = append(params, "$"+n+"::"+typ+"[]")
+			sel = append(sel, "a."+q)
+		}
+		as = append(as, q)
+	}
+	return p.arrayRuns(ctx, src, u, x, cols, chunk, strings.Replace(sql, "\x00", "(SELECT "+strings.Join(sel, ", ")+" FROM unnest("+strings.Join(params, ", ")+") AS a("+strings.Join(as, ", ")+"))", 1))
+}
+
+func (p *postgres) arrayRuns(ctx context.Context, src *rows, u *unit, x *pgPlan, cols, chunk int, sql string) error {
+	name, err := p.prepare(ctx, x, sql)
+	if err != nil {
+		return err
+	}
+	left := u.rows
+	for len(left) > 0 {
+		part := left
+		if len(part) > chunk {
+			part = part[:chunk]
+		}
+		left = left[len(part):]
+		if err := p.encodeArrays(src, x, part, cols); err != nil {
+			return err
+		}
+		if res := p.conn.ExecPrepared(ctx, name, p.args, nil, nil).Read(); res.Err != nil {
+			return pgError("write to "+u.plan.table.name, res.Err)
+		}
+	}
+	return nil
+}
+
+func (p *postgres) prepare(ctx context.Context, x *pgPlan, sql string) (string, error) {
+	if name := x.names[sql]; name != "" {
+		return name, nil
+	}
+	name := x.temp + "_" + strconv.Itoa(len(x.names))
+	if _, err := p.conn.Prepare(ctx, name, sql, nil); err != nil {
+		e := pgError("prepare "+sql, err)
+		return "", e
+	}
+	x.names[sql] = name
+	return name, nil
+}
+
+// encodeArrays fills p.args with one array literal per column.
+func (p *postgres) encodeArrays(src *rows, x *pgPlan, part []int32, cols int) error {
+	p.buf = p.buf[:0]
+	var err error
+	ends := make([]int, cols)
+	for c := 0; c < cols; c++ {
+		p.buf = append(p.buf, '{')
+		first := true
+		for _, i := range part {
+			if i < 0 {
+				continue
+			}
+			if !first {
+				p.buf = append(p.buf, ',')
+			}
+			first = false
+			v := src.value(&x.cols[c], i)
+			if v.IsNull() {
+				p.buf = append(p.buf, "NULL"...)
+			} else if p.buf, err = p.enc.quoted(p.buf, &x.sems[c], x.cols[c].schema, src.b, v); err != nil {
+				return badValue(i, &x.cols[c], err)
+			}
+		}
+		p.buf = append(p.buf, '}')
+		ends[c] = len(p.buf)
+	}
+	p.args = p.args[:0]
+	from := 0
+	for _, end := range ends {
+		p.args = append(p.args, p.buf[from:end])
+		from = end
+	}
+	return nil
+}
+
+// copyMerge sends rows by COPY: straight into the table for plain inserts whose
+// types are the table's, else into a temporary table and from there by one INSERT.
+func (p *postgres) copyMerge(ctx context.Context, src *rows, u *unit, x *pgPlan) error {
+	t := u.plan.table
+	if err := p.encodeCopy(src, x, u.rows); err != nil {
+		return err
+	}
+	if u.op == unitInsert && x.direct && !x.always {
+		return p.copyIn(ctx, t, "COPY "+t.sql+" ("+names(x, "")+") FROM STDIN")
+	}
+	if !x.made {
+		var defs []string
+		for i := range x.cols {
+			defs = append(defs, pgQuote(x.cols[i].name)+" "+x.stage[i])
+		}
+		if err := p.exec(ctx, "CREATE TEMP TABLE IF NOT EXISTS "+x.temp+" ("+strings.Join(defs, ", ")+") ON COMMIT DELETE ROWS"); err != nil {
+			return err
+		}
+		x.made, x.inTx = true, true
+	}
+	if err := p.copyIn(ctx, t, "COPY pg_temp."+x.temp+" ("+names(x, "")+") FROM STDIN"); err != nil {
+		return err
+	}
+	name, err := p.prepare(ctx, x, insertHead(x, t)+" FROM pg_temp."+x.temp+" AS s"+conflict(x, u))
+	if err != nil {
+		return err
+	}
+	if res := p.conn.ExecPrepared(ctx, name, nil, nil, nil).Read(); res.Err != nil {
+		return pgError("write to "+t.name, res.Err)
+	}
+	return nil
+}
+
+func (p *postgres) encodeCopy(src *rows, x *pgPlan, records []int32) error {
+	buf := p.buf[:0]
+	var err error
+	for _, i := range records {
+		if i < 0 {
+			continue
+		}
+		for c := range x.cols {
+			if c > 0 {
+				buf = append(buf, '\t')
+			}
+			if buf, err = p.enc.copyValue(buf, &x.sems[c], x.cols[c].schema, src.b, src.value(&x.cols[c], i)); err != nil {
+				p.buf = buf
+				return badValue(i, &x.cols[c], err)
+			}
+		}
+		buf = append(buf, '\n')
+	}
+	p.buf = buf
+	return nil
+}
+
+func (p *postgres) copyIn(ctx context.Context, t *table, sql string) error {
+	if _, err := p.conn.CopyFrom(ctx, bytes.NewReader(p.buf), sql); err != nil {
+		return pgError("copy into "+t.name, err)
+	}
+	return nil
+}
