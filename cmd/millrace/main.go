@@ -96,7 +96,9 @@ Usage: millrace COMMAND [flags] [arguments]
 Commands:
 `)
 	for _, c := range allCommands() {
-		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.short)
+		if c.short != "" {
+			fmt.Fprintf(w, "  %-10s %s\n", c.name, c.short)
+		}
 	}
 	fmt.Fprint(w, `
 First steps:

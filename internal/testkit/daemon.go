@@ -66,15 +66,18 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// NewDaemon prepares a distributed worker on a free port, with storage topics and
-// a group of its own, and props over these defaults. Start starts it. When the
-// test ends the process is gone, and so are its topics; on failure its log is shown.
-func NewDaemon(t testing.TB, bin string, props map[string]string) *Daemon {
-	t.Helper()
-	bootstrap := Kafka(t)
-	tag := Name("mr")
-	rest := "http://127.0.0.1:" + FreePort(t)
-	d := &Daemon{Rest: Rest{URL: rest}, bin: bin, dir: t.TempDir(), log: &lockedBuffer{}, Props: map[string]string{
+// PrepareDaemon prepares a distributed worker on a free port with storage topics
+// and a group of its own, named by the returned tag; props go over these defaults.
+// dir takes its files. Start starts it; the caller ends it with Stop or Kill and
+// deletes the topics of tag.
+func PrepareDaemon(dir, bin, bootstrap string, props map[string]string) (d *Daemon, tag string, err error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, "", err
+	}
+	tag = Name("mr")
+	rest := "http://127.0.0.1:" + port
+	d = &Daemon{Rest: Rest{URL: rest}, bin: bin, dir: dir, log: &lockedBuffer{}, Props: map[string]string{
 		"bootstrap.servers": bootstrap, "group.id": tag, "listeners": rest,
 		"key.converter": "org.apache.kafka.connect.json.JsonConverter", "value.converter": "org.apache.kafka.connect.json.JsonConverter",
 		"config.storage.topic": tag + "-configs", "offset.storage.topic": tag + "-offsets", "status.storage.topic": tag + "-status",
@@ -84,6 +87,17 @@ func NewDaemon(t testing.TB, bin string, props map[string]string) *Daemon {
 	}}
 	for k, v := range props {
 		d.Props[k] = v
+	}
+	return d, tag, nil
+}
+
+// NewDaemon is PrepareDaemon for a test: when the test ends the process is gone,
+// and so are its topics; on failure its log is shown.
+func NewDaemon(t testing.TB, bin string, props map[string]string) *Daemon {
+	t.Helper()
+	d, tag, err := PrepareDaemon(t.TempDir(), bin, Kafka(t), props)
+	if err != nil {
+		t.Fatalf("preparing a daemon: %v", err)
 	}
 	DropTopics(t, tag)
 	t.Cleanup(func() {

@@ -1,0 +1,15 @@
+// Command bench measures millrace beside the limits of the machine it runs on, in
+// one run, and prints the table of README.md. `make bench` runs it with servers
+// that it sets up; MILLRACE_TEST_PG and MILLRACE_TEST_KAFKA name others.
+//
+//   - drain: the same prepared WAL (500,000 changes of a table of 10 columns, in
+//     transactions of 1,000, replica identity full) through pg_recvlogical into
+//     /dev/null and through millrace into Kafka. pg_recvlogical runs before and
+//     after: what the two differ by is what the machine's noise is.
+//   - snapshot: a table of 500,000 rows by COPY into nothing and by millrace into Kafka.
+//   - latency: 200 transactions a second, from the commit's return to an ordinary consumer.
+//   - start: from exec to the first answer of the REST server.
+//
+// Each measurement has a process of its own, so peak memory and CPU are that
+// measurement's. Kafka, PostgreSQL and millrace share the machine.
+package main
