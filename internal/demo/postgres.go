@@ -42,6 +42,9 @@ func RunHelper(arg string, stdin io.Reader, stdout io.Writer) error {
 	if err := json.Unmarshal([]byte(arg), &c); err != nil {
 		return fmt.Errorf("%s is started by `millrace demo`, not by hand: %w", HelperCommand, err)
 	}
+	if err := adopt(); err != nil {
+		return fmt.Errorf("adopting PostgreSQL: %w", err)
+	}
 	// The demo measures latency, so nothing that a real server does is turned off.
 	db := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().
 		Version(postgresVersion).Port(c.Port).
@@ -58,7 +61,9 @@ func RunHelper(arg string, stdin io.Reader, stdout io.Writer) error {
 	} else {
 		fmt.Fprintln(stdout, "ready")
 		_, _ = io.Copy(io.Discard, stdin) // until the parent closes it or is gone
-		err = db.Stop()
+		if err = db.Stop(); err == nil {
+			reap() // the server has ended, so this ends too
+		}
 	}
 	return errors.Join(err, os.RemoveAll(c.Runtime))
 }

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package demo
+
+func adopt() error { return nil }
+
+func reap() {}
