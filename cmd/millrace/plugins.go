@@ -1,29 +1,38 @@
 package main
 
 import (
+	"maps"
+	"strconv"
+
 	"millrace/capture/filestream"
 	"millrace/capture/postgres"
 	"millrace/internal/convert"
 	"millrace/internal/record"
 	"millrace/internal/worker"
+	"millrace/sinkers/filesink"
+	"millrace/sinkers/sqlsink"
 )
 
 // debeziumVersion is the release whose records and options the Debezium plugins
 // reproduce.
-const debeziumVersion = "3.6.1.Final"
+const (
+	debeziumVersion = "3.6.1.Final"
+	jdbcVersion     = "3.6.0.Final"
+)
 
 // plugins is the table of everything that can be named in a config, by Java
 // class name. Nothing registers itself anywhere else.
 func plugins() []worker.Plugin {
 	var out []worker.Plugin
 	out = append(out, sources()...)
+	out = append(out, sinks()...)
 	out = append(out, converters()...)
 	return out
 }
 
 func sources() []worker.Plugin {
 	return []worker.Plugin{
-		{Class: "io.debezium.connector.postgresql.PostgresConnector", Kind: worker.KindSource, Version: debeziumVersion, Def: postgres.Def(),
+		{Class: "io.debezium.connector.postgresql.PostgresConnector", Kind: worker.KindSource, Version: debeziumVersion, Def: postgres.Def(), Validate: postgres.Validate, NoValues: true,
 			TaskClass: "io.debezium.connector.postgresql.PostgresConnectorTask",
 			NewSource: func(e worker.TaskEnv) (worker.Source, error) {
 				return postgres.NewSource(e.Connector, e.Task, e.Props, e.Log, e.Metrics)
@@ -31,6 +40,29 @@ func sources() []worker.Plugin {
 		{Class: filestream.Class, Kind: worker.KindSource, Def: filestream.Def(), TaskClass: filestream.TaskClass, CheckOffset: filestream.CheckOffset,
 			NewSource: func(e worker.TaskEnv) (worker.Source, error) { return filestream.NewSource(e.Props, e.Log) }},
 	}
+}
+
+func sinks() []worker.Plugin {
+	return []worker.Plugin{
+		{Class: "io.debezium.connector.jdbc.JdbcSinkConnector", Kind: worker.KindSink, Version: jdbcVersion, Def: sqlsink.Def(),
+			TaskClass: "io.debezium.connector.jdbc.JdbcSinkConnectorTask", TaskConfigs: numbered,
+			NewSink: func(e worker.TaskEnv) (worker.Sink, error) {
+				return sqlsink.New(e.Props, e.Connector, e.Task, e.Log, e.Metrics)
+			}},
+		{Class: "org.apache.kafka.connect.file.FileStreamSinkConnector", Kind: worker.KindSink, Def: filesink.Def(),
+			TaskClass: "org.apache.kafka.connect.file.FileStreamSinkTask",
+			NewSink:   func(e worker.TaskEnv) (worker.Sink, error) { return filesink.New(e.Props, e.Log) }},
+	}
+}
+
+// numbered makes tasks.max copies with the number of the task in task.id.
+func numbered(props map[string]string, tasksMax int) []map[string]string {
+	out := make([]map[string]string, tasksMax)
+	for i := range out {
+		out[i] = maps.Clone(props)
+		out[i]["task.id"] = strconv.Itoa(i)
+	}
+	return out
 }
 
 // converters lists each class once per kind it can be used as.
