@@ -35,6 +35,8 @@ type sink struct {
 	batches []int // records per batch
 	stored  record.Position
 	hold    bool // store nothing
+	count   bool // only count records
+	n       int
 	drained bool
 	dead    chan struct{}
 	on      func(record.Position)
@@ -47,11 +49,18 @@ func (s *sink) Send(ctx context.Context, b *record.Batch, _ func() error) error 
 		return err
 	}
 	s.mu.Lock()
+	s.n += len(b.Records)
 	for i := range b.Records {
+		if s.count {
+			break
+		}
 		s.recs = append(s.recs, render(b, &b.Records[i]))
 	}
 	end, _ := b.End.(*Position)
 	s.ends, s.batches = append(s.ends, end), append(s.batches, len(b.Records))
+	if s.count {
+		s.ends = s.ends[len(s.ends)-1:]
+	}
 	if !s.hold && end != nil {
 		s.stored = end
 	}

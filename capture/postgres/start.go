@@ -104,7 +104,7 @@ func (t *task) prepare(ctx context.Context, repl *pgconn.PgConn, have *bool) (st
 		if d.forget {
 			t.log.Warn("the log at the stored position is gone; taking a new snapshot as snapshot.mode says")
 		}
-		if err := t.snapshot(ctx, repl, tables, slot, exported, at); err != nil {
+		if err := t.snapshot(ctx, tables, slot, exported, at); err != nil {
 			return false, err
 		}
 		*have = true
