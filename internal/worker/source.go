@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/emit"
@@ -27,10 +26,11 @@ func (t *runningTask) source(p *Plugin, props map[string]string) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := t.emitConfig(env, src.Partition())
+	cfg, adm, err := t.emitConfig(env, src.Partition())
 	if err != nil {
 		return err
 	}
+	defer adm.Close()
 	if x, ok := src.(interface{ OnStored(record.Position) }); ok {
 		cfg.OnStored = x.OnStored // confirms to its log at once
 	}
@@ -57,39 +57,56 @@ func (t *runningTask) source(p *Plugin, props map[string]string) error {
 	return err
 }
 
-// emitConfig builds what the pipeline of a source task needs.
-func (t *runningTask) emitConfig(env TaskEnv, partition []byte) (emit.Config, error) {
+// emitConfig builds what the pipeline of a source task needs, and the admin client
+// behind its topics, which the caller closes.
+func (t *runningTask) emitConfig(env TaskEnv, partition []byte) (emit.Config, *kgo.Client, error) {
 	c, props := t.w.cfg, env.Props
 	conv, err := t.w.converters(props)
 	if err != nil {
-		return emit.Config{}, err
+		return emit.Config{}, nil, err
 	}
 	stages, err := t.w.stages(props)
 	if err != nil {
-		return emit.Config{}, err
+		return emit.Config{}, nil, err
 	}
 	id := fmt.Sprintf("%s-%d", t.s.name, t.id)
 	override, err := c.overrides(props, "producer.override.")
 	if err != nil {
-		return emit.Config{}, err
+		return emit.Config{}, nil, err
 	}
 	kc := kafkaconf.Producer(c.clientProps("producer.", override, "connector-producer-"+id))
 	if err := kc.Err(); err != nil {
-		return emit.Config{}, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
+		return emit.Config{}, nil, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
 	}
 	kc.Log(t.log, "producer")
-	client, err := kgo.NewClient(kc.Opts...)
-	if err != nil {
-		return emit.Config{}, &errs.Error{Java: errs.ConnectException, Msg: "cannot make the task's Kafka producer", Cause: err}
+	var rules *emit.TopicRules
+	if c.TopicCreation {
+		var bad []configdef.Problem
+		if rules, bad = emit.ParseTopicRules(props); len(bad) > 0 {
+			return emit.Config{}, nil, &errs.Error{Java: errs.ConfigException, Msg: joinProblems(bad)}
+		}
 	}
-	topics, err := t.topicMaker(props, client)
+	adm, err := c.adminClient(props, "connector-adminclient-"+id)
 	if err != nil {
-		client.Close()
-		return emit.Config{}, err
+		return emit.Config{}, nil, err
+	}
+	topics := emit.NewTopics(adm, rules, &kc, t.log)
+	client, err := kgo.NewClient(append(kc.Opts, topics.ProducerOpts()...)...)
+	if err != nil {
+		adm.Close()
+		return emit.Config{}, nil, &errs.Error{Java: errs.ConnectException, Msg: "cannot make the task's Kafka producer", Cause: err}
 	}
 	return emit.Config{Connector: t.s.name, Task: t.id, Key: conv.key, Value: conv.value, Header: conv.header, Stages: stages,
 		Tolerance: tolerance(props), Client: client, Topics: topics, Partition: partition, Offsets: offsetStore{t},
-		FlushInterval: c.FlushInterval, FlushTimeout: c.FlushTimeout, OnTopic: t.topicUsed, Log: t.log, Metrics: env.Metrics}, nil
+		FlushInterval: c.FlushInterval, FlushTimeout: c.FlushTimeout, OnTopic: t.topicUsed, Log: t.log, Metrics: env.Metrics}, adm, nil
+}
+
+func joinProblems(ps []configdef.Problem) string {
+	texts := make([]string, len(ps))
+	for i, p := range ps {
+		texts[i] = p.Text
+	}
+	return strings.Join(texts, "\n")
 }
 
 // overrides are the client settings a connector gives below a prefix, if the
@@ -241,16 +258,22 @@ func millis(n int64) time.Duration {
 	return time.Duration(min(n, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }
 
-// topicMaker makes topics by topic.creation.*, with the connector's admin settings.
-func (t *runningTask) topicMaker(props map[string]string, client *kgo.Client) (emit.TopicMaker, error) {
-	rules, err := newTopicRules(props)
+// adminClient makes a connector's admin client: the worker's admin.* settings and
+// the connector's admin.override.*.
+func (c *Config) adminClient(props map[string]string, id string) (*kgo.Client, error) {
+	override, err := c.overrides(props, "admin.override.")
 	if err != nil {
 		return nil, err
 	}
-	if !t.w.cfg.TopicCreation {
-		rules = nil
+	ka := kafkaconf.Admin(c.clientProps("admin.", override, id))
+	if err := ka.Err(); err != nil {
+		return nil, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
 	}
-	return &topicMaker{adm: kadm.NewClient(client), rules: rules, log: t.log}, nil
+	cl, err := kgo.NewClient(ka.Opts...)
+	if err != nil {
+		return nil, &errs.Error{Java: errs.ConnectException, Msg: "cannot make the connector's Kafka admin client", Cause: err}
+	}
+	return cl, nil
 }
 
 // sinkTask runs a sink task until it is asked to stop.
