@@ -29,7 +29,7 @@ type pgPlan struct {
 	names  map[string]string // prepared statement by SQL
 }
 
-var pgTextTypes = map[string]bool{"text": true, "character varying": true, "character": true, "name": true, "citext": true}
+var pgTextTypes = map[string]bool{"text": true, "character varying": true, "bpchar": true, "name": true, "citext": true}
 
 // pgCastable are types that Debezium's sink casts a text to.
 var pgCastable = map[string]bool{"uuid": true, "json": true, "jsonb": true}

@@ -166,7 +166,11 @@ func (p *postgres) describe(ctx context.Context, t *table) (*tableInfo, error) {
 	info := &tableInfo{cols: map[string]*colInfo{}}
 	yes := func(b []byte) bool { return bytes.Equal(b, []byte("t")) }
 	for _, r := range rows {
-		info.cols[string(r[0])] = &colInfo{name: string(r[0]), typ: string(r[1]), notNull: yes(r[2]), hasDefault: yes(r[3]), always: yes(r[4]), generated: yes(r[5]), enum: yes(r[6])}
+		typ := string(r[1])
+		if typ == "character" { // in a cast that would mean one character
+			typ = "bpchar"
+		}
+		info.cols[string(r[0])] = &colInfo{name: string(r[0]), typ: typ, notNull: yes(r[2]), hasDefault: yes(r[3]), always: yes(r[4]), generated: yes(r[5]), enum: yes(r[6])}
 	}
 	return info, nil
 }
