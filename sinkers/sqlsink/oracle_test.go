@@ -429,7 +429,7 @@ func (m *mysqlTarget) read(t *testing.T) map[string]tableState {
 }
 
 func readable(column, typ string) string {
-	n := "`" + column + "`"
+	n := "`" + strings.ReplaceAll(column, "`", "``") + "`"
 	switch {
 	case strings.Contains(typ, "blob"), strings.Contains(typ, "binary"), typ == "vector":
 		return "hex(" + n + ")"
