@@ -21,7 +21,7 @@ type encoder struct {
 	topic   *record.Topic // the last route, for runs of one table
 	route   *route
 	slab    *slab
-	need    int // bytes the next record probably takes
+	mean    int // bytes of a converted record, a moving mean
 	batch   uint64
 	dropped counters
 
@@ -78,7 +78,7 @@ const (
 )
 
 func newEncoder(p *Pipeline) *encoder {
-	return &encoder{p: p, cfg: &p.cfg, routes: map[*record.Topic]*route{}, need: 1 << 10, dropped: bindCounters(p.cfg.Metrics)}
+	return &encoder{p: p, cfg: &p.cfg, routes: map[*record.Topic]*route{}, mean: 512, dropped: bindCounters(p.cfg.Metrics)}
 }
 
 // loop runs until stop is closed and the queue is empty, or until the pipeline
@@ -114,9 +114,8 @@ func (e *encoder) loop(ctx, send context.Context) {
 func (e *encoder) encode(ctx, send context.Context, b *record.Batch) error {
 	e.batch = e.p.open(b.End)
 	e.lastFrom = nil
-	large := len(b.Records) > smallRecords || b.Bytes() > smallBytes
 	for i := range b.Records {
-		if err := e.one(ctx, send, b, &b.Records[i], large); err != nil {
+		if err := e.one(ctx, send, b, i); err != nil {
 			e.submit(send)
 			return err
 		}
@@ -127,10 +126,12 @@ func (e *encoder) encode(ctx, send context.Context, b *record.Batch) error {
 }
 
 // one takes a record into the slab, unless it is dropped.
-func (e *encoder) one(ctx, send context.Context, b *record.Batch, r *record.Record, large bool) error {
-	if e.slab == nil || !e.slab.room(e.need, len(b.Headers(r))) {
+func (e *encoder) one(ctx, send context.Context, b *record.Batch, i int) error {
+	r := &b.Records[i]
+	if e.slab == nil || !e.slab.room(2*e.mean, len(b.Headers(r))) {
 		e.submit(send)
-		s, err := e.p.takeSlab(ctx, large, e.batch)
+		rows := len(b.Records) - i
+		s, err := e.p.takeSlab(ctx, slabClass((rows+1)*(e.mean+e.mean/4), rows), e.batch)
 		if err != nil {
 			return err
 		}
@@ -161,9 +162,7 @@ func (e *encoder) one(ctx, send context.Context, b *record.Batch, r *record.Reco
 	if r.CommitUs > s.commitUs {
 		s.commitUs = r.CommitUs
 	}
-	if took := len(s.buf) - from; took > e.need/2 {
-		e.need = min(2*took, largeBytes/2)
-	}
+	e.mean += (len(s.buf) - from - e.mean) / 16
 	return nil
 }
 

@@ -34,11 +34,8 @@ func (p *Pipeline) seal(batch uint64) {
 
 // takeSlab waits until the queue has room for a slab. It cannot wait for itself:
 // every slab but the one it asks for is with the client.
-func (p *Pipeline) takeSlab(ctx context.Context, large bool, batch uint64) (*slab, error) {
-	class, cost := 0, slabCost(large)
-	if large {
-		class = 1
-	}
+func (p *Pipeline) takeSlab(ctx context.Context, class int, batch uint64) (*slab, error) {
+	cost := slabCost(class)
 	for {
 		p.mu.Lock()
 		if p.lent == 0 || p.lent+cost <= p.cfg.QueueBytes {
@@ -47,10 +44,11 @@ func (p *Pipeline) takeSlab(ctx context.Context, large bool, batch uint64) (*sla
 			if n := len(p.free[class]); n > 0 {
 				s = p.free[class][n-1]
 				p.free[class] = p.free[class][:n-1]
+				p.kept -= cost
 			}
 			p.mu.Unlock()
 			if s == nil {
-				s = newSlab(p, large)
+				s = newSlab(p, class)
 			}
 			s.charge, s.batch = cost, batch
 			return s, nil
@@ -119,14 +117,11 @@ func (p *Pipeline) settle(s *slab) {
 // giveBack returns a slab to the pool and its bytes to the queue.
 func (p *Pipeline) giveBack(s *slab) {
 	charge, keep := s.charge, s.reset()
-	class := 0
-	if s.large {
-		class = 1
-	}
 	p.mu.Lock()
 	p.lent -= charge
-	if keep && len(p.free[class]) < slabsKept {
-		p.free[class] = append(p.free[class], s)
+	if keep && p.kept+charge <= slabsKept {
+		p.free[s.class] = append(p.free[s.class], s)
+		p.kept += charge
 	}
 	used := p.lent + p.queued
 	p.mu.Unlock()

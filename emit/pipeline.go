@@ -26,7 +26,8 @@ type Pipeline struct {
 	lent    int // bytes of slabs that are being filled or wait for acknowledgement
 	out     int // slabs that were submitted and not settled
 	written bool
-	free    [2][]*slab // by class
+	free    [slabClasses][]*slab
+	kept    int // bytes of free slabs
 
 	room     chan struct{} // cap 1: bytes were given back, for Send
 	slabRoom chan struct{} // cap 1: the same, for the encoder

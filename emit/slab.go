@@ -6,23 +6,45 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Slab sizes. A slab of the small class serves the few records of a quiet
-// system, one of the large class the stream of a drain; a record that does not
-// fit makes its slab grow, and a slab that grew far is not kept.
+// Slab sizes: class 0 serves the few records of a quiet system, the last class the
+// stream of a drain, each being four times the one before. A record that does not
+// fit makes its slab grow, and a slab that grew is not kept.
 const (
-	smallBytes, smallRecords = 16 << 10, 32
-	largeBytes, largeRecords = 512 << 10, 1024
-	headersPerRecord         = 4
-	recordCost               = 200 // bytes of a kgo.Record with its bookkeeping in the client
-	slabsKept                = 16  // of each class
+	slabClasses      = 4
+	slabBytes        = 16 << 10 // of class 0
+	slabRecords      = 32
+	headersPerRecord = 4
+	recordCost       = 200      // bytes of a kgo.Record with its bookkeeping in the client
+	slabsKept        = 16 << 20 // bytes of slabs kept for reuse
 )
+
+// slabSize is what a class holds.
+func slabSize(class int) (bytes, records int) {
+	return slabBytes << (2 * class), slabRecords << (2 * class)
+}
+
+// slabCost is what a fresh slab of a class takes.
+func slabCost(class int) int {
+	b, n := slabSize(class)
+	return b + n*recordCost
+}
+
+// slabClass is the smallest class for so many records of so many bytes together.
+func slabClass(bytes, records int) int {
+	for class := range slabClasses - 1 {
+		if b, n := slabSize(class); bytes <= b && records <= n {
+			return class
+		}
+	}
+	return slabClasses - 1
+}
 
 // slab holds the converted bytes and the Kafka records of (a part of) one batch
 // from encoding until the last of them is acknowledged. Its bytes are lent to the
 // client between submit and settle.
 type slab struct {
 	p     *Pipeline
-	large bool
+	class int
 	batch uint64 // number in the Ledger
 
 	buf  []byte
@@ -37,25 +59,14 @@ type slab struct {
 	promise  func(*kgo.Record, error)
 }
 
-func newSlab(p *Pipeline, large bool) *slab {
-	s := &slab{p: p, large: large}
-	nb, nr := smallBytes, smallRecords
-	if large {
-		nb, nr = largeBytes, largeRecords
-	}
+func newSlab(p *Pipeline, class int) *slab {
+	s := &slab{p: p, class: class}
+	nb, nr := slabSize(class)
 	s.buf = make([]byte, 0, nb)
 	s.recs = make([]kgo.Record, 0, nr)
 	s.hdrs = make([]kgo.RecordHeader, 0, nr*headersPerRecord)
 	s.promise = s.answered
 	return s
-}
-
-// cost is what a fresh slab of a class takes.
-func slabCost(large bool) int {
-	if large {
-		return largeBytes + largeRecords*recordCost
-	}
-	return smallBytes + smallRecords*recordCost
 }
 
 // room reports whether one more record of about need bytes fits without growing.
@@ -75,9 +86,9 @@ func (s *slab) answered(r *kgo.Record, err error) {
 	}
 }
 
-// reset makes the slab fit for reuse, or reports that it has grown too far.
+// reset makes the slab fit for reuse, or reports that it has grown.
 func (s *slab) reset() bool {
-	if cap(s.buf) > 4*largeBytes || (!s.large && cap(s.buf) > 4*smallBytes) {
+	if nb, nr := slabSize(s.class); cap(s.buf) > nb || cap(s.hdrs) > nr*headersPerRecord {
 		return false
 	}
 	clear(s.recs)
