@@ -108,9 +108,10 @@ func (t *task) compile(ctx context.Context, tb *table, cols []columnMeta, key []
 		return err
 	}
 	for i, c := range cols {
-		rule := t.opts.ColumnRules.For(schema, name, c.Name, typeName(t.cat, c.TypeOID), declaredLength(t.cat, c.TypeOID, c.Typmod))
+		serial := strings.Contains(c.Default, "nextval(")
+		rule := t.opts.ColumnRules.For(schema, name, c.Name, typeName(t.cat, c.TypeOID, serial && path == pgvalue.Snapshot), declaredLength(t.cat, c.TypeOID, c.Typmod))
 		spec.Columns[i] = pgvalue.Column{Name: c.Name, TypeOID: c.TypeOID, Typmod: c.Typmod, NotNull: c.NotNull, Default: c.Default, Comment: c.Comment,
-			Serial: strings.Contains(c.Default, "nextval("), Truncate: rule.Truncate, MaskChars: rule.MaskChars, Hash: rule.Hash, Propagate: rule.Propagate}
+			Serial: serial, Truncate: rule.Truncate, MaskChars: rule.MaskChars, Hash: rule.Hash, Propagate: rule.Propagate}
 		spec.InValue[i] = t.opts.Columns.Included(schema, name, c.Name)
 	}
 	if spec.Key = t.opts.KeyColumns.For(schema, name, text); spec.Key == nil {
@@ -137,12 +138,24 @@ func (t *task) compile(ctx context.Context, tb *table, cols []columnMeta, key []
 	return nil
 }
 
-// typeName is the name that datatype patterns are matched against.
-func typeName(c *catalog, id uint32) string {
-	if t := c.Type(id); t != nil {
-		return t.Name
+// typeName is the name that datatype patterns are matched against. In a snapshot
+// the JDBC driver names integers with a sequence by their pseudo-types.
+func typeName(c *catalog, id uint32, serial bool) string {
+	t := c.Type(id)
+	if t == nil {
+		return ""
 	}
-	return ""
+	if serial {
+		switch t.Name {
+		case "int2":
+			return "smallserial"
+		case "int4":
+			return "serial"
+		case "int8":
+			return "bigserial"
+		}
+	}
+	return t.Name
 }
 
 // declaredLength is the length in characters, bytes or bits that a column is
