@@ -32,7 +32,7 @@ func plugins() []worker.Plugin {
 
 func sources() []worker.Plugin {
 	return []worker.Plugin{
-		{Class: "io.debezium.connector.postgresql.PostgresConnector", Kind: worker.KindSource, Version: debeziumVersion, Def: postgres.Def(), Validate: postgres.Validate, NoValues: true,
+		{Class: "io.debezium.connector.postgresql.PostgresConnector", Kind: worker.KindSource, Version: debeziumVersion, Def: postgres.Def(), Validate: postgres.Validate,
 			TaskClass: "io.debezium.connector.postgresql.PostgresConnectorTask",
 			NewSource: func(e worker.TaskEnv) (worker.Source, error) {
 				return postgres.NewSource(e.Connector, e.Task, e.Props, e.Log, e.Metrics)

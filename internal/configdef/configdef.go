@@ -135,6 +135,7 @@ type Result struct {
 	Recommended []string
 	Visible     bool
 	NoValue     bool // the answer's value object is null
+	Bad         bool // the value is not of the option's type
 }
 
 // Find returns the option of that name or alias, or nil.
@@ -224,6 +225,7 @@ func (d *Def) validateOne(o *Option, props map[string]string) Result {
 		val := raw
 		r.Value = &val
 		if e := typeError(o.Type, v); e != "" {
+			r.Bad = true
 			if d.TypeErrors != nil {
 				r.Errors = append(r.Errors, d.TypeErrors(o, v)...)
 				return r

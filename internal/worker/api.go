@@ -149,7 +149,7 @@ func (w *Worker) TaskStatus(name string, task int) (*TaskStatusInfo, error) {
 
 // Create answers POST /connectors: validates, then writes.
 func (w *Worker) Create(ctx context.Context, name string, config *store.Map, initial store.TargetState) (*ConnectorInfo, error) {
-	if err := w.check(ctx, name, config); err != nil {
+	if err := w.check(ctx, config); err != nil {
 		return nil, err
 	}
 	if w.configs.Get(name) != nil {
@@ -175,7 +175,7 @@ func (w *Worker) written(name string, config *store.Map) *ConnectorInfo {
 
 // Put answers PUT …/config.
 func (w *Worker) Put(ctx context.Context, name string, config *store.Map) (info *ConnectorInfo, created bool, err error) {
-	if err := w.check(ctx, name, config); err != nil {
+	if err := w.check(ctx, config); err != nil {
 		return nil, false, err
 	}
 	created = w.configs.Get(name) == nil

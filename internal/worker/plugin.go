@@ -76,9 +76,6 @@ type Plugin struct {
 	// database, look at wal_level); it runs only when the table has no errors.
 	// May be nil.
 	Validate func(ctx context.Context, v configdef.Values) []configdef.Problem
-	// NoValues: validation replies show no values of the plugin's own options, as
-	// Debezium's source connectors do.
-	NoValues bool
 	// TaskClass is task.class in task configs, e.g. io.debezium.….PostgresConnectorTask.
 	TaskClass string
 	// TaskConfigs splits a connector into task configs; nil: one task with the

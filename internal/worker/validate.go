@@ -2,6 +2,10 @@ package worker
 
 import (
 	"context"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
 
 	"millrace/internal/configdef"
 	"millrace/internal/store"
@@ -66,17 +70,38 @@ func (w *Worker) Plugins(connectorsOnly bool) []PluginInfo {
 	return out
 }
 
-// PluginConfig answers GET /connector-plugins/<p>/config.
+// PluginConfig answers GET /connector-plugins/<p>/config: the plugin's options,
+// for connectors followed by Connect's own.
 func (w *Worker) PluginConfig(name, version string) ([]ConfigKey, error) {
 	p := w.reg.FindAny(name)
 	if p == nil {
 		return nil, statusErrorf(404, "Unknown plugin %s.", name)
 	}
+	if version != "" && !inRange(VersionOf(p), version) {
+		return nil, statusErrorf(400, "%s", versionText(p, version))
+	}
 	out := []ConfigKey{}
-	for i := range p.Def.Options {
-		if o := &p.Def.Options[i]; !o.Hidden {
-			out = append(out, keyOf(o))
+	seen := map[string]bool{}
+	add := func(opts []configdef.Option) {
+		for i := range opts {
+			if o := &opts[i]; !o.Hidden && !seen[o.Name] {
+				seen[o.Name] = true
+				out = append(out, keyOf(o))
+			}
 		}
+	}
+	if p.Def != nil {
+		add(p.Def.Options)
+	}
+	if p.Kind == KindSource || p.Kind == KindSink {
+		f := w.frameworkOf(p.Kind, p, nil)
+		for i := range f.def.Options {
+			// Without a config nothing is known of the worker's converters.
+			if o := &f.def.Options[i]; strings.Contains(o.Name, ".converter") {
+				o.HasDefault = false
+			}
+		}
+		add(f.def.Options)
 	}
 	return out, nil
 }
@@ -108,5 +133,288 @@ func keyOf(o *configdef.Option) ConfigKey {
 
 // ValidateConfig answers PUT /connector-plugins/<p>/config/validate.
 func (w *Worker) ValidateConfig(ctx context.Context, plugin string, config *store.Map) (*ConfigInfos, error) {
-	return nil, statusErrorf(500, "not yet")
+	if class, ok := config.Get("connector.class"); ok && !strings.HasSuffix(shortened(class), shortened(plugin)) {
+		return nil, statusErrorf(400, "Included connector type %s does not match request type %s", class, plugin)
+	}
+	return w.validate(ctx, config)
+}
+
+// shortened drops the ending Connector, as Connect compares names.
+func shortened(name string) string {
+	const suffix = "Connector"
+	if len(name) > len(suffix) {
+		return strings.TrimSuffix(name, suffix)
+	}
+	return name
+}
+
+// validate checks a config against Connect's own options, the connector's, those
+// of its converters and the clients it overrides, in Connect's order.
+func (w *Worker) validate(ctx context.Context, config *store.Map) (*ConfigInfos, error) {
+	props, err := w.cfg.Providers.Resolve(config.Strings())
+	if err != nil {
+		return nil, err
+	}
+	class, ok := props["connector.class"]
+	if !ok {
+		return nil, statusErrorf(400, "Connector config %s contains no connector type", config)
+	}
+	p := w.reg.Connector(class)
+	if p == nil {
+		return nil, statusErrorf(400, "%s", w.noClass(class))
+	}
+	if v := strings.TrimSpace(props["connector.plugin.version"]); v != "" && !inRange(VersionOf(p), v) {
+		return nil, statusErrorf(400, "%s", versionText(p, v))
+	}
+	f := w.frameworkOf(p.Kind, p, props)
+	out := &ConfigInfos{Name: class, Groups: f.groups}
+	var undefined []ConfigInfo
+	for _, r := range f.def.Validate(props) {
+		out.Configs = append(out.Configs, w.frameworkInfo(f, r, config))
+	}
+	known := map[string]bool{}
+	for _, r := range w.ownResults(ctx, p, props, config) {
+		info := infoOf(r)
+		known[r.Name] = true
+		if r.Option == nil || r.Option.Hidden {
+			info.Definition = nil
+			undefined = append(undefined, info)
+			continue
+		}
+		out.Configs = append(out.Configs, info)
+		if g := r.Option.Group; g != "" {
+			out.addGroup(g)
+		}
+	}
+	for _, e := range config.Entries() {
+		if config.IsNull(e.Key) && f.def.Find(e.Key) == nil && !known[e.Key] {
+			undefined = append(undefined, ConfigInfo{Value: &ConfigValue{Name: e.Key, Recommended: []string{}, Errors: []string{nullValue}, Visible: true}})
+		}
+	}
+	out.Configs = append(undefined, out.Configs...)
+	out.Configs = append(out.Configs, w.overrideInfos(p, props)...)
+	for _, key := range []string{"key.converter", "value.converter", "header.converter"} {
+		w.converterInfos(out, f, key, props)
+	}
+	for _, c := range out.Configs {
+		if c.Value != nil {
+			out.ErrorCount += len(c.Value.Errors)
+		}
+	}
+	return out, nil
+}
+
+const nullValue = "Null value can not be supplied as the configuration value."
+
+func (c *ConfigInfos) addGroup(g string) {
+	for _, x := range c.Groups {
+		if x == g {
+			return
+		}
+	}
+	c.Groups = append(c.Groups, g)
+}
+
+// ownResults are the connector's own checks: its table, and if that finds
+// nothing, the outside world.
+func (w *Worker) ownResults(ctx context.Context, p *Plugin, props map[string]string, config *store.Map) []configdef.Result {
+	rs := p.Def.Validate(props)
+	for i := range rs {
+		if config.IsNull(rs[i].Name) {
+			rs[i].Errors, rs[i].Value = nil, nil
+		}
+	}
+	if p.Validate == nil || len(configdef.Errors(rs)) > 0 {
+		return rs
+	}
+	v, err := p.Def.Parse(props)
+	if err != nil {
+		return rs
+	}
+	for _, pr := range p.Validate(ctx, v) {
+		rs = addProblem(rs, pr)
+	}
+	return rs
+}
+
+func addProblem(rs []configdef.Result, pr configdef.Problem) []configdef.Result {
+	for i := range rs {
+		if rs[i].Name == pr.Property {
+			rs[i].Errors = append(rs[i].Errors, pr.Text)
+			return rs
+		}
+	}
+	return append(rs, configdef.Result{Name: pr.Property, Errors: []string{pr.Text}, Visible: true})
+}
+
+// frameworkInfo is one of Connect's own options; classes are looked up, and null
+// values are refused.
+func (w *Worker) frameworkInfo(f *framework, r configdef.Result, config *store.Map) ConfigInfo {
+	if kind, ok := f.classes[r.Name]; ok && r.Value != nil {
+		v, problem := w.classProblem(r.Name, strings.TrimSpace(*r.Value), kind)
+		r.Value = v
+		if problem != "" {
+			r.Errors = []string{problem}
+		} else if want := strings.TrimSpace(config.Value(r.Name + ".plugin.version")); want != "" && strings.HasSuffix(r.Name, ".converter") {
+			r.Errors = append(r.Errors, versionProblem(f.chosen[r.Name], want)...)
+		}
+	}
+	if r.Bad && r.Name == "tasks.max" {
+		r.Errors = append(r.Errors, "Invalid value null for configuration tasks.max: Value must be non-null")
+	}
+	if config.IsNull(r.Name) {
+		r.Value, r.Errors = nil, []string{nullValue}
+	}
+	return infoOf(r)
+}
+
+// infoOf turns a result into the reply's form: values as Kafka prints them.
+func infoOf(r configdef.Result) ConfigInfo {
+	var info ConfigInfo
+	if r.Option != nil {
+		k := keyOf(r.Option)
+		info.Definition = &k
+	}
+	if r.NoValue {
+		return info
+	}
+	v := &ConfigValue{Name: r.Name, Value: r.Value, Recommended: r.Recommended, Errors: r.Errors, Visible: r.Visible}
+	if v.Recommended == nil {
+		v.Recommended = []string{}
+	}
+	if v.Errors == nil {
+		v.Errors = []string{}
+	}
+	if r.Value != nil && r.Option != nil {
+		v.Value = printed(r.Option.Type, *r.Value, r.Bad)
+	}
+	info.Value = v
+	return info
+}
+
+// printed is ConfigDef.convertToString of the parsed value; nil when it could
+// not be parsed.
+func printed(t configdef.Type, raw string, bad bool) *string {
+	if bad {
+		return nil
+	}
+	s := strings.TrimSpace(raw)
+	switch t {
+	case configdef.Boolean:
+		s = strings.ToLower(s)
+	case configdef.Int, configdef.Long, configdef.Short:
+		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+			s = strconv.FormatInt(n, 10)
+		}
+	case configdef.List:
+		s = strings.Join(configdef.SplitList(s), ",")
+	case configdef.Password:
+		s = "[hidden]"
+	}
+	return &s
+}
+
+// converterInfos adds the options of a converter the connector names itself,
+// unless it could not be found. Their order is that of a Java HashMap.
+func (w *Worker) converterInfos(out *ConfigInfos, f *framework, key string, props map[string]string) {
+	p := f.chosen[key]
+	if _, given := props[key]; !given || p == nil || p.Def == nil {
+		return
+	}
+	for _, c := range out.Configs {
+		if c.Value != nil && c.Value.Name == key && len(c.Value.Errors) > 0 {
+			return
+		}
+	}
+	sub := configdef.Prefixed(props, key+".")
+	if _, ok := sub["converter.type"]; !ok {
+		sub["converter.type"] = strings.TrimSuffix(key, ".converter")
+	}
+	byName := map[string]configdef.Result{}
+	order := store.NewHash()
+	for _, r := range p.Def.Validate(sub) {
+		byName[r.Name] = r
+		order.Put(r.Name, "")
+	}
+	for _, e := range order.Entries() {
+		r := byName[e.Key]
+		info := infoOf(r)
+		if info.Definition != nil {
+			info.Definition.Name = key + "." + e.Key
+			if e.Key == "converter.type" {
+				info.Definition.Required = true
+			}
+			if r.Option.Group != "" {
+				out.addGroup(r.Option.Group)
+			}
+		}
+		info.Value.Name = key + "." + e.Key
+		out.Configs = append(out.Configs, info)
+	}
+}
+
+// check validates a config as POST and PUT do: a 400 with one line per problem.
+func (w *Worker) check(ctx context.Context, config *store.Map) error {
+	infos, err := w.validate(ctx, config)
+	if err != nil || infos.ErrorCount == 0 {
+		return err
+	}
+	var lines []string
+	for _, c := range infos.Configs {
+		if c.Value != nil {
+			lines = append(lines, c.Value.Errors...)
+		}
+	}
+	return statusErrorf(400, "Connector configuration is invalid and contains the following %d error(s):\n%s\nYou can also find the above list of errors at the endpoint `/connector-plugins/{connectorType}/config/validate`",
+		infos.ErrorCount, strings.Join(lines, "\n"))
+}
+
+// sortedKeysOf returns the keys of a map, sorted.
+func sortedKeysOf(m map[string]string) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	sort.Strings(out)
+	return out
+}
+
+// overrideInfos are the client settings a connector overrides: known ones with
+// their definition, all of them against the worker's policy.
+func (w *Worker) overrideInfos(p *Plugin, props map[string]string) []ConfigInfo {
+	roles := []struct {
+		prefix string
+		used   bool
+	}{
+		{"producer.override.", p.Kind == KindSource || !blank(props["errors.deadletterqueue.topic.name"])},
+		{"consumer.override.", p.Kind == KindSink},
+		{"admin.override.", p.Kind == KindSink && !blank(props["errors.deadletterqueue.topic.name"])},
+	}
+	var out []ConfigInfo
+	for _, role := range roles {
+		if !role.used {
+			continue
+		}
+		order := store.NewHash()
+		sub := configdef.Prefixed(props, role.prefix)
+		for _, k := range sortedKeysOf(sub) {
+			order.Put(k, sub[k])
+		}
+		for _, e := range order.Entries() {
+			v := strings.TrimSpace(e.Value)
+			val := &ConfigValue{Name: role.prefix + e.Key, Value: &v, Recommended: []string{}, Errors: []string{}, Visible: true}
+			info := ConfigInfo{Value: val}
+			if o := clientOption(role.prefix, e.Key); o != nil {
+				k := keyOf(o)
+				k.Name = role.prefix + e.Key
+				info.Definition = &k
+				val.Value = printed(o.Type, v, false)
+			}
+			if !w.cfg.mayOverride(e.Key) {
+				val.Errors = append(val.Errors, fmt.Sprintf("The '%s' policy does not allow '%s' to be overridden in the connector configuration.", w.cfg.OverridePolicy, e.Key))
+			}
+			out = append(out, info)
+		}
+	}
+	return out
 }
