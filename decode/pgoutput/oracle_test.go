@@ -37,6 +37,38 @@ type expected struct {
 	}
 }
 
+// better is a place where Debezium loses a value and we do not: what it prints and
+// what we print. DIFFERENCES.md explains each.
+type better struct{ theirs, ours string }
+
+var onPurpose = map[string][]better{
+	"array-date-bad": {
+		{`{"id":2,"d":null`, `{"id":2,"d":[-720930]`}, {`{"id":102,"d":null`, `{"id":102,"d":[-720930]`},
+		{`{"id":3,"d":null,"z":null`, `{"id":3,"d":null,"z":["-0004-02-29T00:00:00.000000Z"]`},
+		{`{"id":103,"d":null,"z":null`, `{"id":103,"d":null,"z":["-0004-02-29T00:00:00.000000Z"]`},
+	},
+	"date-bad":       {{`{"id":1,"d":null`, `{"id":1,"d":-720930`}, {`{"id":2,"d":null,"d2":10957`, `{"id":2,"d":null,"d2":-720930`}},
+	"arrays-unknown": {{`"k":[],"l":[]`, `"k":[1,2,3],"l":[1,2]`}},
+	"vectors":        {{`"k":[],"l":[]`, `"k":[1,2,3],"l":[1,2]`}},
+	"numeric-double": {{`"n":"~2.0","o":null,"p":null`, `"n":"~2.0","o":null,"p":["NaN"]`}},
+	"numeric-string": {{`"n":"2.00","o":null,"p":null`, `"n":"2.00","o":null,"p":["NAN"]`}},
+}
+
+// apply rewrites the recording.
+func (p better) apply(t *testing.T, es []event) {
+	found := false
+	for i := range es {
+		for _, f := range []*string{&es[i].key, &es[i].before, &es[i].after} {
+			if strings.Contains(*f, p.theirs) {
+				*f, found = strings.ReplaceAll(*f, p.theirs, p.ours), true
+			}
+		}
+	}
+	if !found {
+		t.Errorf("the recording holds no %s", p.theirs)
+	}
+}
+
 // event is a row change as the recording and we see it.
 type event struct {
 	topic, op          string
@@ -47,11 +79,20 @@ type event struct {
 // TestAgainstRecordings decodes what a real server sent and compares every row
 // change and every schema with what Debezium made of it.
 func TestAgainstRecordings(t *testing.T) {
-	files, err := filepath.Glob("testdata/wire/*.json")
+	compareFolder(t, filepath.Join("testdata", "wire"), oracleDir(t))
+}
+
+// TestAgainstMoreRecordings does the same for recordings that lie beside this
+// package: types, modes and defaults that the other cases leave open.
+func TestAgainstMoreRecordings(t *testing.T) {
+	compareFolder(t, filepath.Join("testdata", "more", "wire"), filepath.Join("testdata", "more"))
+}
+
+func compareFolder(t *testing.T, wire, dir string) {
+	files, err := filepath.Glob(filepath.Join(wire, "*.json"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no captured cases: %v", err)
 	}
-	dir := oracleDir(t)
 	for _, f := range files {
 		name := strings.TrimSuffix(filepath.Base(f), ".json")
 		t.Run(name, func(t *testing.T) {
@@ -63,7 +104,11 @@ func TestAgainstRecordings(t *testing.T) {
 			if err := json.Unmarshal(raw, &w); err != nil {
 				t.Fatal(err)
 			}
-			compareEvents(t, w.play(t), readExpected(t, filepath.Join(dir, name+".expected.json")))
+			want := readExpected(t, filepath.Join(dir, name+".expected.json"))
+			for _, p := range onPurpose[name] {
+				p.apply(t, want)
+			}
+			compareEvents(t, w.play(t), want)
 		})
 	}
 }

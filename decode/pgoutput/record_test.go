@@ -93,7 +93,7 @@ func recordWire(t *testing.T, file, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join("testdata", "wire", name+".json"), append(out, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(wireOut(), name+".json"), append(out, '\n'), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -221,4 +221,12 @@ func (r *recorder) changes() {
 		}
 		r.w.Stream = append(r.w.Stream, m)
 	}
+}
+
+// wireOut is where captures go: WIRE_OUT, else testdata/wire.
+func wireOut() string {
+	if v := os.Getenv("WIRE_OUT"); v != "" {
+		return v
+	}
+	return filepath.Join("testdata", "wire")
 }

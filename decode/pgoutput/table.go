@@ -1,6 +1,7 @@
 package pgoutput
 
 import (
+	"errors"
 	"fmt"
 
 	"millrace/decode/pgvalue"
@@ -63,8 +64,9 @@ func (t *Table) compileKey(types pgvalue.Types, modes pgvalue.Modes, in *record.
 			return fmt.Errorf("compile table %s.%s: key column %d of %d", spec.Schema, spec.Name, i, len(spec.Columns))
 		}
 		col := spec.Columns[i]
-		masked := col.Truncate >= 0 || col.MaskChars >= 0 || col.Hash != nil
+		differs := col.Truncate >= 0 || col.MaskChars >= 0 || col.Hash != nil || pgvalue.KeyDiffers(&col, types)
 		col.Truncate, col.MaskChars, col.Hash, col.Propagate = -1, -1, nil, false
+		col.InKey = true
 		if t.cols[i].plan == nil && spec.Path == pgvalue.Stream && i < len(spec.InValue) && !spec.InValue[i] {
 			// Debezium's stream asks the catalog only about columns that pass the
 			// filter; of others it assumes that they may be null.
@@ -81,7 +83,7 @@ func (t *Table) compileKey(types pgvalue.Types, modes pgvalue.Modes, in *record.
 		if c.key != nil {
 			continue // named twice
 		}
-		c.key, c.at, c.shared = p, len(key.Fields), c.plan != nil && !masked
+		c.key, c.at, c.shared = p, len(key.Fields), c.plan != nil && !differs
 		t.keys = append(t.keys, keyField{i})
 		key.Fields = append(key.Fields, record.Field{Name: p.Name, Schema: p.Schema})
 	}
@@ -247,7 +249,7 @@ func (t *Table) cell(b *record.Batch, p *pgvalue.Plan, row *Row, i int, text []b
 		}
 	}
 	if err != nil {
-		if t.fail {
+		if t.fail && !(p.Schema.Optional && quiet(err)) {
 			return v, fmt.Errorf("decode column %q of table %s.%s: %w", t.Spec.Columns[i].Name, t.Spec.Schema, t.Spec.Name, err)
 		}
 		row.Failures = append(row.Failures, Failure{t.Spec.Columns[i].Name, err})
@@ -257,6 +259,12 @@ func (t *Table) cell(b *record.Batch, p *pgvalue.Plan, row *Row, i int, text []b
 		v = b.Put(p.Null)
 	}
 	return v, nil
+}
+
+// quiet says whether Debezium makes null of the value in every failure mode.
+func quiet(err error) bool {
+	var v *pgvalue.ValueError
+	return errors.As(err, &v) && v.Quiet
 }
 
 var errToast = &pgvalue.ValueError{Type: "TOAST", Reason: "is unchanged and was not sent, and no placeholder fits its type; set REPLICA IDENTITY FULL on the table or use the reselect post-processor"}

@@ -70,6 +70,9 @@ type Column struct {
 	Serial  bool   // default is nextval(): the snapshot path names the type serial
 	// Comment is never shown: Debezium's connector does not read comments.
 	Comment string
+	// InKey: the plan is for the record's key, where a name is read in the stream
+	// too; Debezium gives every row of a table with such a key the same key there.
+	InKey bool
 
 	// Column options of the connector, already matched against this column.
 	Truncate  int                   // column.truncate.to.N.chars; -1 none

@@ -2,6 +2,7 @@ package pgvalue
 
 import (
 	"bytes"
+	"errors"
 
 	"millrace/internal/record"
 )
@@ -185,6 +186,10 @@ func codecArray(elem *codec, delim byte) *codec {
 			default:
 				v, err = elem.decode(b, e.text)
 			}
+			var bad *ValueError
+			if errors.As(err, &bad) && bad.Quiet && es.Optional {
+				v, err = record.Cell{}, nil
+			}
 			if err != nil {
 				return record.Cell{}, err
 			}
@@ -194,6 +199,20 @@ func codecArray(elem *codec, delim byte) *codec {
 			b.SetChild(arr, i, v)
 		}
 		return arr, nil
+	}
+	return c
+}
+
+// codecNumberVector decodes int2vector and oidvector, whose numbers are separated
+// by blanks. Debezium takes their text for an array literal and sees none.
+func codecNumberVector(elem *codec) *codec {
+	c := codecArray(elem, ',')
+	decode := c.decode
+	c.decode = func(b *record.Batch, t []byte) (record.Cell, error) {
+		lit := make([]byte, 0, len(t)+2)
+		lit = append(lit, '{')
+		lit = append(lit, bytes.ReplaceAll(bytes.TrimSpace(t), []byte{' '}, []byte{','})...)
+		return decode(b, append(lit, '}'))
 	}
 	return c
 }

@@ -14,6 +14,7 @@ type compiler struct {
 	resolver
 	modes Modes
 	path  Path
+	inKey bool
 }
 
 // Compile makes the plan of a column. The plan's Schema is interned in in and nil
@@ -23,7 +24,7 @@ func Compile(col Column, types Types, modes Modes, path Path, in *record.Interne
 	if err := modes.check(); err != nil {
 		return nil, fmt.Errorf("compile column %q: %w", col.Name, err)
 	}
-	c := &compiler{resolver: resolver{types}, modes: modes, path: path}
+	c := &compiler{resolver: resolver{types}, modes: modes, path: path, inKey: col.InKey}
 	p := &Plan{Name: col.Name}
 	if modes.FieldName != nil {
 		p.Name = modes.FieldName(col.Name)
@@ -122,7 +123,7 @@ func (c *compiler) codecOf(s shape, inArray bool) *codec {
 	case oidChar, oidBPChar, oidVarchar, oidText:
 		return codecText(plain(record.String))
 	case oidName:
-		if c.path == Stream && !c.modes.IncludeUnknown && !inArray {
+		if c.path == Stream && !c.modes.IncludeUnknown && !inArray && !c.inKey {
 			return codecUnreadable()
 		}
 		return codecText(plain(record.String))
@@ -211,16 +212,28 @@ func (c *compiler) unknown(s shape) *codec {
 	return codecOpaque(newBinaryForm(c.modes.Binary), normalise)
 }
 
+// numberForm is what Debezium reads out of a numeric's length and scale.
+type numberForm struct {
+	variable bool // no modifier: VariableScaleDecimal in precise mode
+	fixed    bool // values and defaults take the column's scale
+}
+
+func (c *compiler) numberOf(s shape) numberForm {
+	return numberForm{
+		variable: (s.length == 0 || s.length == numericDisplay) && s.scale == 0,
+		fixed:    s.scaleSet && s.length != numericDisplay,
+	}
+}
+
 func (c *compiler) numeric(s shape) *codec {
-	variable := (s.length == 0 || s.length == numericDisplay) && s.scale == 0
-	fixed := s.scaleSet && s.length != numericDisplay
+	form := c.numberOf(s)
 	switch c.modes.Decimal {
 	case "double":
 		return &codec{schema: plain(record.Float64), decode: decodeDecimalDouble,
 			fallback: func(*record.Batch) record.Cell { return record.Float64Cell(0) }}
 	case "string":
 		scale := -1
-		if fixed {
+		if form.fixed {
 			scale = s.scale
 		}
 		cd := &codec{schema: plain(record.String), decode: decodeDecimalText(scale), toast: toastText}
@@ -230,7 +243,7 @@ func (c *compiler) numeric(s shape) *codec {
 		}
 		return cd
 	}
-	if variable {
+	if form.variable {
 		sc := logical(record.Struct, "io.debezium.data.VariableScaleDecimal")
 		sc.Doc = "Variable scaled decimal"
 		sc.Fields = []record.Field{{Name: "scale", Schema: record.PlainInt32}, {Name: "value", Schema: record.PlainBytes}}
@@ -271,6 +284,12 @@ func (c *compiler) arrayOf(s shape) *codec {
 	if ec == nil {
 		return nil
 	}
+	if c.arrayBase(s.root) == s.root.OID && !optionalElements(elem) {
+		ec.notOptionalElem = true
+	}
+	if s.root.OID == oidInt2Vector || s.root.OID == oidOIDVector {
+		return codecNumberVector(ec)
+	}
 	delim := byte(',')
 	switch {
 	case elem.OID == oidBox:
@@ -279,4 +298,14 @@ func (c *compiler) arrayOf(s shape) *codec {
 		delim = ':'
 	}
 	return codecArray(ec, delim)
+}
+
+// optionalElements are the extension types whose arrays Debezium lists one by one;
+// it makes the elements of all other arrays that are not built in required.
+func optionalElements(elem *Type) bool {
+	switch elem.Name {
+	case "geometry", "geography", "citext", "hstore", "ltree":
+		return elem.Kind == 'b' || elem.Kind == 0
+	}
+	return false
 }

@@ -105,14 +105,17 @@ func (c *compiler) defaultCell(b *record.Batch, s shape, cd *codec, expr string)
 		if len(v) == 1 {
 			return record.BoolCell(v == "1"), ok
 		}
-		return decoded(b, cd, v, ok)
-	case oidVarbit, oidInt2, oidInt4, oidInt8:
+		return decoded(b, cd, bitsOnly(cd, v), ok)
+	case oidVarbit:
+		v, ok := literal(expr, "0")
+		return decoded(b, cd, bitsOnly(cd, v), ok)
+	case oidInt2, oidInt4, oidInt8:
 		placeholder = "0"
 	case oidFloat4, oidFloat8:
 		placeholder = "0.0"
 	case oidNumeric:
 		v, ok := literal(expr, "0.0")
-		if v, ok = plainNotation(v, ok); !ok {
+		if v, ok = plainNotation(v, ok); !ok || c.numberOf(s).fixed && !fitsScale(v, s.scale) {
 			return none, false
 		}
 		return decoded(b, cd, v, true)
@@ -127,6 +130,31 @@ func (c *compiler) defaultCell(b *record.Batch, s shape, cd *codec, expr string)
 	}
 	v, ok := literal(expr, placeholder)
 	return decoded(b, cd, v, ok)
+}
+
+// bitsOnly reads an expression that is no literal as Debezium does: as a bit string
+// in which every character but 1 counts as 0. A boolean is not read like that.
+func bitsOnly(cd *codec, v string) string {
+	if cd.schema.Type != record.Bytes {
+		return v
+	}
+	return strings.Map(func(r rune) rune {
+		if r == '1' {
+			return '1'
+		}
+		return '0'
+	}, v)
+}
+
+// fitsScale says whether a number can take the scale without rounding; if not,
+// Debezium uses no default.
+func fitsScale(v string, scale int) bool {
+	d, ok := parseDecimal([]byte(v))
+	if !ok {
+		return false
+	}
+	d.trimZeros(scale)
+	return d.frac <= scale
 }
 
 func decoded(b *record.Batch, cd *codec, v string, ok bool) (record.Cell, bool) {

@@ -7,6 +7,9 @@ type ValueError struct {
 	Type string
 	// Reason says what is wrong and, where something helps, what to do.
 	Reason string
+	// Quiet: Debezium makes it null in a nullable column whatever
+	// event.converting.failure.handling.mode says.
+	Quiet bool
 }
 
 // Error implements error.
@@ -14,34 +17,34 @@ func (e *ValueError) Error() string { return "value of type " + e.Type + " " + e
 
 // The value errors are constants, so that a bad value costs no allocation.
 var (
-	errInt2        = &ValueError{"int2", "is no 16-bit integer"}
-	errInt4        = &ValueError{"int4", "is no 32-bit integer"}
-	errInt8        = &ValueError{"int8", "is no 64-bit integer"}
-	errOID         = &ValueError{"oid", "is no unsigned 32-bit integer"}
-	errFloat       = &ValueError{"float", "is no floating point number"}
-	errBool        = &ValueError{"bool", "is neither t nor f"}
-	errNumeric     = &ValueError{"numeric", "is no decimal number"}
-	errNumericNaN  = &ValueError{"numeric", "is NaN or infinite, which decimal.handling.mode=precise cannot express; set it to string or double"}
-	errNumericBig  = &ValueError{"numeric", "has more digits behind the point than its column"}
-	errMoney       = &ValueError{"money", "is no amount that can be read; check lc_monetary"}
-	errBits        = &ValueError{"bit", "holds something else than 0 and 1"}
-	errBitsEmpty   = &ValueError{"varbit(1)", "is empty, which a boolean cannot express"}
-	errBitArray    = &ValueError{"bit[]", "has no Connect form"}
-	errBytea       = &ValueError{"bytea", "is not in hex format; set bytea_output to hex"}
-	errDate        = &ValueError{"date", "is no date"}
-	errTime        = &ValueError{"time", "is no time of day"}
-	errTimeTZ      = &ValueError{"timetz", "is no time of day with offset"}
-	errTimestamp   = &ValueError{"timestamp", "is no timestamp"}
-	errTimestampTZ = &ValueError{"timestamptz", "is no timestamp with offset"}
-	errNanos       = &ValueError{"timestamp", "is outside 1677-09-21 to 2262-04-11, which time.precision.mode=nanoseconds cannot express"}
-	errInterval    = &ValueError{"interval", "is no interval in the style postgres; set IntervalStyle to postgres"}
-	errPoint       = &ValueError{"point", "is no point"}
-	errGeometry    = &ValueError{"geometry", "is no hex EWKB"}
-	errHstore      = &ValueError{"hstore", "is no hstore"}
-	errArray       = &ValueError{"array", "is no array literal"}
-	errArrayNull   = &ValueError{"array", "has a null element, which its schema does not allow"}
-	errArrayDeep   = &ValueError{"array", "is nested too deeply"}
-	errVector      = &ValueError{"vector", "is no vector"}
-	errSparse      = &ValueError{"sparsevec", "is no sparse vector of at most 32767 dimensions"}
-	errTimeNoDays  = &ValueError{"time", "is outside 00:00:00 to 24:00:00"}
+	errInt2        = &ValueError{Type: "int2", Reason: "is no 16-bit integer"}
+	errInt4        = &ValueError{Type: "int4", Reason: "is no 32-bit integer"}
+	errInt8        = &ValueError{Type: "int8", Reason: "is no 64-bit integer"}
+	errOID         = &ValueError{Type: "oid", Reason: "is no unsigned 32-bit integer"}
+	errFloat       = &ValueError{Type: "float", Reason: "is no floating point number"}
+	errBool        = &ValueError{Type: "bool", Reason: "is neither t nor f"}
+	errNumeric     = &ValueError{Type: "numeric", Reason: "is no decimal number"}
+	errNumericNaN  = &ValueError{Type: "numeric", Reason: "is NaN or infinite, which decimal.handling.mode=precise cannot express; set it to string or double"}
+	errNumericBig  = &ValueError{Type: "numeric", Reason: "has more digits behind the point than its column"}
+	errMoney       = &ValueError{Type: "money", Reason: "is no amount that can be read; check lc_monetary"}
+	errBits        = &ValueError{Type: "bit", Reason: "holds something else than 0 and 1"}
+	errBitsEmpty   = &ValueError{Type: "varbit(1)", Reason: "is empty, which a boolean cannot express"}
+	errBitArray    = &ValueError{Type: "bit[]", Reason: "has no Connect form"}
+	errBytea       = &ValueError{Type: "bytea", Reason: "is not in hex format; set bytea_output to hex"}
+	errDate        = &ValueError{Type: "date", Reason: "is no date"}
+	errTime        = &ValueError{Type: "time", Reason: "is no time of day"}
+	errTimeTZ      = &ValueError{Type: "timetz", Reason: "is no time of day with offset"}
+	errTimestamp   = &ValueError{Type: "timestamp", Reason: "is no timestamp"}
+	errTimestampTZ = &ValueError{Type: "timestamptz", Reason: "is no timestamp with offset"}
+	errNanos       = &ValueError{Type: "timestamp", Reason: "is outside 1677-09-21 to 2262-04-11, which time.precision.mode=nanoseconds cannot express", Quiet: true}
+	errInterval    = &ValueError{Type: "interval", Reason: "is no interval in the style postgres; set IntervalStyle to postgres"}
+	errPoint       = &ValueError{Type: "point", Reason: "is no point", Quiet: true}
+	errGeometry    = &ValueError{Type: "geometry", Reason: "is no hex EWKB", Quiet: true}
+	errHstore      = &ValueError{Type: "hstore", Reason: "is no hstore"}
+	errArray       = &ValueError{Type: "array", Reason: "is no array literal"}
+	errArrayNull   = &ValueError{Type: "array", Reason: "has a null element, which its schema does not allow"}
+	errArrayDeep   = &ValueError{Type: "array", Reason: "is nested too deeply"}
+	errVector      = &ValueError{Type: "vector", Reason: "is no vector", Quiet: true}
+	errSparse      = &ValueError{Type: "sparsevec", Reason: "is no sparse vector of at most 32767 dimensions", Quiet: true}
+	errTimeNoDays  = &ValueError{Type: "time", Reason: "is outside 00:00:00 to 24:00:00"}
 )

@@ -91,7 +91,7 @@ func hstoreOrder(pairs []pair) []int {
 	for i := range order {
 		order[i] = i
 	}
-	javaOrder(order, func(i int) int32 { return javaHash(pairs[i].key) })
+	javaOrder(order, 16, func(i int) int32 { return javaHash(pairs[i].key) })
 	return order
 }
 

@@ -26,9 +26,8 @@ func javaHash(s []byte) int32 {
 
 // javaOrder sorts the indexes of n distinct keys into the order in which a Java
 // HashMap that they were put into one by one would list them: by bucket, within a
-// bucket by insertion.
-func javaOrder(order []int, hash func(i int) int32) {
-	size := 16
+// bucket by insertion. size is the map's first capacity, a power of two.
+func javaOrder(order []int, size int, hash func(i int) int32) {
 	for len(order)*4 > size*3 {
 		size *= 2
 	}

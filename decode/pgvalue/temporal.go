@@ -287,7 +287,8 @@ func hybrid(m moment) moment {
 }
 
 // codecTimestampTZ prints timestamps with zone in UTC with precision fraction
-// digits. Arrays drop the era, as the driver's java.sql.Timestamp does.
+// digits. Arrays drop the era and shift the days that the calendar reform of 1582
+// skipped, as the driver's java.sql.Timestamp does.
 func codecTimestampTZ(precision int, jdbc bool) *codec {
 	digits := precision
 	if digits <= 0 || digits > 9 {
@@ -298,7 +299,12 @@ func codecTimestampTZ(precision int, jdbc bool) *codec {
 		m, ok := scanTimestamp(t, true)
 		if !ok {
 			switch string(t) {
-			case "infinity", "-infinity":
+			case "-infinity":
+				if jdbc { // java.sql.Timestamp overflows
+					return putMomentText(b, moment{sec: daysOf(292269055, 12, 2)*secPerDay + 23*3600}, digits), nil
+				}
+				return b.BytesCell(record.String, t), nil
+			case "infinity":
 				return b.BytesCell(record.String, t), nil
 			}
 			return record.Cell{}, errTimestampTZ
@@ -315,6 +321,10 @@ func codecTimestampTZ(precision int, jdbc bool) *codec {
 func dropEra(m moment) moment {
 	day := floorDiv(m.sec, secPerDay)
 	y, mo, d := dateOf(day)
+	if day >= reform-10 && day < reform {
+		m.sec += 10 * secPerDay // the days that the calendar reform skipped
+		return m
+	}
 	if y > 0 || d > daysIn(1-y, mo) {
 		return m
 	}

@@ -54,6 +54,8 @@ const (
 	oidDateRange   = 3912
 	oidInt8Range   = 3926
 	oidBitArray    = 1561
+	oidInt2Vector  = 22
+	oidOIDVector   = 30
 )
 
 // unlimited is the length the PostgreSQL JDBC driver gives to types without one;
@@ -366,4 +368,12 @@ func (s shape) extension() string {
 		return ""
 	}
 	return strings.TrimPrefix(s.root.Name, "_")
+}
+
+// KeyDiffers reports whether the column decodes differently in the record's key,
+// options aside; see Column.InKey.
+func KeyDiffers(col *Column, types Types) bool {
+	r := resolver{types}
+	t := r.root(r.get(col.TypeOID))
+	return t != nil && t.OID == oidName
 }

@@ -98,7 +98,11 @@ func decodeSparse(b *record.Batch, t []byte) (record.Cell, error) {
 	for i := range order {
 		order[i] = i
 	}
-	javaOrder(order, func(i int) int32 { return int32(keys[i]) })
+	size := 1 // Debezium sizes the map by the number of entries
+	for size < len(keys) {
+		size *= 2
+	}
+	javaOrder(order, size, func(i int) int32 { return int32(keys[i]) })
 	m := b.Alloc(record.Map, 2*len(keys))
 	for at, i := range order {
 		b.SetChild(m, 2*at, record.IntCell(record.Int16, int64(keys[i])))
