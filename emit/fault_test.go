@@ -395,13 +395,13 @@ func TestKafkaAway(t *testing.T) {
 			}
 		}
 	}
-	await(60) // far more attempts than a client's usual limit
+	await(24) // more attempts than a client's usual limit
 	nw.refuse.Store(false)
 	<-done
 	nw.refuse.Store(true)
 	nw.cut()
 	feed(t, r, topicA, rand.New(rand.NewPCG(1, 1)), 5000, 5100) // fits into the queue
-	await(60)
+	await(8)
 	nw.refuse.Store(false)
 	r.drain(t)
 	w := newWAL(t, addr(c), "a")
