@@ -63,13 +63,24 @@ func (b *avroBuilder) build(s *record.Schema) (*avroSchema, error) {
 		return t, err
 	}
 	null := &avroSchema{kind: avroNull}
-	if hasDefault(s) {
+	if hasAvroDefault(s) {
 		return &avroSchema{kind: avroUnion, branches: []*avroSchema{t, null}}, nil
 	}
 	return &avroSchema{kind: avroUnion, branches: []*avroSchema{null, t}}, nil
 }
 
 func hasDefault(s *record.Schema) bool { return s.Default != nil && !s.Default.Root.IsNull() }
+
+// hasAvroDefault reports whether a schema has a default that an Avro field can
+// have. NaN and the infinities are none: JSON cannot write them, and the registry
+// refuses a schema that tries. They stay in connect.default.
+func hasAvroDefault(s *record.Schema) bool {
+	if !hasDefault(s) {
+		return false
+	}
+	c := s.Default.Root
+	return c.Kind() != record.Float32 && c.Kind() != record.Float64 || c.Float()-c.Float() == 0
+}
 
 // base returns the schema without regard to optional.
 func (b *avroBuilder) base(s *record.Schema) (*avroSchema, error) {
@@ -267,7 +278,7 @@ func (b *avroBuilder) field(parent *record.Schema, f record.Field) (avroField, e
 		out.doc = f.Schema.Doc
 	}
 	switch {
-	case hasDefault(f.Schema):
+	case hasAvroDefault(f.Schema):
 		out.def, err = avroDefault(nil, f.Schema, f.Schema.Default.Batch(), f.Schema.Default.Root)
 	case f.Schema.Optional:
 		out.def = []byte("null")

@@ -72,7 +72,7 @@ func (r *avroReader) bytes() ([]byte, error) {
 }
 
 // maxZeroItems bounds the elements of arrays whose elements take no bytes.
-const maxZeroItems = 1 << 20
+const maxZeroItems = 1 << 16
 
 // blocks calls item for each element of an array or map.
 func (r *avroReader) blocks(item func() error) error {

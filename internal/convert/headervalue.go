@@ -189,7 +189,7 @@ func decimalTextScale(w string) (scale int, ok bool) {
 			point = digits
 		case (c == 'e' || c == 'E') && digits > 0:
 			exp, err := strconv.ParseInt(w[i+1:], 10, 32)
-			if err != nil || exp > 100_000 || exp < -100_000 {
+			if err != nil || exp > 10_000 || exp < -10_000 {
 				return 0, false
 			}
 			if point < 0 {

@@ -237,7 +237,7 @@ func parseUnscaled(text string, scale int) (u *big.Int, ok bool) {
 	if u.Sign() == 0 || shift == 0 {
 		return u, true
 	}
-	if shift > 100_000 || shift < -100_000 {
+	if shift > 20_000 || shift < -20_000 {
 		return nil, false
 	}
 	pow := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(shift, -shift))), nil)

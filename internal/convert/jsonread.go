@@ -201,7 +201,9 @@ func (n *jsonReadNode) readFloat(s *jsonScanner) (record.Cell, error) {
 		if n.schema.Type == record.Float32 {
 			size = 32
 		}
-		v, _ = strconv.ParseFloat(string(text), size) // out of range is an infinity, as in Java
+		if v, err = strconv.ParseFloat(string(text), size); err != nil {
+			return record.Cell{}, valueErrorf("the number %s is too large for a %s", text, n.schema.Type)
+		}
 	}
 	if n.schema.Type == record.Float32 {
 		return record.Float32Cell(float32(v)), nil

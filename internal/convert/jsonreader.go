@@ -3,9 +3,9 @@ package convert
 import (
 	"bytes"
 	"context"
-	"math"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"millrace/internal/record"
 )
@@ -18,6 +18,7 @@ type jsonReader struct {
 	max         int
 	fixed       *jsonReadPlan // schema.content
 
+	last  atomic.Pointer[jsonReadPlan] // of the message before: mostly the same again
 	mu    sync.RWMutex
 	texts map[string]*jsonReadPlan
 	in    *record.Interner
@@ -29,6 +30,7 @@ type jsonReadPlan struct {
 	schema *record.Schema
 	root   *jsonReadNode
 	text   string
+	head   []byte // how an envelope with this schema begins when it has no spaces
 }
 
 func (r *jsonReader) init(schemas, replaceNull bool, limit int) {
@@ -64,6 +66,7 @@ func (r *jsonReader) plan(text []byte) (*jsonReadPlan, error) {
 		return nil, err
 	}
 	p = &jsonReadPlan{schema: r.in.Intern(s), text: string(text)}
+	p.head = []byte(`{"schema":` + p.text + `,"payload":`)
 	if p.schema != nil {
 		if p.root, err = compileJSONRead(p.schema, r.replaceNull); err != nil {
 			return nil, err
@@ -108,6 +111,14 @@ func (r *jsonReader) read(s *jsonScanner, b *record.Batch) (*record.Schema, reco
 	if r.fixed != nil {
 		return r.payload(s, r.fixed, b)
 	}
+	if p := r.last.Load(); p != nil && bytes.HasPrefix(s.data, p.head) {
+		s.pos, s.depth = len(p.head), 1
+		c, err := p.read(s, b)
+		if err == nil {
+			err = s.expect('}')
+		}
+		return p.schema, c, orEnd(s, err)
+	}
 	schema, payload, err := r.envelope(s)
 	if err != nil {
 		return nil, record.Cell{}, err
@@ -116,18 +127,23 @@ func (r *jsonReader) read(s *jsonScanner, b *record.Batch) (*record.Schema, reco
 	if err != nil {
 		return nil, record.Cell{}, err
 	}
+	r.last.Store(p)
 	s.pos, s.depth = payload.from, 0
 	s.data = s.data[:payload.to]
 	return r.payload(s, p, b)
 }
 
 func (r *jsonReader) payload(s *jsonScanner, p *jsonReadPlan, b *record.Batch) (*record.Schema, record.Cell, error) {
-	if p.root == nil {
-		c, err := readJSONAny(s, b)
-		return nil, c, orEnd(s, err)
-	}
-	c, err := p.root.read(s, b)
+	c, err := p.read(s, b)
 	return p.schema, c, orEnd(s, err)
+}
+
+// read takes one value.
+func (p *jsonReadPlan) read(s *jsonScanner, b *record.Batch) (record.Cell, error) {
+	if p.root == nil {
+		return readJSONAny(s, b)
+	}
+	return p.root.read(s, b)
 }
 
 func orEnd(s *jsonScanner, err error) error {
@@ -212,8 +228,8 @@ func readJSONAny(s *jsonScanner, b *record.Batch) (record.Cell, error) {
 			return record.Int64Cell(v), nil
 		}
 	}
-	v, _ := strconv.ParseFloat(string(text), 64)
-	if whole && math.IsInf(v, 0) {
+	v, err := strconv.ParseFloat(string(text), 64)
+	if err != nil {
 		return record.Cell{}, s.fail("the number is too large")
 	}
 	return record.Float64Cell(v), nil

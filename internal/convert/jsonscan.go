@@ -76,32 +76,44 @@ func (s *jsonScanner) str() (raw []byte, escaped bool, err error) {
 	if err := s.expect('"'); err != nil {
 		return nil, false, err
 	}
-	from, ascii := s.pos, true
-	for s.pos < len(s.data) {
-		c := s.data[s.pos]
-		switch {
-		case c == '"':
-			raw = s.data[from:s.pos]
-			if !ascii && !utf8.Valid(raw) {
+	data, from := s.data, s.pos
+	var seen byte // all bytes or'ed together: tells whether there is more than ASCII
+	for i := from; i < len(data); i++ {
+		c := data[i]
+		if !jsonStop[c] {
+			seen |= c
+			continue
+		}
+		s.pos = i
+		if c == '"' {
+			raw = data[from:i]
+			if seen >= 0x80 && !utf8.Valid(raw) {
 				return nil, false, s.fail("the text is not valid UTF-8")
 			}
 			s.pos++
 			return raw, escaped, nil
-		case c == '\\':
-			escaped = true
-			if err := s.checkEscape(); err != nil {
-				return nil, false, err
-			}
-			continue
-		case c < 0x20:
-			return nil, false, s.fail("a control character must be escaped")
-		case c >= 0x80:
-			ascii = false
 		}
-		s.pos++
+		if c < 0x20 {
+			return nil, false, s.fail("a control character must be escaped")
+		}
+		escaped = true
+		if err := s.checkEscape(); err != nil {
+			return nil, false, err
+		}
+		i = s.pos - 1
 	}
+	s.pos = len(data)
 	return nil, false, s.fail("the text has no closing quote")
 }
+
+// jsonStop marks the bytes that end a run of plain text within a string.
+var jsonStop = func() (t [256]bool) {
+	for c := 0; c < 0x20; c++ {
+		t[c] = true
+	}
+	t['"'], t['\\'] = true, true
+	return t
+}()
 
 func (s *jsonScanner) checkEscape() error {
 	if s.pos+1 >= len(s.data) {
