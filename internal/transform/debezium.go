@@ -1,0 +1,30 @@
+package transform
+
+import (
+	"strings"
+
+	"millrace/internal/configdef"
+	"millrace/internal/record"
+)
+
+func debeziumPlugins() []Plugin {
+	out := []Plugin{
+		step(debezium+"ExtractNewRecordState", unwrapDef(), newUnwrap),
+	}
+	for i := range out {
+		out[i].Debezium = true
+	}
+	return out
+}
+
+// isEnvelope reports whether a value's schema is that of a change event.
+func isEnvelope(s *record.Schema) bool {
+	return s != nil && strings.HasSuffix(s.Name, ".Envelope")
+}
+
+// dopt is one option as Debezium's transforms declare theirs.
+func dopt(name string, t configdef.Type, def string, imp configdef.Importance, width configdef.Width, display, doc string, checks ...func(configdef.Input) []string) configdef.Option {
+	o := opt(name, t, def, imp, doc, checks...)
+	o.Width, o.Display, o.Order = width, display, 1
+	return o
+}
