@@ -22,7 +22,7 @@ func (s *session) change(ctx context.Context, at LSN, m []byte) error {
 	}
 	switch m[0] {
 	case 'I', 'U', 'D':
-		return s.row(at, m)
+		return s.row(ctx, at, m)
 	case 'B':
 		return s.begin(ctx, at, m)
 	case 'C':
@@ -169,7 +169,7 @@ func (s *session) lookup(m []byte) (*table, error) {
 }
 
 // row handles INSERT, UPDATE and DELETE.
-func (s *session) row(at LSN, m []byte) error {
+func (s *session) row(ctx context.Context, at LSN, m []byte) error {
 	tb, err := s.lookup(m)
 	if err != nil {
 		return err
@@ -185,7 +185,7 @@ func (s *session) row(at LSN, m []byte) error {
 		kind, op = msgDelete, emit.OpDelete
 	}
 	if tb.captured && !s.t.opts.Skipped.Has(byte(op)) {
-		if err := s.appendRow(tb, at, op, m); err != nil {
+		if err := s.appendRow(ctx, tb, at, op, m); err != nil {
 			if err = tb.fail(err, at); s.t.opts.Failures.Event == "fail" {
 				return err
 			}
@@ -196,7 +196,7 @@ func (s *session) row(at LSN, m []byte) error {
 	return nil
 }
 
-func (s *session) appendRow(tb *table, at LSN, op emit.Op, m []byte) error {
+func (s *session) appendRow(ctx context.Context, tb *table, at LSN, op emit.Op, m []byte) error {
 	ch, err := pgoutput.ParseChange(m, false)
 	if err != nil {
 		return err
@@ -210,6 +210,11 @@ func (s *session) appendRow(tb *table, at LSN, op emit.Op, m []byte) error {
 		}
 	}
 	if op != emit.OpDelete {
+		if len(s.t.opts.RereadColumns) > 0 {
+			if ch.New, err = s.reselect(ctx, tb, ch); err != nil {
+				return err
+			}
+		}
 		if row, _, err = tb.rows.DecodeTuple(b, ch.New, ch.Old); err != nil {
 			return err
 		}

@@ -44,6 +44,11 @@ func (s *session) logicalMessage(at LSN, m []byte) error {
 	if err != nil || s.arrived(at, outside) {
 		return err
 	}
+	if outside {
+		// No COMMIT follows: the message is its own commit position, as in Debezium.
+		// The server has sent every transaction that was committed before it.
+		s.lastCommit = at
+	}
 	if s.t.opts.Messages.Included(string(x.Prefix)) {
 		s.appendMessage(at, outside, x.Prefix, x.Content)
 	}
@@ -52,7 +57,7 @@ func (s *session) logicalMessage(at LSN, m []byte) error {
 		return nil
 	}
 	p := &s.at
-	p.LSN, p.Proc, p.Type, p.TxID, p.Final, p.Events = at, at, msgMessage, 0, 0, s.events
+	p.LSN, p.Proc, p.Commit, p.Type, p.TxID, p.Final, p.Events = at, at, at, msgMessage, 0, 0, s.events
 	p.Snapshot, p.LastRow, p.Completed = "", false, false
 	s.dirty = true
 	return nil

@@ -14,7 +14,7 @@ import (
 // difference, since that takes locks and the publication may be shared.
 func (t *task) ensurePublication(ctx context.Context, conn *pgconn.PgConn, tables []*tableMeta) error {
 	p := &t.opts.Publication
-	rows, err := query(ctx, conn, "SELECT puballtables, pg_is_in_recovery() FROM pg_catalog.pg_publication WHERE pubname = $1", p.Name)
+	rows, err := query(ctx, conn, "SELECT puballtables, pg_is_in_recovery() FROM pg_catalog.pg_publication WHERE pubname = $1", t.publication)
 	if err != nil {
 		return fmt.Errorf("look up publication %q: %w", p.Name, err)
 	}
@@ -23,7 +23,7 @@ func (t *task) ensurePublication(ctx context.Context, conn *pgconn.PgConn, table
 			return nil
 		}
 		if isTrue(rows[0][0]) {
-			return fault(nil, fmt.Sprintf("Use publication.autocreate.mode=all_tables or disabled, another publication.name, or drop it: DROP PUBLICATION %s", p.Name),
+			return fault(nil, fmt.Sprintf("Use publication.autocreate.mode=all_tables or disabled, another publication.name, or drop it: DROP PUBLICATION %s", quoteIdent(t.publication)),
 				"Publication %q exists FOR ALL TABLES and cannot be narrowed to the captured tables, as publication.autocreate.mode=filtered asks", p.Name)
 		}
 		return t.alterPublication(ctx, conn, tables)
@@ -32,10 +32,10 @@ func (t *task) ensurePublication(ctx context.Context, conn *pgconn.PgConn, table
 		t.log.Warn("the server is a standby, so the publication cannot be made here; it must come from the primary", "publication", p.Name)
 		return nil
 	}
-	ddl := "CREATE PUBLICATION " + p.Name
+	ddl := "CREATE PUBLICATION " + quoteIdent(t.publication)
 	switch p.Mode {
 	case "disabled":
-		return fault(nil, "Create it: CREATE PUBLICATION "+p.Name+" FOR TABLE …; or set publication.autocreate.mode=filtered",
+		return fault(nil, "Create it: CREATE PUBLICATION "+quoteIdent(p.Name)+" FOR TABLE …; or set publication.autocreate.mode=filtered",
 			"Publication autocreation is disabled, please create one and restart the connector. Publication %q does not exist", p.Name)
 	case "all_tables":
 		ddl += " FOR ALL TABLES"
@@ -68,7 +68,7 @@ func (t *task) alterPublication(ctx context.Context, conn *pgconn.PgConn, tables
 		return err
 	}
 	rows, err := query(ctx, conn, `SELECT n.nspname, c.relname FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
- JOIN pg_catalog.pg_class c ON c.oid = r.prrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = $1`, p.Name)
+ JOIN pg_catalog.pg_class c ON c.oid = r.prrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = $1`, t.publication)
 	if err != nil {
 		return fmt.Errorf("read the tables of publication %q: %w", p.Name, err)
 	}
@@ -80,7 +80,7 @@ func (t *task) alterPublication(ctx context.Context, conn *pgconn.PgConn, tables
 	if strings.Join(have, ", ") == list {
 		return nil
 	}
-	ddl := "ALTER PUBLICATION " + p.Name + " SET TABLE " + list
+	ddl := "ALTER PUBLICATION " + quoteIdent(t.publication) + " SET TABLE " + list
 	t.log.Info("changing the tables of the publication", "sql", ddl)
 	return t.ddl(ctx, conn, ddl, "set the tables of publication %q", p.Name)
 }

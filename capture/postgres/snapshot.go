@@ -274,9 +274,6 @@ func (r *snapshotReader) emit(ctx context.Context, index int, line []byte, m sna
 		r.progress(st)
 	}
 	st.done++
-	if s.t.opts.Skipped.Has(byte(emit.OpRead)) {
-		return nil
-	}
 	b := s.batch()
 	row, err := st.rows.DecodeTexts(b, st.fields)
 	if err != nil {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"millrace/capture/options"
@@ -18,6 +19,7 @@ type table struct {
 	captured bool
 	name     string // schema.table
 	rows     *pgoutput.Table
+	primary  []int // the primary key's columns, whatever the record's key is
 	env      *emit.Envelope
 	src      template
 }
@@ -114,14 +116,14 @@ func (t *task) compile(ctx context.Context, tb *table, cols []columnMeta, key []
 			Serial: serial, Truncate: rule.Truncate, MaskChars: rule.MaskChars, Hash: rule.Hash, Propagate: rule.Propagate}
 		spec.InValue[i] = t.opts.Columns.Included(schema, name, c.Name)
 	}
-	if spec.Key = t.opts.KeyColumns.For(schema, name, text); spec.Key == nil {
-		for _, k := range key {
-			for i := range cols {
-				if cols[i].Name == k {
-					spec.Key = append(spec.Key, i)
-				}
-			}
+	tb.primary = nil
+	for _, k := range key {
+		if i := slices.Index(text, k); i >= 0 { // a key of the future may have columns that the rows do not
+			tb.primary = append(tb.primary, i)
 		}
+	}
+	if spec.Key = t.opts.KeyColumns.For(schema, name, text); spec.Key == nil {
+		spec.Key = tb.primary
 	}
 	rows, err := pgoutput.Compile(spec, t.cat, t.opts.Modes, t.interner)
 	if err != nil {
