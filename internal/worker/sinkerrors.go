@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -12,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/internal/errs"
+	"millrace/internal/kafkaconf"
 )
 
 // DeadLetters is errors.deadletterqueue.*.
@@ -127,3 +129,27 @@ func errorHeaders(cfg *DeadLetters, rec *kgo.Record, at failure, cause error) []
 }
 
 func (w *dlqWriter) close() { w.cl.Close() }
+
+// deadLetters reads errors.deadletterqueue.* of a sink task; nil without a topic.
+func (t *runningTask) deadLetters(props map[string]string, id string) (*DeadLetters, error) {
+	topic := strings.TrimSpace(props["errors.deadletterqueue.topic.name"])
+	if topic == "" {
+		return nil, nil
+	}
+	override, err := t.w.cfg.overrides(props, "producer.override.")
+	if err != nil {
+		return nil, err
+	}
+	kc := kafkaconf.Producer(t.w.cfg.clientProps("producer.", override, "connector-dlq-producer-"+id))
+	if err := kc.Err(); err != nil {
+		return nil, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
+	}
+	replication := 0
+	if v := strings.TrimSpace(props["errors.deadletterqueue.topic.replication.factor"]); v != "" {
+		if replication, err = strconv.Atoi(v); err != nil {
+			return nil, &errs.Error{Java: errs.ConfigException, Msg: "errors.deadletterqueue.topic.replication.factor must be a number, it is " + v}
+		}
+	}
+	return &DeadLetters{Topic: topic, Replication: replication, Connector: t.s.name, Task: t.id, Producer: kc.Opts,
+		Headers: strings.EqualFold(strings.TrimSpace(props["errors.deadletterqueue.context.headers.enable"]), "true")}, nil
+}

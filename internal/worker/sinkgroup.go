@@ -139,7 +139,7 @@ func (t *SinkTask) matchTopics(ctx context.Context) {
 	}
 	var found []string
 	for _, name := range all.Names() {
-		if t.cfg.Match(name) {
+		if t.match.MatchWhole(name) {
 			found = append(found, name)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"millrace/emit"
 	"millrace/internal/convert"
 	"millrace/internal/errs"
+	"millrace/internal/javaregex"
 	"millrace/internal/metrics"
 	"millrace/internal/record"
 	"millrace/internal/transform"
@@ -33,12 +34,10 @@ type SinkConfig struct {
 	// fetch sizes and balancers.
 	Consumer []kgo.Opt
 	Group    string // "": connect-<Connector>
-	// Topics is the list to read; or Pattern, a regular expression that a whole
-	// topic name must match, with Match as its matcher where Go's regexp cannot
-	// compile it (nil otherwise).
+	// Topics is the list to read; or Pattern, a Java regular expression that a whole
+	// topic name must match.
 	Topics  []string
 	Pattern string
-	Match   func(topic string) bool
 	// MaxPollRecords bounds a batch (consumer.override.max.poll.records); 0: 8192.
 	MaxPollRecords int
 
@@ -71,7 +70,8 @@ type SinkTask struct {
 	paused  atomic.Bool
 	wakeMu  sync.Mutex
 	wakeFn  context.CancelFunc
-	rematch time.Time // next look for topics when Match is used
+	match   *javaregex.Regexp // of Pattern, where Go's regexp cannot express it; nil otherwise
+	rematch time.Time         // next look for topics when match is used
 
 	mu       sync.Mutex // guards what follows and every call to sink
 	assigned map[string]map[int32]*sinkPart
@@ -208,12 +208,15 @@ func (t *SinkTask) newClient() (*kgo.Client, error) {
 	case t.cfg.Pattern == "":
 		opts = append(opts, kgo.ConsumeTopics(t.cfg.Topics...))
 	default:
-		anchored := "^(?:" + t.cfg.Pattern + ")$"
-		if _, err := regexp.Compile(anchored); err == nil {
-			opts = append(opts, kgo.ConsumeRegex(), kgo.ConsumeTopics(anchored))
-			t.cfg.Match = nil
-		} else if t.cfg.Match == nil {
+		re, err := javaregex.Compile(t.cfg.Pattern, 0)
+		if err != nil {
 			return nil, err
+		}
+		anchored := "^(?:" + t.cfg.Pattern + ")$"
+		if _, err := regexp.Compile(anchored); err == nil && re.Linear() {
+			opts = append(opts, kgo.ConsumeRegex(), kgo.ConsumeTopics(anchored))
+		} else {
+			t.match = re
 		}
 	}
 	return kgo.NewClient(opts...)
@@ -223,7 +226,7 @@ func (t *SinkTask) newClient() (*kgo.Client, error) {
 func (t *SinkTask) loop(ctx context.Context) error {
 	next := time.Now().Add(t.cfg.CommitInterval)
 	for {
-		if t.cfg.Match != nil && time.Now().After(t.rematch) {
+		if t.match != nil && time.Now().After(t.rematch) {
 			t.matchTopics(ctx)
 		}
 		pollCtx, cancel := context.WithDeadline(ctx, next)

@@ -91,14 +91,14 @@ func (t *runningTask) emitConfig(env TaskEnv, partition []byte) (emit.Config, *k
 		return emit.Config{}, nil, err
 	}
 	topics := emit.NewTopics(adm, rules, &kc, t.log)
-	client, err := kgo.NewClient(append(kc.Opts, topics.ProducerOpts()...)...)
+	client, err := kgo.NewClient(append(append(kc.Opts, topics.ProducerOpts()...), kgo.WithHooks(&topicHook{t: t}))...)
 	if err != nil {
 		adm.Close()
 		return emit.Config{}, nil, &errs.Error{Java: errs.ConnectException, Msg: "cannot make the task's Kafka producer", Cause: err}
 	}
 	return emit.Config{Connector: t.s.name, Task: t.id, Key: conv.key, Value: conv.value, Header: conv.header, Stages: stages,
 		Tolerance: tolerance(props), Client: client, Topics: topics, Partition: partition, Offsets: offsetStore{t},
-		FlushInterval: c.FlushInterval, FlushTimeout: c.FlushTimeout, OnTopic: t.topicUsed, Log: t.log, Metrics: env.Metrics}, adm, nil
+		FlushInterval: c.FlushInterval, FlushTimeout: c.FlushTimeout, Log: t.log, Metrics: env.Metrics}, adm, nil
 }
 
 func joinProblems(ps []configdef.Problem) string {
@@ -318,6 +318,10 @@ func (t *runningTask) sinkConfig(env TaskEnv) (SinkConfig, error) {
 		return SinkConfig{}, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
 	}
 	kc.Log(t.log, "consumer")
+	dlq, err := t.deadLetters(props, id)
+	if err != nil {
+		return SinkConfig{}, err
+	}
 	poll := 0
 	if _, ok := override["max.poll.records"]; ok {
 		poll = kc.MaxPollRecords
@@ -326,5 +330,5 @@ func (t *runningTask) sinkConfig(env TaskEnv) (SinkConfig, error) {
 		Pattern: strings.TrimSpace(props["topics.regex"]), MaxPollRecords: poll,
 		Key: conv.key, Value: conv.value, Header: conv.header, KeyClass: conv.keyClass, ValueClass: conv.valueClass, HeaderClass: conv.headerClass,
 		Stages: stages, Tolerance: tolerance(props), CommitInterval: c.FlushInterval, CommitTimeout: c.FlushTimeout,
-		OnTopic: t.topicUsed, Log: t.log, Metrics: env.Metrics}, nil
+		DLQ: dlq, OnTopic: t.topicUsed, Log: t.log, Metrics: env.Metrics}, nil
 }
