@@ -198,7 +198,8 @@ func (t *SinkTask) newClient() (*kgo.Client, error) {
 		kgo.Balancers(kgo.RangeBalancer(), kgo.CooperativeStickyBalancer()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.RebalanceTimeout(5 * time.Minute),
-		kgo.FetchMaxBytes(16 << 20), kgo.FetchMaxPartitionBytes(4 << 20),
+		// Sizes are before decompression: JSON with schemas grows tenfold and more.
+		kgo.FetchMaxBytes(2 << 20), kgo.FetchMaxPartitionBytes(1 << 20),
 	}
 	opts = append(opts, t.cfg.Consumer...)
 	opts = append(opts,
