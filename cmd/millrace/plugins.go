@@ -6,8 +6,10 @@ import (
 
 	"millrace/capture/filestream"
 	"millrace/capture/postgres"
+	"millrace/internal/configdef"
 	"millrace/internal/convert"
 	"millrace/internal/record"
+	"millrace/internal/transform"
 	"millrace/internal/worker"
 	"millrace/sinkers/filesink"
 	"millrace/sinkers/sqlsink"
@@ -18,6 +20,7 @@ import (
 const (
 	debeziumVersion = "3.6.1.Final"
 	jdbcVersion     = "3.6.0.Final"
+	avroVersion     = "8.0.0" // of Confluent's converter, whose options and schemas are reproduced
 )
 
 // plugins is the table of everything that can be named in a config, by Java
@@ -27,6 +30,7 @@ func plugins() []worker.Plugin {
 	out = append(out, sources()...)
 	out = append(out, sinks()...)
 	out = append(out, converters()...)
+	out = append(out, transforms()...)
 	return out
 }
 
@@ -81,15 +85,40 @@ func converters() []worker.Plugin {
 		}
 	}
 	add(worker.Plugin{Class: "org.apache.kafka.connect.json.JsonConverter", Def: convert.JSONDef(), NewConverter: convert.NewJSON, NewHeaderConverter: convert.NewJSONHeader})
-	add(worker.Plugin{Class: "org.apache.kafka.connect.storage.StringConverter", Def: convert.StringDef(), NewConverter: convert.NewString, NewHeaderConverter: convert.NewStringHeader})
+	add(worker.Plugin{Class: "org.apache.kafka.connect.storage.StringConverter", Def: titled(convert.StringDef(), "converter.encoding", "Encoding"), NewConverter: convert.NewString, NewHeaderConverter: convert.NewStringHeader})
 	add(worker.Plugin{Class: "org.apache.kafka.connect.converters.ByteArrayConverter", Def: convert.BytesDef(), NewConverter: convert.NewBytes, NewHeaderConverter: convert.NewBytesHeader})
-	add(worker.Plugin{Class: "org.apache.kafka.connect.storage.SimpleHeaderConverter", Def: convert.SimpleHeaderDef(), NewHeaderConverter: convert.NewSimpleHeader})
+	add(worker.Plugin{Class: "io.confluent.connect.avro.AvroConverter", Version: avroVersion, Def: convert.AvroDef(), NewConverter: convert.NewAvro})
+	add(worker.Plugin{Class: "org.apache.kafka.connect.storage.SimpleHeaderConverter", Def: &configdef.Def{}, NewHeaderConverter: convert.NewSimpleHeader})
 	for _, t := range []struct {
 		name string
 		t    record.Type
 	}{{"Boolean", record.Boolean}, {"Short", record.Int16}, {"Integer", record.Int32}, {"Long", record.Int64}, {"Float", record.Float32}, {"Double", record.Float64}} {
 		add(worker.Plugin{Class: "org.apache.kafka.connect.converters." + t.name + "Converter", Def: convert.PrimitiveDef(),
 			NewConverter: convert.NewPrimitive(t.t), NewHeaderConverter: convert.NewPrimitiveHeader(t.t)})
+	}
+	return out
+}
+
+// titled gives an option the title and width that forms show.
+func titled(d *configdef.Def, option, title string) *configdef.Def {
+	if o := d.Find(option); o != nil {
+		o.Display, o.Width = title, configdef.WidthMedium
+	}
+	return d
+}
+
+// transforms lists transforms and predicates.
+func transforms() []worker.Plugin {
+	var out []worker.Plugin
+	for _, p := range transform.Plugins() {
+		w := worker.Plugin{Class: p.Class, Def: p.Def, NewTransform: p.NewStep, NewPredicate: p.NewPredicate, Kind: worker.KindTransformation}
+		if p.NewPredicate != nil {
+			w.Kind = worker.KindPredicate
+		}
+		if p.Debezium {
+			w.Version = debeziumVersion
+		}
+		out = append(out, w)
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Status is the state of a connector or task as a worker reported it.
@@ -41,6 +42,7 @@ type Statuses struct {
 	tasks  map[string]map[int]*Status
 	topics map[string]map[string]struct{}
 	told   map[string]map[string]struct{} // topics already written by this worker
+	epoch  atomic.Uint64                  // changes when topics were reset
 }
 
 // NewStatuses makes a status store over a log.
@@ -174,7 +176,12 @@ func (s *Statuses) ResetTopics(connector string) {
 	s.mu.Lock()
 	delete(s.told, connector)
 	s.mu.Unlock()
+	s.epoch.Add(1)
 }
+
+// TopicEpoch changes whenever topics were reset: whoever remembers that it has
+// told a topic must tell it again then.
+func (s *Statuses) TopicEpoch() uint64 { return s.epoch.Load() }
 
 func (s *Statuses) put(key string, value []byte) {
 	s.log.AppendAsync(Record{Key: []byte(key), Value: value}, func(err error) {

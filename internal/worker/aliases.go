@@ -79,11 +79,7 @@ func optionLess(a, b *configdef.Option) bool {
 	if (a.Group == "") != (b.Group == "") {
 		return a.Group == ""
 	}
-	ao, bo := a.Order, b.Order
-	if a.Group == "" {
-		ao, bo = -1, -1
-	}
-	if ao != bo {
+	if ao, bo := orderOf(a), orderOf(b); ao != bo {
 		return ao < bo
 	}
 	if a.Required != b.Required {
@@ -93,6 +89,14 @@ func optionLess(a, b *configdef.Option) bool {
 		return x < y
 	}
 	return a.Name < b.Name
+}
+
+// orderOf is order_in_group; options without group and order have -1.
+func orderOf(o *configdef.Option) int {
+	if o.Group == "" && o.Order == 0 {
+		return -1
+	}
+	return o.Order
 }
 
 var importanceOrder = map[configdef.Importance]int{configdef.High: 0, configdef.Medium: 1, configdef.Low: 2}

@@ -45,6 +45,8 @@ const (
 	StartTask ActionKind = "start-task"
 	// StopTasks stops tasks and waits; their statuses become UNASSIGNED.
 	StopTasks ActionKind = "stop-tasks"
+	// EndTasks stops tasks and waits, without a status.
+	EndTasks ActionKind = "end-tasks"
 	// PauseTask stops a task, keeps its place and writes PAUSED.
 	PauseTask ActionKind = "pause-task"
 	// TaskStatus writes a task's status.
@@ -214,8 +216,13 @@ func (m *Machine) TargetChanged(t store.TargetState) []Action {
 	}
 	switch t {
 	case store.Stopped:
-		// Task configs were erased before; tasks that are still here lost their
-		// configs to a foreign record. They stop without a status, as in Connect.
+		// Task configs are erased before, and with them the tasks. What is still here
+		// was stopped by a record that did not come through REST: it ends without a
+		// status, as in Connect.
+		if ts := m.Running(); len(ts) > 0 {
+			out = append(out, Action{Kind: EndTasks, Tasks: ts})
+			m.running = map[int]*taskState{}
+		}
 		return out
 	case store.Paused:
 		for _, i := range m.Running() {
@@ -224,7 +231,7 @@ func (m *Machine) TargetChanged(t store.TargetState) []Action {
 				out = append(out, Action{Kind: PauseTask, Tasks: []int{i}})
 			}
 		}
-		return append(out, m.startMissing()...)
+		return out
 	}
 	for _, i := range m.Running() {
 		if s := m.running[i]; s.state == store.StatePaused {

@@ -133,6 +133,8 @@ func (s *supervisor) one(a Action) []Action {
 		s.pauseTask(a.Tasks[0])
 	case StopTasks:
 		s.stopTasks(a.Tasks)
+	case EndTasks:
+		s.join(a.Tasks)
 	case TaskStatus:
 		s.w.statuses.PutTask(s.name, a.Tasks[0], s.w.status(a.State, "", ""))
 	case ForgetTasks:

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"millrace/internal/errs"
 	"millrace/internal/store"
 )
@@ -128,6 +130,32 @@ func (t *runningTask) env(props map[string]string) TaskEnv {
 func (t *runningTask) topicUsed(topic string) {
 	if t.w.cfg.TopicTracking && t.live.Load() {
 		t.w.statuses.PutTopic(t.s.name, topic, t.id, time.Now().UnixMilli())
+	}
+}
+
+// topicHook watches what a producer sends, so that a topic counts as used again
+// after the connector's topics were reset. One goroutine produces.
+type topicHook struct {
+	t     *runningTask
+	epoch uint64
+	last  string
+	known map[string]struct{}
+}
+
+// OnProduceRecordBuffered implements kgo.HookProduceRecordBuffered. Records come
+// in runs of one topic, whose name is mostly one and the same string.
+func (h *topicHook) OnProduceRecordBuffered(r *kgo.Record) {
+	epoch := h.t.w.statuses.TopicEpoch()
+	if r.Topic == h.last && epoch == h.epoch {
+		return
+	}
+	if epoch != h.epoch || h.known == nil {
+		h.epoch, h.known = epoch, map[string]struct{}{}
+	}
+	h.last = r.Topic
+	if _, ok := h.known[r.Topic]; !ok {
+		h.known[r.Topic] = struct{}{}
+		h.t.topicUsed(r.Topic)
 	}
 }
 

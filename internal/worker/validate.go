@@ -108,7 +108,7 @@ func (w *Worker) PluginConfig(name, version string) ([]ConfigKey, error) {
 
 func keyOf(o *configdef.Option) ConfigKey {
 	k := ConfigKey{Name: o.Name, Type: string(o.Type), Required: o.Required, Importance: string(o.Importance), Documentation: o.Doc,
-		OrderInGroup: o.Order, Width: string(o.Width), DisplayName: o.Display, Dependents: o.Dependents}
+		OrderInGroup: orderOf(o), Width: string(o.Width), DisplayName: o.Display, Dependents: o.Dependents}
 	if o.HasDefault {
 		d := o.Default
 		k.DefaultValue = &d
@@ -116,8 +116,6 @@ func keyOf(o *configdef.Option) ConfigKey {
 	if o.Group != "" {
 		g := o.Group
 		k.Group = &g
-	} else {
-		k.OrderInGroup = -1
 	}
 	if k.Width == "" {
 		k.Width = string(configdef.WidthNone)
@@ -271,7 +269,7 @@ func (w *Worker) frameworkInfo(f *framework, r configdef.Result, config *store.M
 // infoOf turns a result into the reply's form: values as Kafka prints them.
 func infoOf(r configdef.Result) ConfigInfo {
 	var info ConfigInfo
-	if r.Option != nil {
+	if r.Option != nil && !r.Option.Hidden {
 		k := keyOf(r.Option)
 		info.Definition = &k
 	}
@@ -398,10 +396,11 @@ func (w *Worker) overrideInfos(p *Plugin, props map[string]string) []ConfigInfo 
 		order := store.NewHash()
 		sub := configdef.Prefixed(props, role.prefix)
 		for _, k := range sortedKeysOf(sub) {
-			order.Put(k, sub[k])
+			order.Put(role.prefix+k, sub[k])
 		}
 		for _, e := range order.Entries() {
 			v := strings.TrimSpace(e.Value)
+			e.Key = strings.TrimPrefix(e.Key, role.prefix)
 			val := &ConfigValue{Name: role.prefix + e.Key, Value: &v, Recommended: []string{}, Errors: []string{}, Visible: true}
 			info := ConfigInfo{Value: val}
 			if o := clientOption(role.prefix, e.Key); o != nil {
