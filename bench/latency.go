@@ -35,10 +35,7 @@ func (b *bench) latency(ctx context.Context) (err error) {
 	}
 	const insert = "insert into orders (customer_id, status, amount, note, qty, gift) values (1, 'new', 9.99, $1, 1, false)"
 	topic := tag + ".public.orders"
-	if _, err := conn.Exec(ctx, insert, "warm"); err != nil {
-		return err
-	}
-	if _, _, err := b.arrive(ctx, topic, 0, 1, 30*time.Second); err != nil {
+	if err := b.warm(ctx, conn, topic); err != nil {
 		return err
 	}
 	n := b.rate * b.secs
