@@ -263,10 +263,7 @@ func appendDate(dst []byte, year int64, month, day int) []byte {
 		year = -year
 	}
 	dst = appendPadded(dst, year, 4)
-	dst = append(dst, '-')
-	dst = appendPadded(dst, int64(month), 2)
-	dst = append(dst, '-')
-	return appendPadded(dst, int64(day), 2)
+	return append(dst, '-', byte('0'+month/10), byte('0'+month%10), '-', byte('0'+day/10), byte('0'+day%10))
 }
 
 func appendPadded(dst []byte, v int64, width int) []byte {
@@ -284,11 +281,8 @@ func appendPadded(dst []byte, v int64, width int) []byte {
 // appendClock prints hh:mm:ss and the fraction: digits of them, or with digits < 0
 // as many as needed (Java's ISO_LOCAL_TIME).
 func appendClock(dst []byte, sec, nano int64, digits int) []byte {
-	dst = appendPadded(dst, sec/3600, 2)
-	dst = append(dst, ':')
-	dst = appendPadded(dst, sec/60%60, 2)
-	dst = append(dst, ':')
-	dst = appendPadded(dst, sec%60, 2)
+	h, m, s := sec/3600, sec/60%60, sec%60
+	dst = append(dst, byte('0'+h/10), byte('0'+h%10), ':', byte('0'+m/10), byte('0'+m%10), ':', byte('0'+s/10), byte('0'+s%10))
 	if digits == 0 || digits < 0 && nano == 0 {
 		return dst
 	}

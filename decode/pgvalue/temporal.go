@@ -296,6 +296,11 @@ func codecTimestampTZ(precision int, jdbc bool) *codec {
 	}
 	c := &codec{schema: logical(record.String, nameZonedTimestamp)}
 	c.decode = func(b *record.Batch, t []byte) (record.Cell, error) {
+		if !jdbc {
+			if v, ok := rewriteUTC(b, t, digits); ok {
+				return v, nil
+			}
+		}
 		m, ok := scanTimestamp(t, true)
 		if !ok {
 			switch string(t) {
@@ -316,6 +321,57 @@ func codecTimestampTZ(precision int, jdbc bool) *codec {
 	}
 	c.fallback = func(b *record.Batch) record.Cell { return b.StringCell("1970-01-01T00:00:00Z") }
 	return c
+}
+
+// rewriteUTC is the common case of a timestamp that is in UTC already and has a
+// year of four digits: its text needs only another punctuation and zeros. ok is
+// false for everything else.
+func rewriteUTC(b *record.Batch, t []byte, digits int) (v record.Cell, ok bool) {
+	const shape = "0000-00-00 00:00:00"
+	n := len(t) - len("+00")
+	if n < len(shape) || n > len(shape)+7 || string(t[n:]) != "+00" || n == len(shape)+1 {
+		return v, false
+	}
+	for i, c := range t[:n] {
+		switch {
+		case i > len(shape) || i < len(shape) && shape[i] == '0':
+			if c-'0' > 9 {
+				return v, false
+			}
+		case i == len(shape):
+			if c != '.' {
+				return v, false
+			}
+		case c != shape[i]:
+			return v, false
+		}
+	}
+	if t[5] > '1' || t[8] > '3' || t[11] > '2' || t[11] == '2' && t[12] > '3' || t[14] > '5' || t[17] > '5' {
+		return v, false // out of range: for the long way to judge
+	}
+	a := b.Arena()
+	from := len(a)
+	a = append(a, t[:n]...)
+	a[from+10] = 'T'
+	frac := max(n-len(shape)-1, 0)
+	switch {
+	case digits < 0 && frac > 0:
+		for a[len(a)-1] == '0' {
+			a = a[:len(a)-1]
+		}
+		if a[len(a)-1] == '.' {
+			a = a[:len(a)-1]
+		}
+	case digits > 0:
+		if frac == 0 {
+			a = append(a, '.')
+		}
+		a = append(a, "000000000"[:max(digits-frac, 0)]...)
+		a = a[:from+len(shape)+1+digits]
+	}
+	a = append(a, 'Z')
+	b.SetArena(a)
+	return b.SpanCell(record.String, from, len(a)), true
 }
 
 func dropEra(m moment) moment {

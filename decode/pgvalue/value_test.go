@@ -219,3 +219,29 @@ func TestSourceTypeName(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// The short way through a timestamp in UTC must print what the long way prints.
+func TestRewriteUTC(t *testing.T) {
+	for range 20000 {
+		at := moment{sec: rand.Int64N(200*365*secPerDay) - 100*365*secPerDay}
+		frac := rand.IntN(7)
+		if frac > 0 {
+			at.nano = int32(rand.IntN(1_000_000)) * 1000
+		}
+		text := string(appendMoment(nil, moment{at.sec, at.nano}, frac))
+		text = strings.Replace(strings.TrimSuffix(text, "Z"), "T", " ", 1) + "+00"
+		m, ok := scanTimestamp([]byte(text), true)
+		if !ok {
+			t.Fatal(text)
+		}
+		digits := rand.IntN(7)
+		if digits == 0 {
+			digits = -1
+		}
+		var b record.Batch
+		v, ok := rewriteUTC(&b, []byte(text), digits)
+		if want := string(appendMoment(nil, m, digits)); !ok || b.Str(v) != want {
+			t.Fatalf("%s with %d digits: %s, %v, want %s", text, digits, b.Str(v), ok, want)
+		}
+	}
+}
