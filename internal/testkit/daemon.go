@@ -120,6 +120,16 @@ func (d *Daemon) PID() int { return d.cmd.Process.Pid }
 
 // Start starts the daemon and returns once its REST server answers, after how long.
 func (d *Daemon) Start(ctx context.Context) (time.Duration, error) {
+	began := time.Now()
+	if err := d.Spawn(); err != nil {
+		return 0, err
+	}
+	err := d.answer(ctx, began)
+	return time.Since(began), err
+}
+
+// Spawn starts the process and returns at once.
+func (d *Daemon) Spawn() error {
 	var sb strings.Builder
 	keys := make([]string, 0, len(d.Props))
 	for k := range d.Props {
@@ -131,22 +141,20 @@ func (d *Daemon) Start(ctx context.Context) (time.Duration, error) {
 	}
 	file := filepath.Join(d.dir, "worker.properties")
 	if err := os.WriteFile(file, []byte(sb.String()), 0o600); err != nil {
-		return 0, err
+		return err
 	}
 	d.cmd = exec.Command(d.bin, "run", file)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	d.cmd.SysProcAttr = dieWithParent()
-	began := time.Now()
 	if err := d.cmd.Start(); err != nil {
-		return 0, err
+		return err
 	}
 	d.exited = make(chan error, 1)
 	go func(cmd *exec.Cmd, exited chan error) {
 		exited <- cmd.Wait()
 		close(exited)
 	}(d.cmd, d.exited)
-	err := d.answer(ctx, began)
-	return time.Since(began), err
+	return nil
 }
 
 // answer waits until GET / gives 200.

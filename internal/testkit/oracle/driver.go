@@ -51,6 +51,8 @@ func digitsOf(n int32) string { return strconv.Itoa(int(n)) }
 func (d *Driver) Check(ctx context.Context, c *Case, want []Row, hex string) (res Result, err error) {
 	s := &session{Driver: d, c: c, hex: hex, name: "c" + hex, run: Run{Prefix: "p" + hex, DB: "d" + hex, Slot: "s" + hex, Bootstrap: d.Kafka}}
 	s.inbox = d.Hub.Inbox(s.run.Prefix)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
 	defer func() {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()

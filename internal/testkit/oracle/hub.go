@@ -35,6 +35,7 @@ func NewHub(bootstrap, tag string) (*Hub, error) {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.FetchMaxWait(50*time.Millisecond),
 		kgo.MetadataMaxAge(250*time.Millisecond),
+		kgo.AllowAutoTopicCreation(), // signal topics
 		kgo.MetadataMinAge(100*time.Millisecond),
 	)
 	if err != nil {
