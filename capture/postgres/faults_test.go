@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +32,11 @@ func TestKilledWalsender(t *testing.T) {
 		}
 	}
 	total := r.one("select count(*)::text from a")
-	rs := out.wait(t, total+" rows", func(rs []got) bool { return fmt.Sprint(len(rs)) >= total && len(fmt.Sprint(len(rs))) >= len(total) })
+	count, err := strconv.Atoi(total)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rs := out.waitN(t, count)
 	if err := x.end(); err != nil {
 		t.Fatal(err)
 	}

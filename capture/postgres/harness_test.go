@@ -112,7 +112,21 @@ func (s *sink) wait(t *testing.T, what string, ok func([]got) bool) []got {
 
 func (s *sink) waitN(t *testing.T, n int) []got {
 	t.Helper()
-	return s.wait(t, fmt.Sprintf("%d records", n), func(rs []got) bool { return len(rs) >= n })
+	limit := time.After(20 * time.Second)
+	for {
+		s.mu.Lock()
+		have := s.n
+		s.mu.Unlock()
+		if have >= n {
+			return s.records()
+		}
+		select {
+		case <-s.changed:
+		case <-limit:
+			rs := s.records()
+			t.Fatalf("waiting for %d records: got %d, the last: %v", n, have, rs[max(0, len(rs)-5):])
+		}
+	}
 }
 
 func render(b *record.Batch, r *record.Record) got {
