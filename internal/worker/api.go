@@ -302,12 +302,11 @@ func (w *Worker) RestartTask(ctx context.Context, name string, task int) error {
 
 // inSupervisor runs f in the connector's supervisor and waits for it.
 func (w *Worker) inSupervisor(ctx context.Context, name string, f func(*supervisor)) error {
-	s := w.supervisor(name)
+	done := make(chan struct{})
+	s := w.send(name, func(s *supervisor) { defer close(done); f(s) })
 	if s == nil {
 		return statusErrorf(503, "The worker is shutting down.")
 	}
-	done := make(chan struct{})
-	s.post(func() { defer close(done); f(s) })
 	select {
 	case <-done:
 		return nil

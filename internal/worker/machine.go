@@ -115,6 +115,9 @@ func stateFor(t store.TargetState) string {
 
 // Load takes what the config log says at the start of the worker.
 func (m *Machine) Load(c *store.Connector) []Action {
+	if c == nil {
+		return nil
+	}
 	m.take(c)
 	var out []Action
 	if m.ownConn {

@@ -24,6 +24,7 @@ func (t *runningTask) source(p *Plugin, props map[string]string) error {
 	env := t.env(props)
 	src, err := p.NewSource(env)
 	if err != nil {
+		t.built = true
 		return err
 	}
 	cfg, adm, err := t.emitConfig(env, src.Partition())
@@ -31,6 +32,7 @@ func (t *runningTask) source(p *Plugin, props map[string]string) error {
 		return err
 	}
 	defer adm.Close()
+	t.built = true
 	if x, ok := src.(interface{ OnStored(record.Position) }); ok {
 		cfg.OnStored = x.OnStored // confirms to its log at once
 	}
@@ -283,6 +285,7 @@ func (t *runningTask) sinkTask(p *Plugin, props map[string]string) error {
 	if err != nil {
 		return err
 	}
+	t.built = true
 	sink, err := p.NewSink(env)
 	if err != nil {
 		return err

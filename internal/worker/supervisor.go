@@ -32,7 +32,6 @@ func newSupervisor(w *Worker, name string) *supervisor {
 	ctx, quit := context.WithCancel(context.Background())
 	s := &supervisor{w: w, name: name, m: NewMachine(true), done: make(chan struct{}), ctx: ctx, quit: quit,
 		tasks: map[int]*runningTask{}, wake: make(chan struct{}, 1)}
-	s.post(func() { s.do(s.m.Load(w.configs.Get(name))) })
 	go s.loop()
 	return s
 }
@@ -57,6 +56,9 @@ func (s *supervisor) loop() {
 		s.queue = nil
 		s.mu.Unlock()
 		if len(q) == 0 {
+			if s.m.Config() == nil && s.w.retire(s) {
+				return
+			}
 			<-s.wake
 			continue
 		}
@@ -66,6 +68,13 @@ func (s *supervisor) loop() {
 			}
 		}
 	}
+}
+
+// idle reports whether nothing is queued.
+func (s *supervisor) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queue) == 0
 }
 
 // shutdown stops everything of the connector and ends the supervisor.
@@ -78,29 +87,30 @@ func (s *supervisor) shutdown() {
 
 // configEvent takes a change of the config log.
 func (s *supervisor) configEvent(ev store.Event) {
-	s.post(func() {
-		c := s.w.configs.Get(s.name)
-		if c == nil && ev.Kind != store.ConnectorRemoved {
-			return // removed since
+	c := s.w.configs.Get(s.name)
+	if c == nil {
+		// Gone by now: whatever the event was, nothing may run.
+		if s.m.Config() != nil {
+			s.do(s.m.Removed())
 		}
-		switch ev.Kind {
-		case store.ConnectorChanged:
-			if s.m.Config() == c.Config && s.m.conn != "" {
-				return // Load has seen it
-			}
+		return
+	}
+	if s.m.Config() == nil {
+		s.do(s.m.Load(c)) // new, or deleted and created again: no event before counts
+		return
+	}
+	switch ev.Kind {
+	case store.ConnectorChanged:
+		if s.m.Config() != c.Config {
 			s.do(s.m.ConfigChanged(c))
-		case store.ConnectorRemoved:
-			if c == nil {
-				s.do(s.m.Removed())
-			}
-		case store.TasksChanged:
-			s.do(s.m.TasksChanged(c))
-		case store.TargetChanged:
-			s.do(s.m.TargetChanged(c.Target))
-		case store.RestartRequested:
-			s.do(s.m.Restart(s.w.restartPlan(s.name, ev.IncludeTasks, ev.OnlyFailed), true))
 		}
-	})
+	case store.TasksChanged:
+		s.do(s.m.TasksChanged(c))
+	case store.TargetChanged:
+		s.do(s.m.TargetChanged(c.Target))
+	case store.RestartRequested:
+		s.do(s.m.Restart(s.w.restartPlan(s.name, ev.IncludeTasks, ev.OnlyFailed), true))
+	}
 }
 
 // do carries out actions in order; some of them answer further ones.

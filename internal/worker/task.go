@@ -31,6 +31,7 @@ type runningTask struct {
 	run  context.Context
 	cut  context.Context
 
+	built  bool        // clients and plugins were made; before, no version is shown
 	live   atomic.Bool // false: statuses and offsets of this task no longer count
 	paused bool        // how it starts; sinks only
 	sink   atomic.Pointer[SinkTask]
@@ -58,7 +59,11 @@ func (t *runningTask) main() {
 	}
 	if t.live.Load() {
 		t.log.Error("task failed", "error", err)
-		t.w.statuses.PutTask(t.s.name, t.id, t.w.status(store.StateFailed, errs.Trace(err), t.version))
+		version := t.version
+		if !t.built {
+			version = ""
+		}
+		t.w.statuses.PutTask(t.s.name, t.id, t.w.status(store.StateFailed, errs.Trace(err), version))
 	}
 	t.s.taskEnded(t)
 }

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"sort"
 	"strconv"
 	"strings"
@@ -155,7 +156,7 @@ func (w *Worker) validate(ctx context.Context, config *store.Map) (*ConfigInfos,
 	}
 	class, ok := props["connector.class"]
 	if !ok {
-		return nil, statusErrorf(400, "Connector config %s contains no connector type", config)
+		return nil, statusErrorf(400, "Connector config %s contains no connector type", masked(config))
 	}
 	p := w.reg.Connector(class)
 	if p == nil {
@@ -413,6 +414,21 @@ func (w *Worker) overrideInfos(p *Plugin, props map[string]string) []ConfigInfo 
 				val.Errors = append(val.Errors, fmt.Sprintf("The '%s' policy does not allow '%s' to be overridden in the connector configuration.", w.cfg.OverridePolicy, e.Key))
 			}
 			out = append(out, info)
+		}
+	}
+	return out
+}
+
+// secretKey matches names of properties that hold secrets; without a class there
+// is no table that says so.
+var secretKey = regexp.MustCompile(`(?i)password|secret|token|credential|sasl\.jaas\.config|user\.info|\.key$`)
+
+// masked is a config for an error text.
+func masked(config *store.Map) *store.Map {
+	out := config.Clone()
+	for _, e := range out.Entries() {
+		if secretKey.MatchString(e.Key) && !out.IsNull(e.Key) {
+			out.Put(e.Key, "[hidden]")
 		}
 	}
 	return out

@@ -51,6 +51,10 @@ func (w *Worker) Start(ctx context.Context) error {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
+	read := make(chan struct{})
+	waiting := make(chan struct{})
+	go func() { defer close(waiting); w.complain(read) }()
+	defer func() { close(read); <-waiting }()
 	g.Go(func() error {
 		m, err := w.adm.BrokerMetadata(gctx)
 		if err != nil {
@@ -70,9 +74,23 @@ func (w *Worker) Start(ctx context.Context) error {
 	}
 	close(w.started)
 	for _, name := range w.configs.Names() {
-		w.supervisor(name)
+		w.send(name, func(s *supervisor) { s.configEvent(store.Event{Kind: store.ConnectorChanged, Connector: name}) })
 	}
 	return nil
+}
+
+// complain says every few seconds that the start is waiting, until done.
+func (w *Worker) complain(done <-chan struct{}) {
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+			w.log.Warn("still waiting for Kafka: the storage topics are not read yet", "bootstrap.servers", w.cfg.Props["bootstrap.servers"])
+		}
+	}
 }
 
 func (w *Worker) openStores() error {
@@ -143,21 +161,35 @@ func (w *Worker) onConfig(ev store.Event) {
 	default:
 		return // Start makes the supervisors from the store
 	}
-	if s := w.supervisor(ev.Connector); s != nil {
-		s.configEvent(ev)
-	}
+	w.send(ev.Connector, func(s *supervisor) { s.configEvent(ev) })
 }
 
-// supervisor returns the supervisor of a connector and makes it if needed.
-func (w *Worker) supervisor(name string) *supervisor {
+// send queues a message for a connector's supervisor, which is made if needed;
+// nil when the worker is stopping.
+func (w *Worker) send(name string, f func(*supervisor)) *supervisor {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.ended {
+		return nil
+	}
 	s := w.sups[name]
-	if s == nil && !w.ended {
+	if s == nil {
 		s = newSupervisor(w, name)
 		w.sups[name] = s
 	}
+	s.post(func() { f(s) })
 	return s
+}
+
+// retire ends a supervisor without connector, unless something was queued since.
+func (w *Worker) retire(s *supervisor) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended || !s.idle() {
+		return false
+	}
+	delete(w.sups, s.name)
+	return true
 }
 
 // Stop stops all tasks within the graceful timeout, writes the last statuses and
