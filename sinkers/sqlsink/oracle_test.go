@@ -108,14 +108,7 @@ func runCases(t *testing.T, target string, fresh func(*testing.T) caseTarget) {
 				tg.exec(t, c.Setup)
 			}
 			state, cause := play(t, name, c, tg)
-			raw, err := os.ReadFile(filepath.Join(casesDir, name+".expected.json"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			var want expectation
-			if err := json.Unmarshal(raw, &want); err != nil {
-				t.Fatal(err)
-			}
+			want := expected(t, name)
 			got := expectation{Tasks: []string{state}}
 			got.Target.Tables = tg.read(t)
 			diff := compare(want, got)
@@ -130,6 +123,18 @@ func runCases(t *testing.T, target string, fresh func(*testing.T) caseTarget) {
 			}
 		})
 	}
+}
+
+func expected(t *testing.T, name string) (want expectation) {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(casesDir, name+".expected.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, &want); err != nil {
+		t.Fatal(err)
+	}
+	return want
 }
 
 // play runs the case and returns the task's state and what it failed of.
