@@ -113,10 +113,11 @@ func (t *tableMeta) column(name string) *columnMeta {
 	return nil
 }
 
-const columnsSQL = `SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, a.attname, a.atttypid, a.atttypmod, a.attnotnull,
+const columnsSQL = `SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, a.attname, a.atttypid, a.atttypmod, a.attnotnull OR (y.typtype = 'd' AND y.typnotnull),
  coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), ''), a.attgenerated <> '', coalesce(pg_catalog.col_description(c.oid, a.attnum), '')
  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+ LEFT JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
  LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
  WHERE `
 

@@ -97,7 +97,7 @@ func relationKey(rel *pgoutput.Relation, meta *tableMeta) []string {
 // compile makes the plans of a table version. Columns are in the order in which
 // rows bring them.
 func (t *task) compile(ctx context.Context, tb *table, cols []columnMeta, key []string, schema, name string, path pgvalue.Path) error {
-	names := t.opts.Naming.For(options.TableID{Catalog: t.opts.Conn.Database, Schema: schema, Name: name})
+	names := t.opts.Naming.For(options.TableID{Schema: schema, Name: name})
 	spec := pgoutput.TableSpec{Schema: schema, Name: name, KeyName: names.KeySchema, ValueName: names.ValueSchema, Path: path,
 		ExtraKeyName: names.ExtraKeyField, ExtraKeyValue: names.ExtraKeyValue,
 		Columns: make([]pgvalue.Column, len(cols)), InValue: make([]bool, len(cols))}
