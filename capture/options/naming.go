@@ -1,74 +1,19 @@
 package options
 
 import (
-	"strconv"
 	"strings"
 	"sync"
-	"unicode"
 	"unicode/utf16"
 
 	"millrace/internal/javaregex"
+	"millrace/internal/record"
 )
 
 // SchemaAdjuster returns the function of schema.name.adjustment.mode, nil for none.
-func SchemaAdjuster(mode string) func(string) string {
-	switch mode {
-	case "avro":
-		return func(s string) string { return adjust(s, false, true) }
-	case "avro_unicode":
-		return func(s string) string { return adjust(s, true, true) }
-	}
-	return nil
-}
+func SchemaAdjuster(mode string) func(string) string { return record.SchemaNames(mode) }
 
 // FieldAdjuster returns the function of field.name.adjustment.mode, nil for none.
-func FieldAdjuster(mode string) func(string) string {
-	switch mode {
-	case "avro":
-		return func(s string) string { return adjust(s, false, false) }
-	case "avro_unicode":
-		return func(s string) string { return adjust(s, true, false) }
-	}
-	return nil
-}
-
-// adjust makes a name that Avro accepts, character by UTF-16 character as
-// Debezium does. The underscore mode keeps a leading digit behind the underscore;
-// the unicode mode escapes underscores too, as they introduce its escapes.
-func adjust(s string, escape, dots bool) string {
-	units := utf16.Encode([]rune(s))
-	var out []uint16
-	changed := false
-	for i, c := range units {
-		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' && !escape
-		if letter || i > 0 && (c >= '0' && c <= '9' || dots && c == '.') {
-			out = append(out, c)
-			continue
-		}
-		changed = true
-		for _, r := range replaceUnit(c, escape) {
-			out = append(out, uint16(r))
-		}
-		if i == 0 && !escape && unicode.IsDigit(rune(c)) {
-			out = append(out, c)
-		}
-	}
-	if !changed {
-		return s
-	}
-	return string(utf16.Decode(out))
-}
-
-func replaceUnit(c uint16, escape bool) string {
-	if !escape {
-		return "_"
-	}
-	h := strconv.FormatUint(uint64(c), 16)
-	if len(h) <= 2 {
-		h = "00" + h
-	}
-	return "_u" + h
-}
+func FieldAdjuster(mode string) func(string) string { return record.FieldNames(mode) }
 
 // maxTopicName is Kafka's limit.
 const maxTopicName = 249
@@ -80,7 +25,7 @@ func sanitizeTopic(s string, escape bool) string {
 		if c == '.' || c == '-' || c == '_' && !escape || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' {
 			sb.WriteByte(byte(c))
 		} else {
-			sb.WriteString(replaceUnit(c, escape))
+			sb.WriteString(record.ReplacedUnit(c, escape))
 		}
 	}
 	out := sb.String()
@@ -88,9 +33,9 @@ func sanitizeTopic(s string, escape bool) string {
 	case len(out) > maxTopicName:
 		return out[:maxTopicName]
 	case out == ".":
-		return replaceUnit('.', escape)
+		return record.ReplacedUnit('.', escape)
 	case out == "..":
-		return replaceUnit('.', escape) + replaceUnit('.', escape)
+		return record.ReplacedUnit('.', escape) + record.ReplacedUnit('.', escape)
 	}
 	return out
 }

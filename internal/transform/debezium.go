@@ -9,7 +9,17 @@ import (
 
 func debeziumPlugins() []Plugin {
 	out := []Plugin{
+		step(debezium+"ByLogicalTableRouter", logicalRouterDef("__dbz__physicalTableIdentifier", "logical.table.cache.size"), newLogicalRouter),
+		step(debezium+"ExtractChangedRecordState", changedDef(), newChanged),
 		step(debezium+"ExtractNewRecordState", unwrapDef(), newUnwrap),
+		step(debezium+"HeaderToValue", headerToValueDef(), newHeaderToValue),
+		step(debezium+"SchemaChangeEventFilter", schemaChangeFilterDef(), newSchemaChangeFilter),
+		step(debezium+"TimezoneConverter", timezoneDef(), newTimezone),
+		step(debezium+"ToLogicalTopicRouter", logicalRouterDef("__dbz__sourceIdentifier", "logical.topic.cache.size"), newLogicalRouter),
+		step(debezium+"outbox.EventRouter", outboxDef(), newOutbox),
+		step(debezium+"partitions.PartitionRouting", partitionDef(), newPartition),
+		step("io.debezium.connector.mysql.transforms.ReadToInsertEvent", &configdef.Def{}, func(configdef.Values) (Step, error) { return &readToInsert{}, nil }),
+		step("io.debezium.connector.postgresql.transforms.DecodeLogicalDecodingMessageContent", decodeMessageDef(), newDecodeMessage),
 	}
 	for i := range out {
 		out[i].Debezium = true

@@ -291,7 +291,7 @@ func (t *unwrap) tombstone(b *record.Batch, r *record.Record) bool {
 func (t *unwrap) addHeaders(b *record.Batch, r *record.Record, p *unwrapPlan, env record.Cell, deleted bool) {
 	var next *record.Record
 	if deleted && t.mode == unwrapRewriteTombstone {
-		next = t.sharing(b, r)
+		next = sharedTombstone(b, r, &t.at)
 	}
 	for i := range p.headers {
 		h := &p.headers[i]
@@ -300,24 +300,6 @@ func (t *unwrap) addHeaders(b *record.Batch, r *record.Record, p *unwrapPlan, en
 	if next != nil {
 		b.ShareHeaders(next, r)
 	}
-}
-
-// sharing returns the tombstone right behind a delete when both have the same
-// headers, else nil.
-func (t *unwrap) sharing(b *record.Batch, r *record.Record) *record.Record {
-	if t.at >= len(b.Records) || &b.Records[t.at] != r {
-		for t.at = 0; t.at < len(b.Records) && &b.Records[t.at] != r; t.at++ {
-		}
-	}
-	if t.at+1 >= len(b.Records) {
-		return nil
-	}
-	next := &b.Records[t.at+1]
-	h, n := b.Headers(r), b.Headers(next)
-	if !next.Value.IsNull() || next.Topic != r.Topic || len(h) != len(n) || len(h) > 0 && &h[0] != &n[0] {
-		return nil
-	}
-	return next
 }
 
 // change makes the row of an insert, update or read.
