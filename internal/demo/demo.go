@@ -92,7 +92,8 @@ func Run(ctx context.Context, o Options) (err error) {
 func (d *demo) later(f func() error) { d.cleanup = append(d.cleanup, f) }
 
 func (d *demo) startServers(ctx context.Context) error {
-	d.Places()
+	d.setPlaces()
+	name := "PostgreSQL"
 	if d.Options.Postgres == "" {
 		p, err := port(5432)
 		if err != nil {
@@ -107,12 +108,13 @@ func (d *demo) startServers(ctx context.Context) error {
 		}
 		d.later(e.stop)
 		d.Options.Postgres = e.url
+		name += " " + strings.TrimSuffix(string(postgresVersion), ".0")
 	}
 	u, err := url.Parse(d.Options.Postgres)
 	if err != nil || u.Hostname() == "" {
 		return fmt.Errorf("--postgres %q is no URL such as postgres://user:password@host:5432/postgres", d.Options.Postgres)
 	}
-	d.s.step("PostgreSQL", u.Host)
+	d.s.step(name, u.Host)
 	if d.Options.Kafka == "" {
 		addr, stop, err := startKafka()
 		if err != nil {
@@ -134,9 +136,9 @@ func (d *demo) startServers(ctx context.Context) error {
 	return nil
 }
 
-// Places fixes the names of this run. On servers of the demo's own they are the
+// setPlaces fixes the names of this run. On servers of the demo's own they are the
 // well-known ones of Debezium's tutorial; on others they cannot collide.
-func (d *demo) Places() {
+func (d *demo) setPlaces() {
 	d.places = places{Kafka: d.Options.Kafka, Registry: d.Options.Registry, Prefix: "dbserver1", Database: "inventory", SQLite: filepath.Join(d.dir, "sink.db")}
 	own := fmt.Sprintf("millrace_demo_%x", time.Now().UnixMilli()&0xffffff)
 	if d.Options.Postgres != "" {

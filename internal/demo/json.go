@@ -81,8 +81,8 @@ func (n node) child(key string) (node, bool) {
 	return node{}, false
 }
 
-// pretty writes JSON for a reader: what fits on a line stays on one, the fields of
-// a wider object are filled into lines when they are all short.
+// pretty writes JSON for a reader: what fits on a line stays on one, and scalars
+// beside each other fill lines.
 func (p palette) pretty(n node, width int) string { return p.prettyAt(n, "", 0, width) }
 
 // prettyAt writes a value at the given indentation, where used columns of its first line are taken.
@@ -90,30 +90,28 @@ func (p palette) prettyAt(n node, indent string, used, width int) string {
 	if one := p.inline(n); visible(one)+used < width || n.kind == 's' {
 		return one
 	}
-	items := make([]string, len(n.kids))
-	short := true
-	for i, kid := range n.kids {
-		name := ""
-		if n.kind == '{' {
-			b, _ := marshal(n.keys[i]) // text always marshals
-			name = p.key + b + p.off + ": "
-		}
-		items[i] = name + p.prettyAt(kid, indent+"  ", len(indent)+2+visible(name), width)
-		short = short && kid.kind == 's' && visible(items[i]) < width/2
-	}
 	var sb strings.Builder
 	sb.WriteByte(n.kind)
-	column := width
-	for i, it := range items {
-		if i < len(items)-1 {
-			it += ","
+	column := width // of the line that scalars are filled into; width: begin a new one
+	for i, kid := range n.kids {
+		item := ""
+		if n.kind == '{' {
+			b, _ := marshal(n.keys[i]) // text always marshals
+			item = p.key + b + p.off + ": "
 		}
-		if w := visible(it); short && column+1+w <= width {
-			sb.WriteString(" " + it)
+		item += p.prettyAt(kid, indent+"  ", len(indent)+2+visible(item), width)
+		if i < len(n.kids)-1 {
+			item += ","
+		}
+		w := visible(item)
+		if kid.kind == 's' && column+1+w <= width {
+			sb.WriteString(" " + item)
 			column += 1 + w
-		} else {
-			sb.WriteString("\n" + indent + "  " + it)
-			column = len(indent) + 2 + w
+			continue
+		}
+		sb.WriteString("\n" + indent + "  " + item)
+		if column = len(indent) + 2 + w; kid.kind != 's' {
+			column = width
 		}
 	}
 	sb.WriteString("\n" + indent + closing(n.kind))

@@ -91,8 +91,8 @@ func (s *screen) step(name, where string) {
 var kinds = map[string]string{
 	"r customers": "A row of the snapshot",
 	"c customers": "An insert",
-	"u customers": "An update; before is filled because of REPLICA IDENTITY FULL",
-	"d orders":    "A delete; a tombstone with the same key and no value follows",
+	"u customers": "An update (before is filled because the table has REPLICA IDENTITY FULL)",
+	"d orders":    "A delete (a tombstone with the same key and no value follows)",
 }
 
 // envelope prints the first record of each kind.
@@ -116,7 +116,8 @@ func (s *screen) envelope(r *kgo.Record, e envelope) {
 		s.event("record", map[string]any{"topic": r.Topic, "key": json.RawMessage(palette{}.inline(keyPayload)), "value": json.RawMessage(palette{}.inline(payload))})
 		return
 	}
-	s.printf("\n%s%5.1f s%s  %s%s%s, topic %s%s%s, key %s", s.p.dim, time.Since(s.began).Seconds(), s.p.off, s.p.bold, about, s.p.off, s.p.bold, r.Topic, s.p.off, s.p.inline(keyPayload))
+	s.printf("\n%s%5.1f s%s  %s%s%s", s.p.dim, time.Since(s.began).Seconds(), s.p.off, s.p.bold, about, s.p.off)
+	s.printf("%stopic%s %s  %skey%s %s", s.p.dim, s.p.off, r.Topic, s.p.dim, s.p.off, s.p.inline(keyPayload))
 	s.printf("%s", s.p.pretty(payload, 118))
 }
 
@@ -135,15 +136,15 @@ func (s *screen) hints(p places) {
 	}
 	s.printf("\n%sTry, in another terminal%s", s.p.bold, s.p.off)
 	for _, h := range [][2]string{
-		{"psql '" + p.Postgres + "' -c \"update inventory.customers set first_name='Bob' where id=1001\"", ""},
-		{"kcat -b " + p.Kafka + " -C -t " + p.Prefix + ".inventory.customers -o end", ""},
-		{"curl " + p.Rest + "/connectors/inventory-connector/status", ""},
-		{"curl -X PUT " + p.Rest + "/connectors/sqlite-sink/pause", "and …/resume"},
-		{"curl " + p.Rest + "/metrics", "Prometheus"},
-		{"sqlite3 " + p.SQLite + " 'select status, count(*), sum(total) from orders group by 1'", ""},
-		{"curl " + p.Registry + "/subjects", "for AvroConverter, empty so far"},
+		{"change a row", "psql '" + p.Postgres + "' -c \"update inventory.customers set first_name = 'Bob' where id = 1001\""},
+		{"see its record", "kcat -b " + p.Kafka + " -t " + p.Prefix + ".inventory.customers -C -o -1 -e"},
+		{"see it in SQLite", "sqlite3 " + p.SQLite + " 'select * from customers where id = 1001'"},
+		{"the connectors", "curl '" + p.Rest + "/connectors?expand=info&expand=status'"},
+		{"pause the sink", "curl -X PUT " + p.Rest + "/connectors/sqlite-sink/pause     and .../resume"},
+		{"Prometheus", "curl " + p.Rest + "/metrics"},
+		{"Schema Registry", "curl " + p.Registry + "/subjects     (for connectors with AvroConverter)"},
 	} {
-		s.printf("  %s  %s%s%s", h[0], s.p.dim, h[1], s.p.off)
+		s.printf("  %s%-17s%s%s", s.p.dim, h[0], s.p.off, h[1])
 	}
 	s.printf("")
 }

@@ -26,7 +26,7 @@ create table orders (
 alter sequence customers_id_seq restart with 1001;
 alter sequence products_id_seq restart with 101;
 alter sequence orders_id_seq restart with 10001;
-alter table customers replica identity full;
+alter table customers replica identity full; alter table products replica identity full; alter table orders replica identity full;
 insert into customers (first_name, last_name, email) values
   ('Sally', 'Thomas', 'sally.thomas@acme.com'), ('George', 'Bailey', 'gbailey@foobar.com'),
   ('Edward', 'Walker', 'ed@walker.com'), ('Anne', 'Kretchmar', 'annek@noanswer.org');
