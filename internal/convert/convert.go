@@ -33,6 +33,14 @@ type Encoder interface {
 	Append(dst []byte, b *record.Batch, c record.Cell) (out []byte, null bool, err error)
 }
 
+// RecordEncoder is an Encoder that looks at more of the record than its value.
+// Whoever has the record calls AppendRecord in place of Append.
+type RecordEncoder interface {
+	Encoder
+	// AppendRecord is Append for the value of r.
+	AppendRecord(dst []byte, b *record.Batch, r *record.Record) (out []byte, null bool, err error)
+}
+
 // HeaderConverter converts header values.
 type HeaderConverter interface {
 	// AppendHeader appends the bytes of the header's value.
