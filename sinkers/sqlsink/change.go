@@ -69,6 +69,9 @@ type change struct {
 // classify reads a record. Its errors are about this record only.
 func (k *Sink) classify(b *record.Batch, r *record.Record) (change, error) {
 	if r.Value.IsNull() {
+		if k.cfg.plain && !k.cfg.deletes {
+			return change{}, refusal("A record of topic " + r.Topic.Name + " has a null value, and delete.enabled is false. Set delete.enabled=true with pk.mode=record_key, or drop such records with a transform")
+		}
 		if !k.cfg.deletes || k.cfg.keyMode == keyRecordValue {
 			return change{}, nil
 		}
@@ -95,6 +98,8 @@ func (k *Sink) classify(b *record.Batch, r *record.Record) (change, error) {
 	switch {
 	case sh.skip:
 		return change{}, nil
+	case sh.row == nil && k.cfg.textColumn != "" && r.ValueSchema.Type == record.String:
+		return change{op: opWrite, schema: r.ValueSchema}, nil
 	case sh.row == nil:
 		return change{}, refusal("The value of a record of topic " + r.Topic.Name + " is a " + r.ValueSchema.Type.String() + ", but only structs have columns")
 	case !sh.envelope:

@@ -30,8 +30,18 @@ type config struct {
 	isolate     bool                           // errors.tolerance=all: find the bad records
 	retries     int                            // -1: endless
 	retryDelay  time.Duration
-	postgis     string // schema of PostGIS
-	cloudEvents *regexp.Regexp
+	// What only Confluent's and Aiven's sinks have.
+	plain        bool              // their types, column order, and nulls refused
+	noCreate     bool              // evolve adds columns, but makes no tables
+	nullDefault  bool              // a null in a field with a default is the default
+	coordinates  [3]string         // column names of primary key mode kafka; empty: Debezium's
+	textColumn   string            // column for values that are texts; "": none
+	mapping      map[string]string // topic to table
+	zone         *time.Location    // of Connect's Timestamp; nil: UTC
+	attempts     int               // to connect at start; 0: one
+	attemptDelay time.Duration
+	postgis      string // schema of PostGIS
+	cloudEvents  *regexp.Regexp
 }
 
 type insertMode uint8

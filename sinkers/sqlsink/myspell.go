@@ -12,6 +12,7 @@ import (
 type mySpell struct {
 	keepCase bool
 	maria    bool
+	plain    bool // the types of Confluent's sink
 	rawSlash bool // sql_mode NO_BACKSLASH_ESCAPES: a backslash is itself
 }
 
@@ -28,6 +29,9 @@ func myQuote(name string) string { return "`" + strings.ReplaceAll(name, "`", "`
 
 func (s *mySpell) columnType(c *column) (string, error) {
 	m := &c.sem
+	if t := myPlain(c); s.plain && t != "" {
+		return t, nil
+	}
 	switch m.kind {
 	case kindInt8, kindInt16, kindInt32, kindInt64:
 		return myInteger(m), nil

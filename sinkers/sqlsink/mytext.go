@@ -126,7 +126,7 @@ func myTemporal(dst []byte, m *sem, b *record.Batch, c record.Cell, typ string) 
 		if m.unit == 1e3 && (c.Int() == infinityMicros || c.Int() == minusInfinityMicros) {
 			return myInfinity(dst, c.Int() > 0, typ), nil
 		}
-		return appendTimestamp(dst, c.Int(), m.unit), nil
+		return appendTimestamp(dst, m.local(c.Int()), m.unit), nil
 	}
 	text := b.Str(c)
 	if sign := isoInfinity(text); sign != 0 {

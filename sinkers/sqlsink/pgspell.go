@@ -14,6 +14,7 @@ import (
 // becomes numeric instead of double precision.
 type pgSpell struct {
 	keepCase bool
+	plain    bool   // the types of Confluent's sink
 	postgis  string // schema of PostGIS when it is installed, else ""
 }
 
@@ -37,7 +38,12 @@ func (s *pgSpell) quote(name string) string { return pgQuote(name) }
 
 func pgQuote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
-func (s *pgSpell) columnType(c *column) (string, error) { return s.typeOf(&c.sem) }
+func (s *pgSpell) columnType(c *column) (string, error) {
+	if t := pgPlain[c.sem.kind]; s.plain && t != "" {
+		return t, nil
+	}
+	return s.typeOf(&c.sem)
+}
 
 // Types of a PostgreSQL source that text values can be cast to.
 var pgSourceTypes = map[string]string{

@@ -49,7 +49,7 @@ func (e *pgEncoder) raw(dst []byte, m *sem, s *record.Schema, b *record.Batch, c
 			}
 			return append(dst, "infinity"...), nil
 		}
-		days, nanos := splitUnits(c.Int(), m.unit)
+		days, nanos := splitUnits(m.local(c.Int()), m.unit)
 		return pgTimestamp(dst, days, nanos, true), nil
 	case kindZonedTimestamp:
 		days, nanos, ok := parseZoned(b.Str(c))

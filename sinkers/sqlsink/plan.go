@@ -22,6 +22,7 @@ const (
 	fromTopic                 // Kafka coordinates
 	fromPartition
 	fromOffset
+	fromWholeValue // the value, a text
 )
 
 // column is one column of a plan.
@@ -33,7 +34,10 @@ type column struct {
 	from   place
 	index  int // of the field
 	key    bool
-	hold   bool // its value may be the placeholder for an unchanged value
+	row    int           // place in the row schema; -1: not in it
+	fill   *record.Datum // stands for null; nil: null stays
+	alt    *sem          // the Debezium type, for a column of that type; nil: sem is the only one
+	hold   bool          // its value may be the placeholder for an unchanged value
 }
 
 // required tells whether the column is made NOT NULL.
@@ -105,6 +109,9 @@ func headerSignature(b *record.Batch, r *record.Record) string {
 
 // tableName fills collection.name.format.
 func (k *Sink) tableName(b *record.Batch, r *record.Record, ch *change) string {
+	if t := k.cfg.mapping[r.Topic.Name]; t != "" {
+		return t
+	}
 	name := strings.ReplaceAll(k.cfg.tableFormat, "${topic}", k.cfg.topicTable(r.Topic.Name))
 	for {
 		i := strings.Index(name, "${source.")
@@ -131,7 +138,9 @@ func (k *Sink) compile(p *plan, id planID, b *record.Batch, r *record.Record) er
 		return err
 	}
 	p.keys = len(p.cols)
-	if id.row != nil && !id.deleteOnly {
+	if id.row != nil && id.row.Type != record.Struct && !id.deleteOnly {
+		p.cols = append(p.cols, column{field: k.cfg.textColumn, schema: id.row, from: fromWholeValue})
+	} else if id.row != nil && !id.deleteOnly {
 		for i := range id.row.Fields {
 			f := &id.row.Fields[i]
 			if k.hasKey(p, f.Name) || k.cfg.include != nil && !k.cfg.include(r.Topic.Name, f.Name) {
@@ -140,7 +149,7 @@ func (k *Sink) compile(p *plan, id planID, b *record.Batch, r *record.Record) er
 			p.cols = append(p.cols, column{field: f.Name, schema: f.Schema, from: fromValue, index: i})
 		}
 	}
-	if k.cfg.include != nil { // a filter can take key fields away too
+	if k.cfg.include != nil && !k.cfg.plain { // a filter can take key fields away too
 		kept := p.cols[:0]
 		keys := 0
 		for i, c := range p.cols {
@@ -156,7 +165,8 @@ func (k *Sink) compile(p *plan, id planID, b *record.Batch, r *record.Record) er
 	}
 	for i := range p.cols {
 		c := &p.cols[i]
-		c.name, c.sem, c.key = k.spell.fold(c.field), meaning(c.schema), i < p.keys
+		c.name, c.key = k.spell.fold(c.field), i < p.keys
+		k.give(c, id.row)
 		switch c.schema.Type {
 		case record.String, record.Bytes, record.Array, record.Map:
 			c.hold = c.from == fromValue && !c.key && len(k.cfg.placeholder) > 0
@@ -174,6 +184,29 @@ func (k *Sink) compile(p *plan, id planID, b *record.Batch, r *record.Record) er
 	return nil
 }
 
+// give works out what a column's values mean. Confluent's sink does not know
+// Debezium's types: a MicroTimestamp is a bigint to it. That is kept for the tables
+// it has made; a column that has the type itself gets the value in it.
+func (k *Sink) give(c *column, row *record.Schema) {
+	c.sem, c.row = meaning(c.schema), -1
+	if row != nil && row.Type == record.Struct {
+		c.row, _ = row.Field(c.field)
+	}
+	if k.cfg.nullDefault {
+		c.fill = c.schema.Default
+	}
+	if !k.cfg.plain {
+		return
+	}
+	if c.sem.kind == kindTimestamp {
+		c.sem.zone = k.cfg.zone
+	}
+	if strings.HasPrefix(c.schema.Name, debezium) && plainKinds[c.schema.Type] != kindNone {
+		alt := c.sem
+		c.alt, c.sem = &alt, sem{kind: plainKinds[c.schema.Type], srcLen: -1, srcScale: -1}
+	}
+}
+
 func (k *Sink) hasKey(p *plan, field string) bool {
 	for i := 0; i < p.keys; i++ {
 		if p.cols[i].field == field {
@@ -189,9 +222,13 @@ func (k *Sink) keyColumns(p *plan, id planID, b *record.Batch, r *record.Record)
 	}
 	switch k.cfg.keyMode {
 	case keyKafka:
-		add("__connect_topic", record.PlainString, fromTopic, 0)
-		add("__connect_partition", record.PlainInt32, fromPartition, 0)
-		add("__connect_offset", record.PlainInt64, fromOffset, 0)
+		names := k.cfg.coordinates
+		if names[0] == "" {
+			names = [3]string{"__connect_topic", "__connect_partition", "__connect_offset"}
+		}
+		add(names[0], record.PlainString, fromTopic, 0)
+		add(names[1], record.PlainInt32, fromPartition, 0)
+		add(names[2], record.PlainInt64, fromOffset, 0)
 	case keyRecordKey:
 		switch {
 		case r.Key.IsNull():
@@ -291,6 +328,14 @@ type rows struct {
 
 // value returns the cell of a column for record i.
 func (s *rows) value(c *column, i int32) record.Cell {
+	v := s.cell(c, i)
+	if c.fill != nil && v.IsNull() {
+		return s.b.Put(c.fill)
+	}
+	return v
+}
+
+func (s *rows) cell(c *column, i int32) record.Cell {
 	r := &s.b.Records[i]
 	switch c.from {
 	case fromValue:
@@ -299,6 +344,8 @@ func (s *rows) value(c *column, i int32) record.Cell {
 		return s.b.Child(r.Key, c.index)
 	case fromWholeKey:
 		return r.Key
+	case fromWholeValue:
+		return r.Value
 	case fromHeader:
 		hs := s.b.Headers(r)
 		for j := len(hs) - 1; j >= 0; j-- {

@@ -30,12 +30,12 @@ type postgres struct {
 	args  [][]byte
 }
 
-func newPostgres(c *config, _ string, log *slog.Logger) (*postgres, error) {
+func newPostgres(c *config, log *slog.Logger) (*postgres, error) {
 	conf, err := pgConfig(c)
 	if err != nil {
 		return nil, err
 	}
-	return &postgres{cfg: c, log: log, conf: conf, spell: &pgSpell{keepCase: c.quote},
+	return &postgres{cfg: c, log: log, conf: conf, spell: &pgSpell{keepCase: c.quote, plain: c.plain},
 		anyText: strings.EqualFold(c.url.param("stringtype"), "unspecified")}, nil
 }
 

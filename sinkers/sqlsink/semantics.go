@@ -3,6 +3,7 @@ package sqlsink
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"millrace/internal/record"
 )
@@ -58,7 +59,8 @@ type sem struct {
 	precision int   // of kindDecimal; 0: not told
 	bits      int   // of kindBits; 0: any
 	allowed   []string
-	elem      *sem // of kindArray
+	elem      *sem           // of kindArray
+	zone      *time.Location // kindTimestamp is written as local time of this zone; nil: UTC
 	// The type in the source database, when column.propagate.source.type told it:
 	// upper case; length and scale are -1 when absent.
 	srcType          string
@@ -178,4 +180,14 @@ func (m *sem) fraction() int {
 		return 6
 	}
 	return n
+}
+
+// local moves a count of units since 1970 to the local time of the zone.
+func (m *sem) local(v int64) int64 {
+	if m.zone == nil {
+		return v
+	}
+	days, nanos := splitUnits(v, m.unit)
+	_, offset := time.Unix(days*86400+nanos/1e9, 0).In(m.zone).Zone()
+	return v + int64(offset)*1e9/m.unit
 }

@@ -53,16 +53,16 @@ func New(props map[string]string, connector string, task int, log *slog.Logger, 
 	if err != nil {
 		return nil, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
 	}
-	return newSink(c, v.String("use.time.zone"), log)
+	return newSink(c, log)
 }
 
-func newSink(c *config, zone string, log *slog.Logger) (*Sink, error) {
+func newSink(c *config, log *slog.Logger) (*Sink, error) {
 	k := &Sink{cfg: c, log: log, perSource: strings.Contains(c.tableFormat, "${source."),
 		shapes: map[*record.Schema]*shape{}, plans: map[planID]*plan{}, tables: map[string]*table{},
 		src: rows{topics: map[*record.Topic]record.Cell{}}}
 	switch c.url.dialect {
 	case dialectPostgres:
-		p, err := newPostgres(c, zone, log)
+		p, err := newPostgres(c, log)
 		if err != nil {
 			return nil, err
 		}
@@ -82,8 +82,18 @@ func newSink(c *config, zone string, log *slog.Logger) (*Sink, error) {
 
 // Start connects to the database.
 func (k *Sink) Start(ctx context.Context) error {
-	if err := k.target.open(ctx); err != nil {
-		return &errs.Error{Java: errs.ConnectException, Msg: "Could not connect to the target database", Retriable: classOf(err) == errLost, Cause: err,
+	err := k.target.open(ctx)
+	for n := 1; n < k.cfg.attempts && classOf(err) == errLost; n++ {
+		k.log.Warn("could not connect, trying again", "error", err, "delay", k.cfg.attemptDelay)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(k.cfg.attemptDelay):
+		}
+		err = k.target.open(ctx)
+	}
+	if err != nil {
+		return &errs.Error{Java: errs.ConnectException, Msg: "Could not connect to the target database", Retriable: classOf(err) == errLost && k.cfg.attempts == 0, Cause: err,
 			Hint: "Check connection.url, connection.username and connection.password"}
 	}
 	return nil

@@ -29,19 +29,24 @@ type sqliteTarget struct {
 }
 
 func newSQLite(c *config, log *slog.Logger) *sqliteTarget {
-	return &sqliteTarget{cfg: c, log: log, spell: &sqliteSpell{}}
+	return &sqliteTarget{cfg: c, log: log, spell: &sqliteSpell{plain: c.plain}}
 }
 
 // sqliteSpell spells SQLite's names and types. Names keep their case, which SQLite
 // does not compare. Temporal values are ISO texts; decimals that a double cannot
 // hold exactly are texts too.
-type sqliteSpell struct{}
+type sqliteSpell struct {
+	plain bool // the types of Confluent's sink
+}
 
 func (*sqliteSpell) fold(name string) string  { return name }
 func (*sqliteSpell) quote(name string) string { return pgQuote(name) }
 
-func (*sqliteSpell) columnType(c *column) (string, error) {
+func (s *sqliteSpell) columnType(c *column) (string, error) {
 	m := &c.sem
+	if t := sqlitePlain[m.kind]; s.plain && t != "" {
+		return t, nil
+	}
 	switch m.kind {
 	case kindInt8, kindInt16, kindInt32, kindInt64, kindYear, kindDuration:
 		return "integer", nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sort"
 	"strings"
 
 	"millrace/internal/errs"
@@ -126,8 +127,8 @@ func (k *Sink) ensure(ctx context.Context, p *plan, deleteOnly bool) error {
 			p.skip = true
 			return nil
 		}
-		if !k.cfg.evolve {
-			return tableError(t, &errs.Error{Msg: "Could not find table: " + t.name, Hint: "Create it, or set schema.evolution=basic to have it made"})
+		if !k.cfg.mayCreate() {
+			return tableError(t, &errs.Error{Msg: "Could not find table: " + t.name, Hint: "Create it, or set " + k.cfg.createOption() + " to have it made"})
 		}
 		return k.create(ctx, p)
 	}
@@ -141,15 +142,15 @@ func tableError(t *table, cause error) error {
 func (k *Sink) create(ctx context.Context, p *plan) error {
 	t := p.table
 	var defs, keys []string
-	for i := range p.cols {
-		def, err := k.define(&p.cols[i])
+	for i := 0; i < p.keys; i++ {
+		keys = append(keys, k.spell.quote(p.cols[i].name))
+	}
+	for _, c := range k.createOrder(p) {
+		def, err := k.define(c)
 		if err != nil {
 			return tableError(t, err)
 		}
 		defs = append(defs, def)
-		if p.cols[i].key {
-			keys = append(keys, k.spell.quote(p.cols[i].name))
-		}
 	}
 	if len(keys) > 0 {
 		defs = append(defs, "PRIMARY KEY("+strings.Join(keys, ", ")+")")
@@ -180,12 +181,15 @@ func (k *Sink) extend(ctx context.Context, p *plan, deleteOnly bool) error {
 	var defs []string
 	for i := range p.cols {
 		c := &p.cols[i]
-		if info := k.column(t, c.name); info != nil {
+		if info := k.find(t, c.name); info != nil {
 			c.name = info.name
+			if c.alt != nil && temporal(info.typ) {
+				c.sem = *c.alt
+			}
 			continue
 		}
 		if deleteOnly || !k.cfg.evolve {
-			return tableError(t, &errs.Error{Msg: fmt.Sprintf("Cannot alter table %s because schema evolution is disabled; it has no column %q", t.name, c.name), Hint: "Add the column, leave the field out (field.exclude.list), or set schema.evolution=basic"})
+			return tableError(t, &errs.Error{Msg: fmt.Sprintf("Cannot alter table %s because schema evolution is disabled; it has no column %q", t.name, c.name), Hint: "Add the column, leave the field out (field.exclude.list), or set " + k.cfg.evolveOption()})
 		}
 		if c.key || !c.schema.Optional && c.schema.Default == nil {
 			return tableError(t, &errs.Error{Msg: fmt.Sprintf("Cannot ALTER table '%s' because field '%s' is not optional but has no default value", t.name, c.field), Hint: "Add the column by hand"})
@@ -242,10 +246,82 @@ func (k *Sink) define(c *column) (string, error) {
 	if c.schema.Default != nil {
 		if sql, ok := k.spell.defaultValue(c); ok {
 			def += " DEFAULT " + sql
+			if k.cfg.plain {
+				return def, nil
+			}
 		}
 	}
 	if c.required() {
 		return def + " NOT NULL", nil
 	}
 	return def + " NULL", nil
+}
+
+// createOrder is the order of the columns of a new table: keys first, or as
+// Confluent's sink has it: Kafka coordinates, the value's fields, other keys by name.
+func (k *Sink) createOrder(p *plan) []*column {
+	out := make([]*column, len(p.cols))
+	for i := range p.cols {
+		out[i] = &p.cols[i]
+	}
+	if !k.cfg.plain {
+		return out
+	}
+	rank := func(c *column) int {
+		switch {
+		case c.from == fromTopic || c.from == fromPartition || c.from == fromOffset:
+			return -1
+		case c.row >= 0:
+			return c.row
+		}
+		return 1 << 30
+	}
+	sort.SliceStable(out, func(i, j int) bool {
+		a, b := rank(out[i]), rank(out[j])
+		return a < b || a == b && a == 1<<30 && out[i].name < out[j].name
+	})
+	return out
+}
+
+// find looks a column up; Confluent's sink also takes one in another case.
+func (k *Sink) find(t *table, name string) *colInfo {
+	if info := k.column(t, name); info != nil || !k.cfg.plain {
+		return info
+	}
+	var found *colInfo
+	for n, info := range t.info.cols {
+		if strings.EqualFold(n, name) {
+			if found != nil {
+				return nil
+			}
+			found = info
+		}
+	}
+	return found
+}
+
+// temporal tells whether a column type holds dates or times.
+func temporal(typ string) bool {
+	return strings.HasPrefix(typ, "time") || strings.HasPrefix(typ, "date") || strings.HasPrefix(typ, "interval") || typ == "year"
+}
+
+func (c *config) mayCreate() bool {
+	if c.plain {
+		return !c.noCreate
+	}
+	return c.evolve
+}
+
+func (c *config) createOption() string {
+	if c.plain {
+		return "auto.create=true"
+	}
+	return "schema.evolution=basic"
+}
+
+func (c *config) evolveOption() string {
+	if c.plain {
+		return "auto.evolve=true"
+	}
+	return "schema.evolution=basic"
 }
