@@ -233,3 +233,22 @@ func (b *Batch) Import(src *Batch, c Cell) Cell {
 
 // Put copies a constant into the batch.
 func (b *Batch) Put(d *Datum) Cell { return b.Import(&d.b, d.Root) }
+
+// Same reports whether two values of this batch are equal, floats bit by bit.
+func (b *Batch) Same(x, y Cell) bool {
+	if x.kind != y.kind || x.n != y.n {
+		return false
+	}
+	switch x.kind {
+	case String, Bytes:
+		return string(b.Raw(x)) == string(b.Raw(y))
+	case Array, Map, Struct:
+		for i := range x.Len() {
+			if !b.Same(b.Child(x, i), b.Child(y, i)) {
+				return false
+			}
+		}
+		return true
+	}
+	return x.bits == y.bits
+}
