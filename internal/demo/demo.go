@@ -102,7 +102,7 @@ func (d *demo) startServers(ctx context.Context) error {
 		if !cached() {
 			d.s.note("fetching PostgreSQL " + string(postgresVersion) + " from Maven Central; it is kept in " + cacheDir())
 		}
-		e, err := startPostgres(ctx, p)
+		e, err := startPostgres(ctx, p, d.dir)
 		if err != nil {
 			return err
 		}
@@ -171,8 +171,8 @@ func (d *demo) makeDatabase(ctx context.Context) error {
 		return err
 	}
 	d.db.Path = "/" + d.Database
-	d.places.Postgres = d.db.String()
-	if d.shop, err = openShop(ctx, d.places.Postgres); err != nil {
+	d.places.Postgres = strings.TrimSuffix(d.db.String(), "?sslmode=disable") // psql finds out by itself
+	if d.shop, err = openShop(ctx, d.db.String()); err != nil {
 		return err
 	}
 	d.later(func() error { return d.shop.close(context.Background()) })
@@ -342,6 +342,7 @@ func (d *demo) show(ctx context.Context) error {
 	if err := d.settle(ctx, 10*time.Second); err != nil {
 		return err
 	}
+	d.s.awaitEnvelopes(ctx, 5*time.Second)
 	d.s.hints(d.places)
 	if d.Seconds > 0 {
 		var cancel context.CancelFunc

@@ -29,7 +29,11 @@ func TestShop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := startPostgres(t.Context(), p)
+	dir, err := os.MkdirTemp("", "millrace-test-") // not t.TempDir, which only its owner may enter
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := startPostgres(t.Context(), p, dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -79,6 +80,17 @@ func (n node) child(key string) (node, bool) {
 		}
 	}
 	return node{}, false
+}
+
+// elide replaces a field's value by dots.
+func (n node) elide(key string) node {
+	n.kids = slices.Clone(n.kids)
+	for i, k := range n.keys {
+		if k == key {
+			n.kids[i] = node{kind: 's', text: "{…}"}
+		}
+	}
+	return n
 }
 
 // pretty writes JSON for a reader: what fits on a line stays on one, and scalars

@@ -31,7 +31,7 @@ const HelperCommand = "demo-postgres"
 type helperConfig struct {
 	Port    uint32
 	Cache   string // archives and unpacked programs, kept
-	Runtime string // data of this run, removed
+	Runtime string // everything of this run, removed in the end
 }
 
 // RunHelper runs the embedded PostgreSQL until stdin ends. It prints "ready" once
@@ -95,24 +95,21 @@ func cached() bool {
 	return err == nil
 }
 
-// startPostgres starts the embedded server on a port of 127.0.0.1.
-func startPostgres(ctx context.Context, port int) (*embedded, error) {
-	e := &embedded{url: fmt.Sprintf("postgres://postgres:postgres@127.0.0.1:%d/postgres?sslmode=disable", port), fetched: !cached()}
+// startPostgres starts the embedded server on a port of 127.0.0.1. dir takes its
+// data; the helper removes it in the end, also when this process was killed.
+func startPostgres(ctx context.Context, port int, dir string) (*embedded, error) {
+	e := &embedded{dir: dir, url: fmt.Sprintf("postgres://postgres:postgres@127.0.0.1:%d/postgres?sslmode=disable", port), fetched: !cached()}
 	cache := cacheDir()
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return nil, fmt.Errorf("no place for PostgreSQL's programs: %w", err)
 	}
-	var err error
-	if e.dir, err = os.MkdirTemp("", "millrace-demo-"); err != nil {
-		return nil, err
-	}
-	arg, err := json.Marshal(helperConfig{Port: uint32(port), Cache: cache, Runtime: filepath.Join(e.dir, "pg")})
+	arg, err := json.Marshal(helperConfig{Port: uint32(port), Cache: cache, Runtime: dir})
 	if err != nil {
 		return nil, err
 	}
 	e.cmd = exec.Command(selfPath(), HelperCommand, string(arg))
 	if e.cmd.SysProcAttr, err = helperAttr(cache, e.dir); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(e.dir))
+		return nil, err
 	}
 	e.cmd.Env = append(os.Environ(), "HOME="+e.dir)
 	e.cmd.Dir = e.dir
@@ -126,7 +123,7 @@ func startPostgres(ctx context.Context, port int) (*embedded, error) {
 	var stderr strings.Builder
 	e.cmd.Stderr = &stderr
 	if err := e.cmd.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting PostgreSQL's helper: %w", err), os.RemoveAll(e.dir))
+		return nil, fmt.Errorf("starting PostgreSQL's helper: %w", err)
 	}
 	line := make(chan string, 1)
 	go func() { // ends with the helper
@@ -145,7 +142,7 @@ func startPostgres(ctx context.Context, port int) (*embedded, error) {
 	return nil, errors.Join(err, e.stop())
 }
 
-// stop ends the server and removes its data.
+// stop ends the server; the helper removes its data.
 func (e *embedded) stop() error {
 	_ = e.stdin.Close() // the helper sees the end of its input and stops the server
 	done := make(chan error, 1)
@@ -156,5 +153,5 @@ func (e *embedded) stop() error {
 	case <-time.After(20 * time.Second):
 		err = errors.Join(errors.New("PostgreSQL did not stop in 20 s and was killed"), e.cmd.Process.Kill(), <-done)
 	}
-	return errors.Join(err, os.RemoveAll(e.dir))
+	return err
 }

@@ -1,9 +1,11 @@
 package demo
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,10 +27,11 @@ type screen struct {
 	live  bool // the cursor stands in the live line
 	wrote time.Time
 	shown map[string]bool // what kinds of envelopes have been printed
+	all   chan struct{}   // closed when every kind has been
 }
 
 func newScreen(o Options) *screen {
-	s := &screen{out: o.Out, began: time.Now(), json: o.JSON, tty: o.Terminal && !o.JSON, shown: map[string]bool{}}
+	s := &screen{out: o.Out, began: time.Now(), json: o.JSON, tty: o.Terminal && !o.JSON, shown: map[string]bool{}, all: make(chan struct{})}
 	if o.Color && !o.JSON {
 		s.p = colours
 	}
@@ -37,7 +40,7 @@ func newScreen(o Options) *screen {
 
 // event prints a JSON line; fields are merged into it.
 func (s *screen) event(name string, fields map[string]any) {
-	m := map[string]any{"event": name, "seconds": time.Since(s.began).Round(time.Millisecond).Seconds()}
+	m := map[string]any{"event": name, "seconds": math.Round(time.Since(s.began).Seconds()*1000) / 1000}
 	for k, v := range fields {
 		m[k] = v
 	}
@@ -87,24 +90,33 @@ func (s *screen) step(name, where string) {
 	s.printf("%s%5.1f s%s  %-22s %s", s.p.dim, time.Since(s.began).Seconds(), s.p.off, name, where)
 }
 
-// kinds are the envelopes worth showing, one of each, and what to say about it.
-var kinds = map[string]string{
-	"r customers": "A row of the snapshot",
-	"c customers": "An insert",
-	"u customers": "An update (before is filled because the table has REPLICA IDENTITY FULL)",
-	"d orders":    "A delete (a tombstone with the same key and no value follows)",
+// kind is an envelope worth showing.
+type kind struct {
+	about string
+	brief bool // without its source block
+}
+
+// kinds are the envelopes to show, one of each operation and table.
+var kinds = map[string]kind{
+	"r customers": {"A row of the snapshot", false},
+	"c customers": {"An insert", true},
+	"u customers": {"An update (before is filled because the table has REPLICA IDENTITY FULL)", false},
+	"d orders":    {"A delete (a tombstone with the same key and no value follows)", true},
 }
 
 // envelope prints the first record of each kind.
 func (s *screen) envelope(r *kgo.Record, e envelope) {
-	kind := e.Op + " " + e.Source.Table
+	name := e.Op + " " + e.Source.Table
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	about := kinds[kind]
-	if about == "" || s.shown[kind] {
+	k, ok := kinds[name]
+	if !ok || s.shown[name] {
 		return
 	}
-	s.shown[kind] = true
+	s.shown[name] = true
+	if len(s.shown) == len(kinds) {
+		defer close(s.all)
+	}
 	value, err := parseJSON(r.Value)
 	payload, ok := value.child("payload")
 	key, err2 := parseJSON(r.Key)
@@ -116,9 +128,21 @@ func (s *screen) envelope(r *kgo.Record, e envelope) {
 		s.event("record", map[string]any{"topic": r.Topic, "key": json.RawMessage(palette{}.inline(keyPayload)), "value": json.RawMessage(palette{}.inline(payload))})
 		return
 	}
-	s.printf("\n%s%5.1f s%s  %s%s%s", s.p.dim, time.Since(s.began).Seconds(), s.p.off, s.p.bold, about, s.p.off)
+	s.printf("\n%s%5.1f s%s  %s%s%s", s.p.dim, time.Since(s.began).Seconds(), s.p.off, s.p.bold, k.about, s.p.off)
 	s.printf("%stopic%s %s  %skey%s %s", s.p.dim, s.p.off, r.Topic, s.p.dim, s.p.off, s.p.inline(keyPayload))
+	if k.brief {
+		payload = payload.elide("source")
+	}
 	s.printf("%s", s.p.pretty(payload, 118))
+}
+
+// awaitEnvelopes waits until one envelope of each kind has been printed.
+func (s *screen) awaitEnvelopes(ctx context.Context, limit time.Duration) {
+	select {
+	case <-s.all:
+	case <-time.After(limit):
+	case <-ctx.Done():
+	}
 }
 
 // places are what the hints name.
@@ -136,7 +160,7 @@ func (s *screen) hints(p places) {
 	}
 	s.printf("\n%sTry, in another terminal%s", s.p.bold, s.p.off)
 	for _, h := range [][2]string{
-		{"change a row", "psql '" + p.Postgres + "' -c \"update inventory.customers set first_name = 'Bob' where id = 1001\""},
+		{"change a row", "psql " + p.Postgres + " -c \"update inventory.customers set first_name='Bob' where id=1001\""},
 		{"see its record", "kcat -b " + p.Kafka + " -t " + p.Prefix + ".inventory.customers -C -o -1 -e"},
 		{"see it in SQLite", "sqlite3 " + p.SQLite + " 'select * from customers where id = 1001'"},
 		{"the connectors", "curl '" + p.Rest + "/connectors?expand=info&expand=status'"},

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -117,7 +118,7 @@ func (w *watcher) stats(now time.Time) stats {
 		return s
 	}
 	if d := now.Sub(w.recent[0].at).Seconds(); d > 0.5 {
-		s.PerS = float64(len(w.recent)) / d
+		s.PerS = math.Round(float64(len(w.recent))/d*10) / 10
 	}
 	l := make([]time.Duration, len(w.recent))
 	for i, x := range w.recent {
