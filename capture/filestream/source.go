@@ -77,8 +77,8 @@ func (s *Source) Run(ctx context.Context, offset []byte, out *emit.Pipeline, sta
 	}
 	started()
 	err := s.follow(ctx, out)
-	if s.in != nil {
-		_ = s.in.Close()
+	if s.in != nil && s.file != "" {
+		_ = s.in.Close() // standard input is the process's
 	}
 	if err != nil {
 		return err

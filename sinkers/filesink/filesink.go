@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 
@@ -62,16 +63,25 @@ func New(props map[string]string, log *slog.Logger) (*Sink, error) {
 
 // Start opens the file for appending, or takes standard output.
 func (s *Sink) Start(context.Context) error {
-	s.file = os.Stdout
+	f := os.Stdout
 	if s.path != "" {
-		f, err := os.OpenFile(s.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-		if err != nil {
-			return &errs.Error{Java: errs.ConnectException, Msg: "Couldn't find or create file '" + s.path + "' for FileStreamSinkTask", Cause: err}
+		var err error
+		if f, err = os.OpenFile(s.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644); err != nil {
+			return s.openError(err)
 		}
-		s.file = f
 	}
+	s.file = f // only now: Stop closes it
 	s.out = bufio.NewWriterSize(s.file, 64<<10)
 	return nil
+}
+
+// openError is worded as Connect's task fails with it.
+func (s *Sink) openError(err error) error {
+	cause := err
+	if errors.Is(err, fs.ErrNotExist) {
+		cause = &errs.Error{Java: "java.nio.file.NoSuchFileException", Msg: s.path}
+	}
+	return &errs.Error{Java: errs.ConnectException, Msg: "Couldn't find or create file '" + s.path + "' for FileStreamSinkTask", Cause: cause}
 }
 
 // Put appends a line per record.
