@@ -12,13 +12,17 @@ import (
 // that read them.
 type avroToConnect struct {
 	avroOptions
-	open map[*avroSchema]bool // records being compiled, to find recursion
+	open  map[*avroSchema]bool // records being compiled, to find recursion
+	nodes int
 }
 
 // compile returns the Connect schema and reading plan of a writer's schema.
 // optional is set within a union with null; def is the default of the field that
 // the schema belongs to (nil: none).
 func (tc *avroToConnect) compile(a *avroSchema, optional bool, field *avroField) (*record.Schema, *avroReadNode, error) {
+	if tc.nodes++; tc.nodes > maxSchemaNodes {
+		return nil, nil, valueErrorf("the Avro schema has more than %d types when its names are spelled out", maxSchemaNodes)
+	}
 	if a.kind == avroUnion {
 		return tc.union(a, field)
 	}

@@ -27,6 +27,8 @@ func NewByClass(class string, props map[string]string, isKey bool) (Converter, e
 		return NewPrimitive(record.Float64)(props, isKey)
 	case "io.confluent.connect.avro.AvroConverter":
 		return NewAvro(props, isKey)
+	case "io.confluent.connect.json.JsonSchemaConverter":
+		return NewJSONSchema(props, isKey)
 	case "io.debezium.converters.CloudEventsConverter":
 		return NewCloudEvents(props, isKey)
 	}

@@ -21,6 +21,7 @@ const (
 	jsonArray
 	jsonObject  // map with string keys
 	jsonEntries // map with other keys: [[k,v],…]
+	jsonPairs   // the same as [{"key":k,"value":v},…]
 	jsonStruct
 )
 
@@ -48,7 +49,9 @@ var jsonAnyNode = &jsonNode{op: jsonAny, null: []byte("null")}
 // jsonCompiler holds the options that plans depend on.
 type jsonCompiler struct {
 	numericDecimals bool
-	replaceNull     bool
+	replaceNull     bool // write the default in place of null …
+	ignoreDefaults  bool // … unless the field is optional
+	pairs           bool // write maps with other keys as jsonPairs
 }
 
 // compile makes the plan of a schema; nil is the schemaless plan.
@@ -85,7 +88,7 @@ func (jc *jsonCompiler) compile(s *record.Schema) (*jsonNode, error) {
 		return nil, valueErrorf("Unknown schema type: %s", s.Type)
 	}
 	switch {
-	case s.Default != nil && !s.Default.Root.IsNull() && jc.replaceNull:
+	case hasDefault(s) && jc.replaceNull && !(s.Optional && jc.ignoreDefaults):
 		text, err := n.append(nil, s.Default.Batch(), s.Default.Root)
 		if err != nil {
 			return nil, err
@@ -107,6 +110,8 @@ func (jc *jsonCompiler) compileNested(n *jsonNode, s *record.Schema) (err error)
 		n.op = jsonEntries
 		if s.Key != nil && s.Key.Type == record.String {
 			n.op = jsonObject
+		} else if jc.pairs {
+			n.op = jsonPairs
 		}
 		if n.key, err = jc.compile(s.Key); err != nil {
 			return err
@@ -164,6 +169,8 @@ func (n *jsonNode) append(dst []byte, b *record.Batch, c record.Cell) ([]byte, e
 		return n.appendArray(dst, b, c)
 	case jsonObject, jsonEntries:
 		return n.appendMap(dst, b, c)
+	case jsonPairs:
+		return n.appendPairs(dst, b, c)
 	}
 	return n.appendStruct(dst, b, c)
 }
@@ -232,6 +239,24 @@ func (n *jsonNode) appendMap(dst []byte, b *record.Batch, c record.Cell) (_ []by
 		}
 	}
 	return append(dst, closing), nil
+}
+
+func (n *jsonNode) appendPairs(dst []byte, b *record.Batch, c record.Cell) (_ []byte, err error) {
+	dst = append(dst, '[')
+	kv := b.Children(c)
+	for i := 0; i+1 < len(kv); i += 2 {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		if dst, err = n.key.append(append(dst, `{"key":`...), b, kv[i]); err != nil {
+			return dst, within("key", err)
+		}
+		if dst, err = n.elem.append(append(dst, `,"value":`...), b, kv[i+1]); err != nil {
+			return dst, within("value", err)
+		}
+		dst = append(dst, '}')
+	}
+	return append(dst, ']'), nil
 }
 
 // appendMapKey writes the name of an object's member; Java's asText makes "null"

@@ -307,6 +307,9 @@ func (n *jsonReadNode) readMap(s *jsonScanner, b *record.Batch, c byte) (record.
 		return record.Cell{}, valueErrorf("Maps with non-string fields should be encoded as JSON arrays of tuples, but found %s", jsonKindName(c))
 	}
 	err := s.members('[', func([]byte) error {
+		if s.peek() == '{' {
+			return n.readPair(s, b)
+		}
 		if s.peek() != '[' {
 			return valueErrorf("Found invalid map entry instead of array tuple: %s", jsonKindName(s.peek()))
 		}
@@ -329,6 +332,33 @@ func (n *jsonReadNode) readMap(s *jsonScanner, b *record.Batch, c byte) (record.
 		return err
 	})
 	return s.collect(record.Map, base, b), err
+}
+
+// readPair takes an entry written as {"key":…,"value":…}.
+func (n *jsonReadNode) readPair(s *jsonScanner, b *record.Batch) error {
+	var pair [2]record.Cell
+	seen := 0
+	err := s.members('{', func(name []byte) error {
+		node, i := n.key, 0
+		switch string(name) {
+		case "key":
+		case "value":
+			node, i = n.elem, 1
+		default:
+			_, err := s.skip()
+			return err
+		}
+		v, err := node.read(s, b)
+		pair[i], seen = v, seen|1<<i
+		return err
+	})
+	for i, node := range []*jsonReadNode{n.key, n.elem} {
+		if err == nil && seen&(1<<i) == 0 {
+			pair[i], err = node.nullValue(b)
+		}
+	}
+	s.stack = append(s.stack, pair[0], pair[1])
+	return err
 }
 
 // setEntry puts an entry with a text key on the stack; the last of several equal

@@ -1,0 +1,39 @@
+package convert
+
+import "unicode/utf16"
+
+// javaHashOrder returns the order in which a Java HashMap with string keys gives
+// them back when they were put in in the given order: by bucket, the table doubled
+// whenever it is three quarters full. It returns indexes into keys.
+func javaHashOrder(keys []string) []int {
+	size := 16
+	for len(keys) > size*3/4 {
+		size *= 2
+	}
+	// Doubling keeps the order within a bucket, so the last size decides.
+	buckets := make([][]int, size)
+	for i, k := range keys {
+		h := javaHash(k)
+		at := int((h ^ h>>16) & uint32(size-1))
+		buckets[at] = append(buckets[at], i)
+	}
+	out := make([]int, 0, len(keys))
+	for _, b := range buckets {
+		out = append(out, b...)
+	}
+	return out
+}
+
+// javaHash is String.hashCode.
+func javaHash(s string) uint32 {
+	var h uint32
+	for _, r := range s {
+		if r >= 0x10000 {
+			hi, lo := utf16.EncodeRune(r)
+			h = (h*31+uint32(hi))*31 + uint32(lo)
+		} else {
+			h = h*31 + uint32(r)
+		}
+	}
+	return h
+}
