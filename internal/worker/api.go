@@ -155,14 +155,15 @@ func (w *Worker) Create(ctx context.Context, name string, config *store.Map, ini
 	if w.configs.Get(name) != nil {
 		return nil, statusErrorf(409, "Connector %s already exists", name)
 	}
+	info := w.written(name, config)
 	if err := w.configs.PutConnector(ctx, name, config, initial); err != nil {
 		return nil, err
 	}
-	return w.written(name, config), nil
+	return info, nil
 }
 
-// written is the answer to a write: the config as it was given, with the tasks
-// of the moment.
+// written is the answer to a write: the config as it is given, with the tasks
+// from before.
 func (w *Worker) written(name string, config *store.Map) *ConnectorInfo {
 	info := &ConnectorInfo{Name: name, Config: config, Tasks: []TaskID{}, Type: w.connectorType(config)}
 	if c := w.configs.Get(name); c != nil {

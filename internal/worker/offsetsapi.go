@@ -53,6 +53,9 @@ func (w *Worker) Offsets(ctx context.Context, name string) ([]OffsetEntry, error
 		return out, nil
 	}
 	offs, err := w.adm.FetchOffsets(ctx, w.group(name, c.Config))
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return out, nil // never committed, or deleted
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the offsets of the consumer group %s: %w", w.group(name, c.Config), err)
 	}

@@ -87,7 +87,9 @@ func (w *Worker) PluginConfig(name, version string) ([]ConfigKey, error) {
 		for i := range opts {
 			if o := &opts[i]; !o.Hidden && !seen[o.Name] {
 				seen[o.Name] = true
-				out = append(out, keyOf(o))
+				k := keyOf(o)
+				k.Required = k.Required || o.Name == "converter.type" // the worker sets it
+				out = append(out, k)
 			}
 		}
 	}
