@@ -69,7 +69,7 @@ func NewAvro(props map[string]string, isKey bool) (Converter, error) {
 		return nil, err
 	}
 	a.subjects = newSubjectNamer(v, isKey, a.reg)
-	a.plans.max = v.Int("schemas.cache.config")
+	a.plans.max = max(v.Int("schemas.cache.config"), minPlans)
 	a.readers = avroReaders{max: v.Int("schemas.cache.config"), pool: sync.Pool{New: func() any { return new(avroReader) }}}
 	return a, nil
 }

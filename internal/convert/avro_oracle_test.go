@@ -294,3 +294,37 @@ func TestAvroBytes(t *testing.T) {
 		t.Errorf("%d values, %d without oracle", n, skipped)
 	}
 }
+
+// TestAvroWithoutMetaData makes the schema of connect.meta.data=false from the
+// same table's schema with it.
+func TestAvroWithoutMetaData(t *testing.T) {
+	envelope := func(name string) string {
+		for _, r := range recordings(t, "avro/"+name) {
+			for _, raw := range r.Schemas {
+				if text := avroText(t, raw); strings.Contains(text, `"name":"Envelope"`) {
+					return text
+				}
+			}
+		}
+		t.Fatal("no envelope in " + name)
+		return ""
+	}
+	full, want := envelope("defaults-ignored-for-nullables"), envelope("connect-meta-data-false")
+	var p avroParser
+	a, err := p.parse([]byte(full))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tc := avroToConnect{avroOptions: defaultAvro}
+	s, _, err := tc.compile(a, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := avroOptions{}.fromConnect(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.text() != want {
+		t.Errorf("\n got %s\nwant %s", got.text(), want)
+	}
+}

@@ -40,3 +40,7 @@ type planKey struct {
 	topic  *record.Topic
 	schema *record.Schema
 }
+
+// minPlans is how many plans are kept at least, however small a cache is asked
+// for: dropping one costs far more than the memory it takes.
+const minPlans = 10_000

@@ -73,7 +73,7 @@ func newJSON(props map[string]string) (*JSON, error) {
 	}
 	j := &JSON{schemas: v.Bool("schemas.enable")}
 	j.jc = jsonCompiler{numericDecimals: strings.EqualFold(v.String("decimal.format"), "NUMERIC"), replaceNull: v.Bool("replace.null.with.default")}
-	j.plans.max = v.Int("schemas.cache.size")
+	j.plans.max = max(v.Int("schemas.cache.size"), minPlans)
 	j.reader.init(j.schemas, j.jc.replaceNull, v.Int("schemas.cache.size"))
 	if text := v.String("schema.content"); text != "" && j.schemas {
 		if err := j.reader.fix([]byte(text)); err != nil {

@@ -72,7 +72,7 @@ func NewJSONSchema(props map[string]string, isKey bool) (Converter, error) {
 		readers: map[int]*jsonReadPlan{}, in: &record.Interner{}, pool: sync.Pool{New: func() any { return new(jsonScanner) }}}
 	j.opts = jsonSchemaOptions{closed: !v.Bool("object.additional.properties"), plainOpt: !v.Bool("json.oneof.for.nullables"), nonRequired: v.Bool("use.optional.for.nonrequired"),
 		jc: jsonCompiler{numericDecimals: strings.EqualFold(v.String("decimal.format"), "NUMERIC"), replaceNull: true, ignoreDefaults: v.Bool("ignore.default.for.nullables"), pairs: true}}
-	j.plans.max = j.max
+	j.plans.max = max(j.max, minPlans)
 	if j.reg, err = newRegistry(v); err != nil {
 		return nil, err
 	}
