@@ -3,7 +3,6 @@ package pgvalue
 import (
 	"encoding/binary"
 	"math"
-	"strconv"
 
 	"millrace/internal/record"
 )
@@ -120,7 +119,7 @@ func normaliseGeometric(dst, t []byte) []byte {
 			n++
 		}
 		if v, ok := parseFloat(t[i:n], 64); ok {
-			dst = appendJavaDouble(dst, v)
+			dst = record.AppendJavaDouble(dst, v)
 		} else {
 			dst = append(dst, t[i:n]...)
 		}
@@ -135,56 +134,4 @@ func isStructural(c byte) bool {
 		return true
 	}
 	return false
-}
-
-// normaliseBox is a box as the driver prints it, which is the server's order.
-func normaliseBox(dst, t []byte) []byte { return normaliseGeometric(dst, t) }
-
-// appendJavaDouble prints as Java's Double.toString: plain from 1e-3 to below 1e7,
-// else with an exponent, always with a digit behind the point.
-func appendJavaDouble(dst []byte, v float64) []byte {
-	switch {
-	case v != v:
-		return append(dst, "NaN"...)
-	case math.IsInf(v, 1):
-		return append(dst, "Infinity"...)
-	case math.IsInf(v, -1):
-		return append(dst, "-Infinity"...)
-	}
-	abs := math.Abs(v)
-	if abs == 0 || abs >= 1e-3 && abs < 1e7 {
-		from := len(dst)
-		dst = strconv.AppendFloat(dst, v, 'f', -1, 64)
-		for _, c := range dst[from:] {
-			if c == '.' {
-				return dst
-			}
-		}
-		return append(dst, '.', '0')
-	}
-	var buf [32]byte
-	s := strconv.AppendFloat(buf[:0], v, 'e', -1, 64)
-	point, exp := false, -1
-	for i, c := range s {
-		if c == '.' {
-			point = true
-		}
-		if c == 'e' {
-			exp = i
-		}
-	}
-	dst = append(dst, s[:exp]...)
-	if !point {
-		dst = append(dst, '.', '0')
-	}
-	dst = append(dst, 'E')
-	s = s[exp+1:]
-	if s[0] == '-' {
-		dst = append(dst, '-')
-	}
-	s = s[1:]
-	for len(s) > 1 && s[0] == '0' {
-		s = s[1:]
-	}
-	return append(dst, s...)
 }

@@ -204,14 +204,6 @@ func TestJavaHash(t *testing.T) {
 	}
 }
 
-func TestJavaDouble(t *testing.T) {
-	for v, want := range map[float64]string{0: "0.0", 1: "1.0", 1e7: "1.0E7", 9999999: "9999999.0", 1e-3: "0.001", 9e-4: "9.0E-4", -1.5e300: "-1.5E300"} {
-		if got := string(appendJavaDouble(nil, v)); got != want {
-			t.Errorf("%v: %s, want %s", v, got, want)
-		}
-	}
-}
-
 func TestSourceTypeName(t *testing.T) {
 	c := column(oidInt8, -1)
 	c.Serial = true
