@@ -304,40 +304,16 @@ func (o ordered) MarshalJSON() ([]byte, error) {
 }
 
 func javaFloat(c record.Cell) any {
-	v := c.Float()
-	bits := 64
+	var text []byte
 	if c.Kind() == record.Float32 {
-		bits = 32
+		text = record.AppendJavaFloat(nil, float32(c.Float()))
+	} else {
+		text = record.AppendJavaDouble(nil, c.Float())
 	}
-	s := strconv.FormatFloat(v, 'g', -1, bits)
-	switch s {
-	case "NaN":
-		return s
-	case "+Inf":
-		return "Infinity"
-	case "-Inf":
-		return "-Infinity"
+	if last := text[len(text)-1]; last == 'N' || last == 'y' { // NaN, Infinity
+		return string(text)
 	}
-	abs := v
-	if v < 0 {
-		abs = -v
-	}
-	if abs == 0 || abs >= 1e-3 && abs < 1e7 {
-		s = strconv.FormatFloat(v, 'f', -1, bits)
-		if !strings.Contains(s, ".") {
-			s += ".0"
-		}
-		return "~" + s
-	}
-	m, e, _ := strings.Cut(strconv.FormatFloat(v, 'e', -1, bits), "e")
-	if !strings.Contains(m, ".") {
-		m += ".0"
-	}
-	n, _ := strconv.Atoi(e)
-	if m == "1.1754944" && n == -38 {
-		m = "1.17549435" // the recording's Java (17) prints one digit more than needed
-	}
-	return "~" + m + "E" + strconv.Itoa(n)
+	return "~" + string(text)
 }
 
 // showSchema prints a schema as JsonConverter does, without a field name.

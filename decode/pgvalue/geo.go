@@ -109,7 +109,7 @@ func codecGeometry(geography bool) *codec {
 func normaliseGeometric(dst, t []byte) []byte {
 	for i := 0; i < len(t); {
 		c := t[i]
-		if c == '(' || c == ')' || c == '[' || c == ']' || c == '<' || c == '>' || c == '{' || c == '}' || c == ',' {
+		if isStructural(c) {
 			dst = append(dst, c)
 			i++
 			continue
