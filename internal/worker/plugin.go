@@ -29,7 +29,7 @@ type Source interface {
 	Run(ctx context.Context, offset []byte, out *emit.Pipeline, started func()) error
 }
 
-// Sink is one sink task. All calls come from one goroutine.
+// Sink is one sink task. Calls never overlap.
 type Sink interface {
 	// Start connects; a retriable error is retried by the runner.
 	Start(ctx context.Context) error

@@ -59,7 +59,10 @@ func (t *SinkTask) report(ctx context.Context, rec *kgo.Record, at failure, err 
 	if t.dlq == nil {
 		return nil
 	}
-	if e := t.dlq.write(ctx, rec, at, err); e != nil && ctx.Err() == nil {
+	if e := t.dlq.write(ctx, rec, at, err); e != nil {
+		if ctx.Err() != nil {
+			return errStopping
+		}
 		return unrecoverable(&errs.Error{Java: errs.ConnectException, Msg: "write a record to the dead letter queue " + t.cfg.DLQ.Topic, Cause: e})
 	}
 	return nil

@@ -114,12 +114,17 @@ func (t *SinkTask) commit(ctx context.Context) error {
 	return nil
 }
 
-// finish makes the last commit; the group is left by closing the client.
+// finish waits for the Put in flight and makes the last commit; the group is left
+// by closing the client.
 func (t *SinkTask) finish() error {
-	ctx, cancel := context.WithTimeout(context.Background(), t.cfg.CommitTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*t.cfg.CommitTimeout)
 	defer cancel()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.stopping = true
+	if err := t.settle(ctx); err != nil {
+		t.cfg.Log.Warn("the last batch was not written; it is read again at the next start", "error", err)
+	}
 	err := t.commit(ctx)
 	t.closing = true
 	return err

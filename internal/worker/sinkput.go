@@ -15,61 +15,118 @@ import (
 
 // chunkBytes bounds the raw bytes of one batch, so that a poll of large records
 // does not become one huge batch.
-const chunkBytes = 8 << 20
+const chunkBytes = 6 << 20
 
 // process takes the records of a poll through decode, transforms and Put, chunk by
-// chunk. It is called with mu held.
+// chunk; the last chunk's Put is left running. It is called with mu held.
 func (t *SinkTask) process(ctx context.Context, fetches kgo.Fetches) error {
 	it := fetches.RecordIter()
 	for !it.Done() {
-		t.batch.Reset()
-		clear(t.raws)
-		clear(t.chunk)
-		t.parts, t.raws, t.chunk = t.parts[:0], t.raws[:0], t.chunk[:0]
-		size := 0
-		for !it.Done() && size < chunkBytes {
+		c := &t.slots[0]
+		if c == t.inflight {
+			c = &t.slots[1]
+		}
+		c.reset()
+		for size := 0; !it.Done() && size < chunkBytes; {
 			rec := it.Next()
 			part := t.assigned[rec.Topic][rec.Partition]
 			if part == nil { // revoked while an earlier chunk waited
 				continue
 			}
 			size += len(rec.Key) + len(rec.Value)
-			t.chunk = append(t.chunk, chunkEntry{part, rec})
-			if err := t.take(ctx, part, rec); err != nil {
+			c.all = append(c.all, chunkEntry{part, rec})
+			if err := t.take(ctx, c, part, rec); err != nil {
+				// What came before it is written first, as without decoding ahead.
+				if e := t.settle(ctx); e != nil {
+					return e
+				}
 				return err
 			}
 			if ctx.Err() != nil {
 				return nil
 			}
 		}
-		if err := t.put(ctx); err != nil {
+		if err := t.settle(ctx); err != nil || ctx.Err() != nil {
 			return err
 		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		t.advance()
+		c.dropRevoked()
+		t.launch(ctx, c)
 	}
 	return nil
 }
 
+func (c *chunk) reset() {
+	c.batch.Reset()
+	clear(c.raws)
+	clear(c.all)
+	c.parts, c.raws, c.all = c.parts[:0], c.raws[:0], c.all[:0]
+}
+
+// launch starts the Put of a chunk; settle joins it.
+func (t *SinkTask) launch(ctx context.Context, c *chunk) {
+	t.inflight = c
+	if len(c.batch.Records) == 0 {
+		t.result <- nil
+		return
+	}
+	// A stop lets the Put end by itself for a while: one that is cut off may have
+	// been written all the same, and would be written again.
+	put, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	unhook := context.AfterFunc(ctx, func() { time.AfterFunc(t.cfg.CommitTimeout, cancel) })
+	go func() {
+		t.result <- t.sink.Put(put, &c.batch)
+		unhook()
+		cancel()
+		t.wake()
+	}()
+}
+
+// settle waits for the Put in flight and deals with its result: afterwards every
+// record of its chunk is written, reported or given up to another owner. It is
+// called with mu held.
+func (t *SinkTask) settle(ctx context.Context) error {
+	c := t.inflight
+	if c == nil {
+		return nil
+	}
+	err := <-t.result
+	t.inflight = nil
+	switch err = t.put(ctx, c, err); {
+	case err == nil:
+		t.advance(c)
+	case errors.Is(err, errStopping):
+		return nil
+	}
+	return err
+}
+
+// errStopping: the task stops before a chunk was written; it will be read again.
+var errStopping = errors.New("the task stops")
+
+// settleLocked is settle for callers that do not hold mu.
+func (t *SinkTask) settleLocked(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.settle(ctx)
+}
+
 // take decodes and transforms one record into the batch. A record that cannot be
 // is reported and, when tolerated, left out.
-func (t *SinkTask) take(ctx context.Context, part *sinkPart, rec *kgo.Record) error {
-	b := &t.batch
+func (t *SinkTask) take(ctx context.Context, c *chunk, part *sinkPart, rec *kgo.Record) error {
+	b := &c.batch
 	r := b.Append()
 	topic := t.topic(rec.Topic)
 	r.Topic, r.Partition, r.Offset = topic, rec.Partition, rec.Offset
 	r.Timestamp = rec.Timestamp.UnixMilli()
 	r.Origin = record.Origin{Topic: topic, Partition: rec.Partition, Offset: rec.Offset}
-	stage, err := t.decode(ctx, rec, r)
+	stage, err := t.decode(ctx, b, rec, r)
 	if err == nil {
 		for i := range t.cfg.Stages {
 			var keep bool
 			s := &t.cfg.Stages[i]
 			keep, err = s.Apply(b, r)
 			if err != nil && errs.Retriable(err) {
-				keep, err = t.retryTransform(ctx, i, r, err)
+				keep, err = t.retryTransform(ctx, i, b, r, err)
 			}
 			if err != nil {
 				stage = failure{"TRANSFORMATION", s.Class}
@@ -89,13 +146,12 @@ func (t *SinkTask) take(ctx context.Context, part *sinkPart, rec *kgo.Record) er
 		}
 		return t.tolerate(ctx, rec, stage, err)
 	}
-	t.parts = append(t.parts, part)
-	t.raws = append(t.raws, rec)
+	c.parts = append(c.parts, part)
+	c.raws = append(c.raws, rec)
 	return nil
 }
 
-func (t *SinkTask) decode(ctx context.Context, rec *kgo.Record, r *record.Record) (failure, error) {
-	b := &t.batch
+func (t *SinkTask) decode(ctx context.Context, b *record.Batch, rec *kgo.Record, r *record.Record) (failure, error) {
 	var err error
 	if r.KeySchema, r.Key, err = t.cfg.Key.Decode(ctx, r.Topic, rec.Key, b); err != nil {
 		err = t.retry(ctx, err, func() (e error) {
@@ -125,9 +181,9 @@ func (t *SinkTask) decode(ctx context.Context, rec *kgo.Record, r *record.Record
 	return failure{}, nil
 }
 
-func (t *SinkTask) retryTransform(ctx context.Context, i int, r *record.Record, err error) (keep bool, _ error) {
+func (t *SinkTask) retryTransform(ctx context.Context, i int, b *record.Batch, r *record.Record, err error) (keep bool, _ error) {
 	err = t.retry(ctx, err, func() (e error) {
-		keep, e = t.cfg.Stages[i].Apply(&t.batch, r)
+		keep, e = t.cfg.Stages[i].Apply(b, r)
 		return e
 	})
 	return keep, err
@@ -151,22 +207,21 @@ func (t *SinkTask) retry(ctx context.Context, err error, again func() error) err
 	return err
 }
 
-// put gives the batch to the sink. On a retriable error it lets the group
-// rebalance while it waits, drops what belongs to somebody else by then, and puts
-// the rest again.
-func (t *SinkTask) put(ctx context.Context) error {
+// put deals with the result of a chunk's Put. On a retriable error it lets the
+// group rebalance while it waits, drops what belongs to somebody else by then, and
+// puts the rest again.
+func (t *SinkTask) put(ctx context.Context, c *chunk, err error) error {
 	delay := time.Second
-	for attempt := 1; len(t.batch.Records) > 0; attempt++ {
-		err := t.sink.Put(ctx, &t.batch)
+	for attempt := 1; ; attempt++ {
 		var bad *errs.RecordError
 		switch {
 		case err == nil:
-			t.count()
-			return nil
-		case ctx.Err() != nil:
+			t.count(c)
 			return nil
 		case errors.As(err, &bad):
-			return t.refused(ctx, bad)
+			return t.refused(ctx, c, bad)
+		case ctx.Err() != nil || t.stopping:
+			return errStopping
 		case !errs.Retriable(err):
 			return unrecoverable(err)
 		}
@@ -175,30 +230,32 @@ func (t *SinkTask) put(ctx context.Context) error {
 		if errors.As(err, &wish) {
 			wait = wish.RetryAfter()
 		}
-		t.cfg.Log.Warn("the target did not take a batch, putting it again", "error", err, "records", len(t.batch.Records), "attempt", attempt, "delay", wait)
+		t.cfg.Log.Warn("the target did not take a batch, putting it again", "error", err, "records", len(c.batch.Records), "attempt", attempt, "delay", wait)
 		t.mu.Unlock()
 		t.cl.AllowRebalance()
 		alive := sleep(ctx, wait)
 		t.mu.Lock()
 		if !alive {
-			return nil
+			return errStopping
 		}
 		if t.failed != nil {
 			return t.failed
 		}
-		t.dropRevoked()
+		if c.dropRevoked(); len(c.batch.Records) == 0 {
+			return nil
+		}
+		err = t.sink.Put(ctx, &c.batch)
 		delay = min(2*delay, 30*time.Second)
 	}
-	return nil
 }
 
 // refused reports the records that the target will never take; the others are written.
-func (t *SinkTask) refused(ctx context.Context, bad *errs.RecordError) error {
+func (t *SinkTask) refused(ctx context.Context, c *chunk, bad *errs.RecordError) error {
 	for _, x := range bad.Bad {
-		if x.Index < 0 || x.Index >= len(t.raws) {
+		if x.Index < 0 || x.Index >= len(c.raws) {
 			return unrecoverable(x.Err)
 		}
-		rec := t.raws[x.Index]
+		rec := c.raws[x.Index]
 		if t.cfg.Tolerance.All {
 			if err := t.tolerate(ctx, rec, failure{"TASK_PUT", "org.apache.kafka.connect.sink.SinkTask"}, x.Err); err != nil {
 				return err
@@ -208,39 +265,41 @@ func (t *SinkTask) refused(ctx context.Context, bad *errs.RecordError) error {
 		t.report(ctx, rec, failure{"TASK_PUT", "org.apache.kafka.connect.sink.SinkTask"}, x.Err)
 		return unrecoverable(x.Err)
 	}
-	t.count()
+	t.count(c)
 	return nil
 }
 
 // dropRevoked takes the records of partitions that were revoked since the poll out
 // of the batch: their new owner writes them, and writing them late could put an
 // old row over a newer one.
-func (t *SinkTask) dropRevoked() {
+func (c *chunk) dropRevoked() {
 	n := 0
-	for i, part := range t.parts {
+	for i, part := range c.parts {
 		if part.revoked {
 			continue
 		}
-		t.batch.Records[n], t.parts[n], t.raws[n] = t.batch.Records[i], part, t.raws[i]
+		if n != i {
+			c.batch.Records[n], c.parts[n], c.raws[n] = c.batch.Records[i], part, c.raws[i]
+		}
 		n++
 	}
-	t.batch.Records, t.parts, t.raws = t.batch.Records[:n], t.parts[:n], t.raws[:n]
+	c.batch.Records, c.parts, c.raws = c.batch.Records[:n], c.parts[:n], c.raws[:n]
 }
 
 // advance notes that every record of the chunk is dealt with.
-func (t *SinkTask) advance() {
-	for _, e := range t.chunk {
+func (t *SinkTask) advance(c *chunk) {
+	for _, e := range c.all {
 		e.part.next, e.part.epoch = e.rec.Offset+1, e.rec.LeaderEpoch
 	}
-	if len(t.chunk) > 0 {
+	if len(c.all) > 0 {
 		t.dirty = true
 	}
 }
 
-func (t *SinkTask) count() {
-	t.cfg.Metrics.SinkRows.Add(float64(len(t.batch.Records)))
+func (t *SinkTask) count(c *chunk) {
+	t.cfg.Metrics.SinkRows.Add(float64(len(c.batch.Records)))
 	now := time.Now()
-	for _, rec := range t.raws {
+	for _, rec := range c.raws {
 		if !rec.Timestamp.IsZero() {
 			t.cfg.Metrics.SinkLag.Observe(max(0, now.Sub(rec.Timestamp).Seconds()))
 		}

@@ -58,9 +58,11 @@ type SinkConfig struct {
 }
 
 // SinkTask polls a consumer group and drives one Sink: poll, decode, transform,
-// Put, and on the commit interval and on revocation Flush and commit. One
-// goroutine (Run) does the work; group callbacks come from the client's own
-// goroutine and are kept apart from it by mu, so calls to the Sink never overlap.
+// Put, and on the commit interval and on revocation Flush and commit. While a Put
+// runs, in a goroutine that Run joins, Run decodes the next chunk; everything else
+// is done by Run itself. Rebalances are blocked while a Put runs, and group
+// callbacks, which come from the client's goroutine, are kept apart from Run by mu:
+// calls to the Sink never overlap.
 type SinkTask struct {
 	cfg  SinkConfig
 	sink Sink
@@ -75,15 +77,24 @@ type SinkTask struct {
 
 	mu       sync.Mutex // guards what follows and every call to sink
 	assigned map[string]map[int32]*sinkPart
-	closing  bool
+	closing  bool  // the last commit is made
+	stopping bool  // no more tries
 	dirty    bool  // something was put since the last commit
 	failed   error // a callback's fatal error, for Run to return
 
-	topics map[string]*record.Topic
-	batch  record.Batch
-	parts  []*sinkPart   // of batch.Records, by index
-	raws   []*kgo.Record // of batch.Records, by index
-	chunk  []chunkEntry  // all records of the chunk, dropped ones too
+	topics   map[string]*record.Topic
+	slots    [2]chunk
+	inflight *chunk      // being put, nil: none
+	result   chan error  // of the Put in flight
+	waiting  atomic.Bool // a rebalance waits for AllowRebalance
+}
+
+// chunk is what is decoded and put at once.
+type chunk struct {
+	batch record.Batch
+	parts []*sinkPart   // of batch.Records, by index
+	raws  []*kgo.Record // of batch.Records, by index
+	all   []chunkEntry  // all records of the chunk, dropped ones too
 }
 
 // sinkPart is one assignment of a partition; a new assignment is a new sinkPart,
@@ -116,7 +127,7 @@ func NewSinkTask(cfg SinkConfig, sink Sink) *SinkTask {
 	if cfg.CommitTimeout <= 0 {
 		cfg.CommitTimeout = 5 * time.Second
 	}
-	return &SinkTask{cfg: cfg, sink: sink, assigned: map[string]map[int32]*sinkPart{}, topics: map[string]*record.Topic{}}
+	return &SinkTask{cfg: cfg, sink: sink, assigned: map[string]map[int32]*sinkPart{}, topics: map[string]*record.Topic{}, result: make(chan error, 1)}
 }
 
 // RunSink runs a sink task until ctx ends (nil) or an error stops it; see SinkTask.Run.
@@ -131,6 +142,11 @@ func (t *SinkTask) SetPaused(paused bool) {
 	if t.paused.Swap(paused) == paused {
 		return
 	}
+	t.wake()
+}
+
+// wake ends a poll that waits.
+func (t *SinkTask) wake() {
 	t.wakeMu.Lock()
 	defer t.wakeMu.Unlock()
 	if t.wakeFn != nil {
@@ -199,11 +215,12 @@ func (t *SinkTask) newClient() (*kgo.Client, error) {
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.RebalanceTimeout(5 * time.Minute),
 		// Sizes are before decompression: JSON with schemas grows tenfold and more.
-		kgo.FetchMaxBytes(2 << 20), kgo.FetchMaxPartitionBytes(1 << 20),
+		kgo.FetchMaxBytes(1 << 20), kgo.FetchMaxPartitionBytes(512 << 10),
 	}
 	opts = append(opts, t.cfg.Consumer...)
 	opts = append(opts,
 		kgo.ConsumerGroup(t.cfg.Group), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
+		kgo.OnPartitionsCallbackBlocked(func(context.Context, *kgo.Client) { t.waiting.Store(true) }),
 		kgo.OnPartitionsAssigned(t.onAssigned), kgo.OnPartitionsRevoked(t.onRevoked), kgo.OnPartitionsLost(t.onLost))
 	switch {
 	case t.cfg.Pattern == "":
@@ -230,33 +247,49 @@ func (t *SinkTask) loop(ctx context.Context) error {
 		if t.match != nil && time.Now().After(t.rematch) {
 			t.matchTopics(ctx)
 		}
-		pollCtx, cancel := context.WithDeadline(ctx, next)
-		t.wakeMu.Lock()
-		t.wakeFn = cancel
-		t.wakeMu.Unlock()
-		var fetches kgo.Fetches
-		if t.paused.Load() {
-			t.commitLocked(ctx)
-			<-pollCtx.Done()
-		} else {
-			fetches = t.cl.PollRecords(pollCtx, t.cfg.MaxPollRecords)
-		}
-		cancel()
+		fetches := t.poll(ctx, next)
 		err := t.handle(ctx, fetches)
-		t.cl.AllowRebalance()
+		due := !time.Now().Before(next)
+		if err == nil && (due || fetches.NumRecords() == 0 || t.waiting.Load() || t.paused.Load()) {
+			err = t.settleLocked(ctx)
+		}
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if !time.Now().Before(next) {
+		if t.inflight == nil {
+			t.waiting.Store(false)
+			t.cl.AllowRebalance()
+		}
+		if due {
 			if err := t.commitLocked(ctx); err != nil {
 				return err
 			}
 			next = time.Now().Add(t.cfg.CommitInterval)
 		}
 	}
+}
+
+// poll waits for records until the next commit is due, the Put in flight is done
+// or the task is paused or resumed.
+func (t *SinkTask) poll(ctx context.Context, next time.Time) kgo.Fetches {
+	ctx, cancel := context.WithDeadline(ctx, next)
+	defer cancel()
+	t.wakeMu.Lock()
+	t.wakeFn = cancel
+	t.wakeMu.Unlock()
+	if t.inflight != nil && len(t.result) > 0 {
+		cancel() // it was done before wakeFn was there; take what is buffered
+	}
+	if !t.paused.Load() {
+		return t.cl.PollRecords(ctx, t.cfg.MaxPollRecords)
+	}
+	if err := t.commitLocked(ctx); err == nil {
+		<-ctx.Done()
+	}
+	return nil
 }
 
 // handle works off what one poll gave.
