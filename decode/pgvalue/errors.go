@@ -37,7 +37,7 @@ var (
 	errTimestamp   = &ValueError{Type: "timestamp", Reason: "is no timestamp"}
 	errTimestampTZ = &ValueError{Type: "timestamptz", Reason: "is no timestamp with offset"}
 	errNanos       = &ValueError{Type: "timestamp", Reason: "is outside 1677-09-21 to 2262-04-11, which time.precision.mode=nanoseconds cannot express", Quiet: true}
-	errInterval    = &ValueError{Type: "interval", Reason: "is no interval in the style postgres; set IntervalStyle to postgres"}
+	errInterval    = &ValueError{Type: "interval", Reason: "is infinite, or not in the style postgres; set IntervalStyle to postgres"}
 	errPoint       = &ValueError{Type: "point", Reason: "is no point", Quiet: true}
 	errGeometry    = &ValueError{Type: "geometry", Reason: "is no hex EWKB", Quiet: true}
 	errHstore      = &ValueError{Type: "hstore", Reason: "is no hstore"}

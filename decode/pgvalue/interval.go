@@ -180,7 +180,15 @@ func codecInterval(mode string) *codec {
 	}
 	c.decode = func(b *record.Batch, t []byte) (record.Cell, error) {
 		iv, ok := parseInterval(t)
-		if !ok {
+		switch {
+		case ok:
+		case text:
+			return record.Cell{}, errInterval
+		case string(t) == "infinity": // PostgreSQL 17; capped like other long ones
+			return record.Int64Cell(math.MaxInt64), nil
+		case string(t) == "-infinity":
+			return record.Int64Cell(math.MinInt64), nil
+		default:
 			return record.Cell{}, errInterval
 		}
 		return iv.cell(b, text), nil
