@@ -26,7 +26,7 @@ func (s *session) change(ctx context.Context, at LSN, m []byte) error {
 	case 'B':
 		return s.begin(ctx, at, m)
 	case 'C':
-		return s.commit(at, m)
+		return s.commit(ctx, at, m)
 	case 'R':
 		return s.relation(ctx, m)
 	case 'O':
@@ -65,7 +65,7 @@ func (s *session) begin(ctx context.Context, at LSN, m []byte) error {
 	return nil
 }
 
-func (s *session) commit(at LSN, m []byte) error {
+func (s *session) commit(ctx context.Context, at LSN, m []byte) error {
 	x, err := pgoutput.ParseCommit(m)
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func (s *session) commit(at LSN, m []byte) error {
 		s.tx.AppendEnd(s.batch(), s.t.topics.transaction, s.txText(at), s.commitUs/1000)
 		s.at.TxText, s.at.Counts = strconv.FormatInt(s.xid, 10), s.tx.Counts()
 	}
-	return nil
+	return s.between(ctx)
 }
 
 // txText is transaction.id: the transaction and the place of the event in the log.
@@ -193,6 +193,9 @@ func (s *session) row(ctx context.Context, at LSN, m []byte) error {
 		}
 	}
 	s.done(at, kind)
+	if tb.signal {
+		return s.signalRow(ctx, tb, m)
+	}
 	return nil
 }
 
@@ -225,6 +228,11 @@ func (s *session) appendRow(ctx context.Context, tb *table, at LSN, op emit.Op, 
 	if op == emit.OpUpdate && hasOld {
 		if s.t.opts.SkipUnchanged && ch.Old.Kind == 'O' && pgoutput.Equal(b, old.Value, row.Value) {
 			return nil
+		}
+	}
+	if s.inc.win.Opened() {
+		if err := s.windowSeen(tb, ch); err != nil {
+			return err
 		}
 	}
 	c := emit.Change{Op: op, NowNs: s.now.UnixNano(), CommitUs: s.commitUs}
@@ -284,6 +292,9 @@ func (s *session) truncate(at LSN, m []byte) error {
 			tb := s.tables[x.Relation(i)]
 			if tb == nil || !tb.captured {
 				continue
+			}
+			if s.inc.cur != nil && s.inc.cur.st.name == tb.name {
+				s.inc.win.Clear()
 			}
 			b := s.batch()
 			s.read = true

@@ -80,10 +80,8 @@ type Position struct {
 var _ record.Position = (*Position)(nil)
 
 // Snapshotting reports whether the position lies inside of an unfinished initial
-// or blocking snapshot.
-func (p *Position) Snapshotting() bool {
-	return (p.Snapshot == "INITIAL" || p.Snapshot == "BLOCKING") && !p.Completed
-}
+// snapshot. A blocking one keeps the place in the log and is not repeated.
+func (p *Position) Snapshotting() bool { return p.Snapshot == "INITIAL" && !p.Completed }
 
 // Confirmable is the LSN up to which the server may forget once this position is
 // stored: the end of the last complete transaction.

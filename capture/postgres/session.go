@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"millrace/capture"
@@ -42,6 +43,7 @@ type session struct {
 	openedAt time.Time // first record of b
 	sentAt   time.Time
 	dirty    bool // at has moved since the last batch was sent
+	broken   bool // a batch was not taken
 	read     bool // a data record was made since the connection was opened
 
 	// The running transaction.
@@ -61,6 +63,10 @@ type session struct {
 	headAtStart LSN // end of the log when streaming began
 	lastStored  record.Position
 
+	inc          *incremental
+	sig          signals
+	signalColumn string // first column of the signal table
+
 	beat   time.Time // last heartbeat
 	xminAt time.Time
 }
@@ -69,8 +75,10 @@ func newSession(t *task, at *Position) *session {
 	s := &session{t: t, log: t.log, shared: emit.NewShared(t.contextHeaders()...), tables: map[uint32]*table{}, warned: map[string]bool{}, now: time.Now()}
 	s.src.name, s.src.db = t.opts.Prefix, t.opts.Conn.Database
 	s.beat = s.now
+	s.inc = &incremental{s: s}
 	if at != nil {
 		s.moveTo(at)
+		s.at.Extra = s.inc.restore(at.Extra)
 	}
 	return s
 }
@@ -108,8 +116,14 @@ func (s *session) send(ctx context.Context, idle func() error) error {
 	if s.inTx && s.t.opts.Transaction.Metadata {
 		end.Counts = s.tx.Counts()
 	}
+	if s.inc.running() {
+		end.Extra = append(slices.Clone(end.Extra), s.inc.extra()...)
+	}
 	b.End = &end
 	err := s.t.out.Send(ctx, b, idle)
+	if err != nil {
+		s.broken = true // the batch is gone: nothing behind it may be sent
+	}
 	s.now = time.Now()
 	s.sentAt, s.dirty = s.now, false
 	return err
@@ -172,6 +186,12 @@ func (s *session) tick(ctx context.Context, idle func() error) error {
 			return err
 		}
 	}
+	if err := s.pollSignals(ctx); err != nil {
+		return err
+	}
+	if err := s.between(ctx); err != nil {
+		return err
+	}
 	if s.dirty && !s.hasRecords() && s.now.Sub(s.sentAt) >= progressGap {
 		return s.send(ctx, idle)
 	}
@@ -189,6 +209,11 @@ func (s *session) nextTick() time.Time {
 			due = at
 		}
 	}
+	if s.t.channel("file") || s.t.signalTopic != nil || s.inc.until != 0 {
+		if at := s.now.Add(min(s.t.opts.Signal.Poll, 200*time.Millisecond)); due.IsZero() || at.Before(due) {
+			due = at
+		}
+	}
 	return due
 }
 
@@ -197,4 +222,5 @@ func (s *session) disconnected() {
 	s.inTx = false
 	s.tables, s.last = map[uint32]*table{}, nil
 	s.eventLSN, s.events = 0, 0
+	s.inc.disconnected()
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,7 +61,8 @@ func (t *task) snapshot(ctx context.Context, tables []*tableMeta, slot *slotStat
 		at = info.LSN
 	}
 	r := &snapshotReader{task: t, conn: conn, at: at, info: info, kind: "INITIAL", now: time.Now(), logged: time.Now()}
-	if err := r.choose(ctx, tables); err != nil {
+	t.noteSnapshot("STARTED")
+	if err := r.choose(ctx, tables, t.opts.Snapshot.Overrides); err != nil {
 		return err
 	}
 	if err := r.read(ctx); err != nil {
@@ -143,11 +146,11 @@ type snapshotTable struct {
 }
 
 // choose picks and compiles the tables to read, in reading order.
-func (r *snapshotReader) choose(ctx context.Context, tables []*tableMeta) error {
+func (r *snapshotReader) choose(ctx context.Context, tables []*tableMeta, overrides map[string]string) error {
 	o := &r.opts.Snapshot
 	var names []string
 	for _, m := range tables {
-		if m.Schema+"."+m.Name == r.opts.Signal.Table || !o.Include.Match(m.Schema, m.Name) {
+		if m.Schema+"."+m.Name == r.opts.Signal.Table || r.kind == "INITIAL" && !o.Include.Match(m.Schema, m.Name) {
 			continue
 		}
 		if len(m.Columns) == 0 {
@@ -159,7 +162,7 @@ func (r *snapshotReader) choose(ctx context.Context, tables []*tableMeta) error 
 		if err := r.compile(ctx, &st.table, m.Columns, m.Key, m.Schema, m.Name, pgvalue.Snapshot); err != nil {
 			return err
 		}
-		if err := r.selectOf(ctx, st); err != nil {
+		if err := r.selectOf(ctx, st, overrides); err != nil {
 			return err
 		}
 		if r.metrics != nil {
@@ -176,13 +179,13 @@ func (r *snapshotReader) choose(ctx context.Context, tables []*tableMeta) error 
 
 // selectOf makes a table's query: the columns that the value or the key need, or
 // the statement that overrides it.
-func (r *snapshotReader) selectOf(ctx context.Context, st *snapshotTable) error {
+func (r *snapshotReader) selectOf(ctx context.Context, st *snapshotTable, overrides map[string]string) error {
 	all := make([]string, len(st.meta.Columns))
 	for i, c := range st.meta.Columns {
 		all[i] = c.Name
 	}
 	cols := all
-	if over, ok := r.opts.Snapshot.Overrides[st.name]; ok {
+	if over, ok := overrides[st.name]; ok {
 		st.sql = strings.TrimRight(strings.TrimSpace(over), "; \n\t")
 		var err error
 		if cols, err = snappg.Columns(ctx, r.conn, st.sql); err != nil {
@@ -212,18 +215,23 @@ func (r *snapshotReader) selectOf(ctx context.Context, st *snapshotTable) error 
 	return nil
 }
 
-// read reads all tables and moves the session behind the snapshot.
+// read reads all tables and moves the session behind the snapshot. A blocking
+// snapshot leaves it where it was in the log.
 func (r *snapshotReader) read(ctx context.Context) error {
 	s := r.session
 	began := time.Now()
-	at := Position{LSN: r.at, TxID: r.info.TxID, TsUsec: r.info.TsUsec, Snapshot: r.kind}
-	s.moveTo(&at)
-	s.src.tsUs, s.src.txID, s.src.commit, s.src.xmin = r.info.TsUsec, r.info.TxID, 0, 0
+	if r.kind == "INITIAL" {
+		s.moveTo(&Position{LSN: r.at, TxID: r.info.TxID, TsUsec: r.info.TsUsec})
+	}
+	s.at.Snapshot, s.at.LastRow, s.at.Completed = r.kind, false, false
+	s.src.tsUs, s.src.txID, s.src.commit, s.src.xmin = r.info.TsUsec, r.info.TxID, s.lastCommit, 0
 	s.src.origin = ""
 	look := snapshot.Lookahead{Emit: func(table int, line []byte, m snapshot.Marker) error { return r.emit(ctx, table, line, m) }}
-	r.log.Info("snapshot begins", "tables", len(r.tables), "lsn", r.at.String())
+	names := r.names()
+	r.log.Info("snapshot begins", "kind", r.kind, "tables", len(r.tables), "lsn", r.at.String())
 	for i, st := range r.tables {
 		r.log.Info("reading table", "table", st.name)
+		r.noteSnapshot("IN_PROGRESS", [2]string{"current_collection_in_progress", st.name}, [2]string{"data_collections", names})
 		start := time.Now()
 		n, err := snappg.Copy(ctx, r.conn, st.sql, func(line []byte) error { return look.Row(i, line) })
 		if err != nil {
@@ -233,11 +241,16 @@ func (r *snapshotReader) read(ctx context.Context) error {
 			return fmt.Errorf("snapshot of table %s: %w", st.name, err)
 		}
 		r.log.Info("table read", "table", st.name, "rows", n, "took", time.Since(start).Round(time.Millisecond).String())
-	}
-	if _, err := look.End(); err != nil {
-		return err
+		if i == len(r.tables)-1 {
+			if _, err := look.End(); err != nil {
+				return err
+			}
+		}
+		r.noteSnapshot("TABLE_SCAN_COMPLETED", [2]string{"scanned_collection", st.name}, [2]string{"total_rows_scanned", strconv.FormatInt(n, 10)},
+			[2]string{"data_collections", names}, [2]string{"status", "SUCCEEDED"})
 	}
 	s.at.LastRow, s.at.Completed = true, true
+	r.noteSnapshot("COMPLETED")
 	if r.opts.Heartbeat.Interval > 0 {
 		capture.AppendHeartbeat(s.batch(), r.topics.heartbeat, r.opts.Prefix, time.Now().UnixMilli())
 	}
@@ -250,6 +263,47 @@ func (r *snapshotReader) read(ctx context.Context) error {
 	took := time.Since(began)
 	r.log.Info("snapshot ended", "rows", r.rows, "took", took.Round(time.Millisecond).String(), "rows_per_s", int64(float64(r.rows)/max(took.Seconds(), 1e-3)))
 	return nil
+}
+
+func (r *snapshotReader) names() string {
+	out := make([]string, len(r.tables))
+	for i, st := range r.tables {
+		out[i] = st.name
+	}
+	return strings.Join(out, ",")
+}
+
+// readBlocking reads tables while streaming waits, each row at least as new as the
+// place in the log. filters are conditions or whole statements by table.
+func (t *task) readBlocking(ctx context.Context, tables []*tableMeta, filters map[string]string) error {
+	conn, err := t.snapshotConn(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeConn(conn)
+	info, err := snappg.Begin(ctx, conn, snappg.Tx{})
+	if err != nil {
+		return err
+	}
+	s := t.session
+	overrides := maps.Clone(t.opts.Snapshot.Overrides)
+	if overrides == nil {
+		overrides = map[string]string{}
+	}
+	for name, f := range filters {
+		if !strings.HasPrefix(strings.ToUpper(strings.TrimSpace(f)), "SELECT") {
+			schema, table, _ := strings.Cut(name, ".")
+			f = "SELECT * FROM " + quoteIdent(schema) + "." + quoteIdent(table) + " WHERE " + f
+		}
+		overrides[name] = f
+	}
+	t.noteSnapshot("STARTED")
+	r := &snapshotReader{task: t, conn: conn, at: info.LSN, info: info, kind: "BLOCKING", now: time.Now(), logged: time.Now()}
+	if err := r.choose(ctx, tables, overrides); err != nil {
+		return err
+	}
+	defer func() { s.at.Snapshot, s.at.LastRow, s.at.Completed = "", false, false }()
+	return r.read(ctx)
 }
 
 // emit makes the record of one row.
@@ -272,6 +326,9 @@ func (r *snapshotReader) emit(ctx context.Context, index int, line []byte, m sna
 		r.now = time.Now()
 		st.count()
 		r.progress(st)
+		if err := r.keepAlive(); err != nil {
+			return err
+		}
 	}
 	st.done++
 	b := s.batch()
@@ -304,9 +361,14 @@ func (r *snapshotReader) progress(st *snapshotTable) {
 	}
 }
 
-// idle is called while the queue is full: nothing needs an answer meanwhile, but a
-// dead pipeline must end the snapshot, which Send sees by itself.
-func (r *snapshotReader) idle() error { return nil }
+// idle is called while the queue is full, and now and then while rows come. During a
+// blocking snapshot the stream's connection is open and wants to be kept alive.
+func (r *snapshotReader) idle() error {
+	if st := r.src.current.Load(); st != nil {
+		return st.idle()
+	}
+	return nil
+}
 
 // count adds the rows read since the last call to the metric.
 func (st *snapshotTable) count() {
@@ -314,4 +376,12 @@ func (st *snapshotTable) count() {
 		st.counter.Add(float64(st.done - st.counted))
 		st.counted = st.done
 	}
+}
+
+// keepAlive answers for the stream's connection while a blocking snapshot reads.
+func (r *snapshotReader) keepAlive() error {
+	if st := r.src.current.Load(); st != nil && r.now.Sub(st.status) >= r.opts.Flush.StatusInterval {
+		return st.idle()
+	}
+	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -76,6 +75,9 @@ type task struct {
 	messages *messages
 	beats    *beats
 	session  *session
+	noted    bool // the start's notification about the snapshot was sent
+	// signalTopic is the Kafka signal channel; nil when it is not enabled.
+	signalTopic signalTopic
 
 	// Of the attempt that runs now.
 	general     *pgconn.PgConn // catalog lookups
@@ -240,7 +242,7 @@ func (t *task) stream(ctx context.Context, repl *pgconn.PgConn, buf *bufio.Reade
 func (t *task) drain(st *stream, ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
-	if st != nil && (st.hasRecords() || st.dirty) {
+	if st != nil && !st.broken && (st.hasRecords() || st.dirty) {
 		if err := st.send(ctx, st.idle); err != nil {
 			return fmt.Errorf("send the last batch: %w", err)
 		}
@@ -275,4 +277,9 @@ func uuid() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-var errNoSlot = errors.New("the replication slot does not exist any more")
+// signalTopic reads signals from Kafka; emit.SignalTopic is one.
+type signalTopic interface {
+	// Poll returns the signals that are waiting, without waiting for more.
+	Poll(ctx context.Context) ([][]byte, error)
+	Close()
+}

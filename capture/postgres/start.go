@@ -107,8 +107,12 @@ func (t *task) prepare(ctx context.Context, repl *pgconn.PgConn, have *bool) (st
 		if err := t.snapshot(ctx, tables, slot, exported, at); err != nil {
 			return false, err
 		}
-		*have = true
-	} else if !*have && d.stream {
+		*have, t.noted = true, true
+	} else if !t.noted {
+		t.noted = true
+		t.noteSnapshot("SKIPPED")
+	}
+	if !d.snapshot && !*have && d.stream {
 		s.moveTo(&Position{LSN: slot.Confirmed})
 		*have = true
 	}

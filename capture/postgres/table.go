@@ -17,6 +17,7 @@ import (
 type table struct {
 	oid      uint32
 	captured bool
+	signal   bool   // the signal table
 	name     string // schema.table
 	rows     *pgoutput.Table
 	primary  []int // the primary key's columns, whatever the record's key is
@@ -50,6 +51,7 @@ func (s *session) relation(ctx context.Context, m []byte) error {
 	}
 	tb := &table{oid: rel.OID, name: rel.Schema + "." + rel.Name}
 	s.last = nil
+	tb.signal = s.t.opts.Signal.Table != "" && strings.EqualFold(tb.name, s.t.opts.Signal.Table)
 	if tb.captured = s.t.opts.Tables.Included(rel.Schema, rel.Name); tb.captured {
 		meta, err := s.t.cat.table(ctx, rel.OID, rel.Schema, rel.Name)
 		if err != nil {

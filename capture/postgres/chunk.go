@@ -1,0 +1,142 @@
+package postgres
+
+import (
+	"slices"
+	"strings"
+
+	"millrace/internal/javaregex"
+)
+
+// names lists the key columns for ORDER BY.
+func (r *chunkReader) names(order string) string {
+	out := make([]string, len(r.key))
+	for j, c := range r.key {
+		out[j] = quoteIdent(r.st.meta.Columns[c].Name) + order
+	}
+	return strings.Join(out, ", ")
+}
+
+// where is the condition of the next chunk: behind the last key that was read, up
+// to the greatest one. Rows without nulls are compared as rows, which an index
+// can serve; nulls sort last.
+func (r *chunkReader) where() string {
+	if !r.nullable {
+		cols := "(" + r.names("") + ")"
+		if len(r.key) == 1 {
+			cols = r.names("")
+		}
+		out := cols + " <= " + r.row(r.max)
+		if r.last != nil {
+			out = cols + " > " + r.row(r.last) + " AND " + out
+		}
+		return out
+	}
+	out := "NOT (" + r.greater(r.max) + ")"
+	if r.last != nil {
+		out = "(" + r.greater(r.last) + ") AND " + out
+	}
+	return out
+}
+
+func (r *chunkReader) value(v []byte, j int) string { return quoteLiteral(string(v)) + r.casts[j] }
+
+func (r *chunkReader) row(key [][]byte) string {
+	out := make([]string, len(key))
+	for j, v := range key {
+		out[j] = r.value(v, j)
+	}
+	if len(out) == 1 {
+		return out[0]
+	}
+	return "(" + strings.Join(out, ", ") + ")"
+}
+
+// greater is the condition that a row comes behind key, null last, never unknown.
+func (r *chunkReader) greater(key [][]byte) string {
+	var or []string
+	same := ""
+	for j, v := range key {
+		name := quoteIdent(r.st.meta.Columns[r.key[j]].Name)
+		if v != nil {
+			or = append(or, "("+same+"("+name+" IS NULL OR "+name+" > "+r.value(v, j)+"))")
+			same += name + " IS NOT DISTINCT FROM " + r.value(v, j) + " AND "
+		} else {
+			same += name + " IS NULL AND "
+		}
+	}
+	if len(or) == 0 {
+		return "false"
+	}
+	return strings.Join(or, " OR ")
+}
+
+func and(where string) string {
+	if where == "" {
+		return ""
+	}
+	return " AND " + where
+}
+
+// keyOf copies the key columns of a row.
+func keyOf(fields [][]byte, cols []int) [][]byte {
+	out := make([][]byte, len(cols))
+	for j, c := range cols {
+		out[j] = slices.Clone(fields[c])
+	}
+	return out
+}
+
+// keyText makes one text of the key columns of a row; "" when one is missing or
+// the row has no key.
+func keyText(fields [][]byte, cols []int) string {
+	var sb strings.Builder
+	for _, c := range cols {
+		if c >= len(fields) {
+			return ""
+		}
+		if fields[c] == nil {
+			sb.WriteString("\x00\x01")
+			continue
+		}
+		sb.Write(fields[c])
+		sb.WriteString("\x00\x00")
+	}
+	return sb.String()
+}
+
+// resolve finds the tables that the patterns of a signal name, in their order.
+func resolve(patterns []string, tables []*tableMeta) []string {
+	var out []string
+	for _, p := range patterns {
+		for _, m := range tables {
+			if id := m.Schema + "." + m.Name; matchName(p, id, false) && !slices.Contains(out, id) {
+				out = append(out, id)
+			}
+		}
+	}
+	return out
+}
+
+// matchName matches a pattern or name of a signal with a table, quoted or not.
+func matchName(pattern, id string, fold bool) bool {
+	if pattern == id || strings.ReplaceAll(pattern, `"`, "") == id {
+		return true
+	}
+	var flags javaregex.Flags
+	if fold {
+		flags = javaregex.CaseInsensitive
+	}
+	re, err := javaregex.Compile(pattern, flags)
+	return err == nil && re.MatchWhole(id)
+}
+
+// joinKey prints a key for notifications.
+func joinKey(key [][]byte) string {
+	out := make([]string, len(key))
+	for j, v := range key {
+		if out[j] = string(v); v == nil {
+			out[j] = "<null>"
+		}
+	}
+	return strings.Join(out, ",")
+}

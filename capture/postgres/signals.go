@@ -1,0 +1,271 @@
+package postgres
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"millrace/capture"
+	"millrace/decode/pgoutput"
+	"millrace/decode/pgvalue"
+	"millrace/internal/record"
+)
+
+// signals collects requests from the channels; they are acted on between
+// transactions.
+type signals struct {
+	pending []capture.Signal
+	polled  time.Time
+}
+
+func (t *task) channel(name string) bool { return slices.Contains(t.opts.Signal.Channels, name) }
+
+// signalID is the quoted name of the signal table's first column.
+func (s *session) signalID() string {
+	if s.signalColumn == "" {
+		return quoteIdent("id")
+	}
+	return quoteIdent(s.signalColumn)
+}
+
+// signalRow handles a change of the signal table, whose columns are read by their
+// place: id, type, data.
+func (s *session) signalRow(ctx context.Context, tb *table, m []byte) error {
+	ch, err := pgoutput.ParseChange(m, false)
+	if err != nil {
+		return err
+	}
+	if len(tb.rows.Spec.Columns) > 0 {
+		s.signalColumn = tb.rows.Spec.Columns[0].Name
+	}
+	if ch.Type == pgoutput.TypeDelete {
+		f, err := tupleTexts(ch.Old.Data)
+		if err != nil || len(f) == 0 || !s.t.opts.Incremental.DeleteOpen {
+			return err
+		}
+		if id, ok := strings.CutSuffix(string(f[0]), "-open"); ok {
+			return s.inc.closed(ctx, id)
+		}
+		return nil
+	}
+	f, err := tupleTexts(ch.New)
+	if err != nil || ch.Type != pgoutput.TypeInsert || len(f) < 2 {
+		return err
+	}
+	sig := capture.Signal{ID: string(f[0]), Type: string(f[1])}
+	if len(f) > 2 && f[2] != nil {
+		sig.Data = bytes.Clone(f[2])
+	}
+	switch sig.Type {
+	case capture.SignalOpen:
+		s.inc.win.Open(strings.TrimSuffix(sig.ID, "-open"))
+	case capture.SignalClose:
+		return s.inc.closed(ctx, strings.TrimSuffix(sig.ID, "-close"))
+	default:
+		if s.t.channel("source") {
+			s.sig.pending = append(s.sig.pending, sig)
+		}
+	}
+	return nil
+}
+
+// windowSeen tells the window of an incremental snapshot about a change of a row.
+func (s *session) windowSeen(tb *table, ch pgoutput.Change) error {
+	r := s.inc.cur
+	if r == nil || r.st.name != tb.name {
+		return nil
+	}
+	for _, tuple := range [][]byte{ch.New, ch.Old.Data} {
+		if tuple == nil {
+			continue
+		}
+		texts, err := tupleTexts(tuple)
+		if err != nil {
+			return err
+		}
+		cols := make([]int, len(r.dedup))
+		for i, c := range r.dedup {
+			name := r.st.rows.Spec.Columns[c].Name
+			if cols[i] = slices.IndexFunc(tb.rows.Spec.Columns, func(c pgvalue.Column) bool { return c.Name == name }); cols[i] < 0 {
+				return nil
+			}
+		}
+		s.inc.win.Seen(keyText(texts, cols))
+	}
+	return nil
+}
+
+// pollSignals reads the channels that are polled.
+func (s *session) pollSignals(ctx context.Context) error {
+	o := &s.t.opts.Signal
+	if s.now.Sub(s.sig.polled) < o.Poll {
+		return nil
+	}
+	s.sig.polled = s.now
+	if s.t.channel("file") {
+		s.readSignalFile(o.File)
+	}
+	if s.t.signalTopic != nil {
+		more, err := s.t.signalTopic.Poll(ctx)
+		if err != nil {
+			s.log.Warn("signals cannot be read from Kafka", "topic", o.Kafka.Topic, "error", err)
+		}
+		for _, text := range more {
+			s.takeSignal(text)
+		}
+	}
+	return nil
+}
+
+func (s *session) takeSignal(text []byte) {
+	sig, err := capture.ParseSignal(text)
+	if err != nil {
+		s.log.Warn("a signal cannot be read and is ignored", "error", err)
+		return
+	}
+	s.sig.pending = append(s.sig.pending, sig)
+}
+
+// readSignalFile takes the lines of the signal file and empties it.
+func (s *session) readSignalFile(path string) {
+	text, err := os.ReadFile(path)
+	if err != nil || len(text) == 0 {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.log.Warn("the signal file cannot be read", "file", path, "error", err)
+		}
+		return
+	}
+	if err := os.Truncate(path, 0); err != nil {
+		s.log.Warn("the signal file cannot be emptied, so its signals are not acted on", "file", path, "error", err)
+		return
+	}
+	for sc := bufio.NewScanner(bytes.NewReader(text)); sc.Scan(); {
+		if len(bytes.TrimSpace(sc.Bytes())) > 0 {
+			s.takeSignal(bytes.Clone(sc.Bytes()))
+		}
+	}
+}
+
+// actOnSignals handles what is pending. It is called between transactions.
+func (s *session) actOnSignals(ctx context.Context) error {
+	for len(s.sig.pending) > 0 {
+		sig := s.sig.pending[0]
+		s.sig.pending = s.sig.pending[1:]
+		if err := s.act(ctx, sig); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) act(ctx context.Context, sig capture.Signal) error {
+	s.log.Info("signal", "id", sig.ID, "type", sig.Type)
+	switch sig.Type {
+	case capture.SignalExecute, capture.SignalStop, capture.SignalPause, capture.SignalResume:
+	case capture.SignalLog:
+		s.log.Info("log signal", "id", sig.ID, "data", string(sig.Data))
+		return nil
+	default:
+		s.log.Warn("a signal of an unknown type is ignored", "id", sig.ID, "type", sig.Type)
+		return nil
+	}
+	req, err := sig.SnapshotRequest()
+	if err != nil {
+		s.log.Warn("a signal cannot be acted on", "id", sig.ID, "error", err)
+		return nil
+	}
+	switch {
+	case sig.Type == capture.SignalExecute && req.Blocking:
+		return s.t.blockingSnapshot(ctx, sig.ID, req)
+	case sig.Type == capture.SignalExecute:
+		if !s.t.opts.ReadOnly && s.t.opts.Signal.Table == "" {
+			s.log.Warn("an incremental snapshot needs signal.data.collection, or read.only=true", "signal", sig.ID)
+			return nil
+		}
+		return s.inc.execute(ctx, sig.ID, req)
+	case sig.Type == capture.SignalStop:
+		s.inc.stop(sig.ID, req.Collections)
+	case sig.Type == capture.SignalPause:
+		s.inc.pause()
+	case sig.Type == capture.SignalResume:
+		return s.inc.resume(ctx)
+	}
+	return nil
+}
+
+// between does what waits for a place between transactions.
+func (s *session) between(ctx context.Context) error {
+	if s.inTx {
+		return nil
+	}
+	if s.inc.until != 0 && s.at.Commit >= s.inc.until {
+		s.inc.until = 0
+		if err := s.inc.closed(ctx, s.inc.win.ID()); err != nil {
+			return err
+		}
+	}
+	return s.actOnSignals(ctx)
+}
+
+// notify sends a notification to the channels that are enabled.
+func (t *task) notify(b *record.Batch, n capture.Notification) {
+	for _, c := range t.opts.Notify.Channels {
+		switch c {
+		case "sink":
+			capture.AppendNotification(b, t.topics.topic(t.opts.Notify.Topic), n, time.Now().UnixMilli())
+		case "log":
+			t.log.Info("notification", "id", n.ID, "aggregate", n.Aggregate, "type", n.Type, "data", fmt.Sprint(n.Data))
+		}
+	}
+}
+
+// noteSnapshot notifies about an initial or blocking snapshot.
+func (t *task) noteSnapshot(kind string, data ...[2]string) {
+	if len(t.opts.Notify.Channels) == 0 {
+		return
+	}
+	t.notify(t.session.batch(), capture.Notification{ID: uuid(), Aggregate: capture.InitialSnapshot, Type: kind,
+		Data: append([][2]string{{"connector_name", t.opts.Prefix}}, data...)})
+}
+
+// blockingSnapshot reads tables as an initial snapshot does, while streaming
+// waits. What the stream has still to say about their rows comes behind it.
+func (t *task) blockingSnapshot(ctx context.Context, id string, req *capture.SnapshotRequest) error {
+	all, err := t.captured(ctx)
+	if err != nil {
+		return err
+	}
+	var tables []*tableMeta
+	filters := map[string]string{}
+	for _, m := range all {
+		name := m.Schema + "." + m.Name
+		if !slices.ContainsFunc(req.Collections, func(p string) bool { return matchName(p, name, true) }) {
+			continue
+		}
+		tables = append(tables, m)
+		for _, c := range req.Conditions {
+			if matchName(c.Collection, name, true) {
+				filters[name] = c.Filter
+			}
+		}
+	}
+	if len(tables) == 0 {
+		t.log.Warn("a blocking snapshot was asked for, but no captured table matches", "signal", id)
+		return nil
+	}
+	err = t.readBlocking(ctx, tables, filters)
+	if err != nil && ctx.Err() == nil && !t.session.broken {
+		// Streaming goes on; the snapshot is not repeated by itself.
+		t.log.Error("a blocking snapshot failed", "signal", id, "error", err)
+		t.noteSnapshot("ABORTED")
+		return nil
+	}
+	return err
+}
