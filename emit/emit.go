@@ -55,7 +55,8 @@ type Config struct {
 	FlushInterval, FlushTimeout time.Duration
 	// QueueBytes bounds what is read from the log and not yet acknowledged.
 	QueueBytes int
-	// OnTopic is told each topic once that a record was sent to (active topics). May be nil.
+	// OnTopic is told each topic once that a record is sent to (active topics), and
+	// once more after Pipeline.ForgetTopics. May be nil.
 	OnTopic func(topic string)
 	// OnStored is called after an offset became durable; it must not block. May be nil.
 	OnStored func(record.Position)

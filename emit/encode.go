@@ -23,6 +23,7 @@ type encoder struct {
 	slab    *slab
 	mean    int // bytes of a converted record, a moving mean
 	batch   uint64
+	told    uint64 // Pipeline.told at the start of the batch
 	dropped counters
 
 	// headers of the previous record: deletes and tombstones, and often a whole
@@ -36,8 +37,9 @@ type encoder struct {
 // route is what is known about one topic.
 type route struct {
 	topic      *record.Topic
-	ready      bool // the topic exists
-	limit      int  // bytes of the largest record; 0 unknown
+	ready      bool   // the topic exists
+	told       uint64 // Pipeline.told at the last OnTopic, plus one
+	limit      int    // bytes of the largest record; 0 unknown
 	setting    string
 	needsKey   bool
 	key, value planCache
@@ -113,7 +115,7 @@ func (e *encoder) loop(ctx, send context.Context) {
 // the Ledger, so its position is never stored.
 func (e *encoder) encode(ctx, send context.Context, b *record.Batch) error {
 	e.batch = e.p.open(b.End)
-	e.lastFrom = nil
+	e.lastFrom, e.told = nil, e.p.told.Load()
 	for i := range b.Records {
 		if err := e.one(ctx, send, b, i); err != nil {
 			e.submit(send)
@@ -143,7 +145,7 @@ func (e *encoder) one(ctx, send context.Context, b *record.Batch, i int) error {
 	k := &s.recs[len(s.recs)-1]
 	*k = kgo.Record{Partition: r.Partition}
 	ok, err := e.convert(ctx, b, r, k)
-	if err == nil && ok {
+	if err == nil && ok && !e.route.ready {
 		err = e.ready(ctx, r.Topic)
 	}
 	if err == nil && ok && e.route.limit > 0 {
@@ -156,6 +158,12 @@ func (e *encoder) one(ctx, send context.Context, b *record.Batch, i int) error {
 		return err
 	}
 	k.Topic = e.route.topic.Name
+	if e.route.told != e.told+1 {
+		e.route.told = e.told + 1
+		if e.cfg.OnTopic != nil {
+			e.cfg.OnTopic(k.Topic)
+		}
+	}
 	if r.Timestamp != record.NoTimestamp {
 		k.Timestamp = time.UnixMilli(r.Timestamp)
 	}
@@ -299,9 +307,6 @@ func (e *encoder) submit(ctx context.Context) {
 
 // ready makes sure that the topic exists before its first record.
 func (e *encoder) ready(ctx context.Context, t *record.Topic) error {
-	if e.route.ready {
-		return nil
-	}
 	if e.cfg.Topics != nil {
 		if err := e.cfg.Topics.Ensure(ctx, t.Name); err != nil {
 			return err
@@ -312,9 +317,6 @@ func (e *encoder) ready(ctx context.Context, t *record.Topic) error {
 		recordLimits(topic string) (int, string, bool)
 	}); ok {
 		e.route.limit, e.route.setting, e.route.needsKey = l.recordLimits(t.Name)
-	}
-	if e.cfg.OnTopic != nil {
-		e.cfg.OnTopic(t.Name)
 	}
 	return nil
 }

@@ -321,27 +321,26 @@ func TestNoPositionBeforeItsRecords(t *testing.T) {
 // records were written, late, or by cutting the connection.
 func mischief(c *kfake.Cluster, rng *rand.Rand, most int) {
 	done := 0
-	var mu sync.Mutex
-	c.ControlKey(int16(kmsg.Produce), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
-		c.KeepControl()
+	var mu sync.Mutex // must not be held in SleepControl, which lets other requests in
+	draw := func() (kind int, d time.Duration) {
 		mu.Lock()
 		defer mu.Unlock()
-		if done >= most {
-			return nil, nil, false
+		if kind = rng.IntN(12); done >= most || kind > 4 {
+			return -1, 0
 		}
-		switch k := rng.IntN(12); k {
+		done++
+		return kind, time.Duration(rng.IntN(30)) * time.Millisecond
+	}
+	c.ControlKey(int16(kmsg.Produce), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		switch kind, d := draw(); kind {
 		case 0:
-			done++
 			return refuse(kreq.(*kmsg.ProduceRequest), kerr.NotLeaderForPartition.Code), nil, true
 		case 1:
-			done++
 			return refuse(kreq.(*kmsg.ProduceRequest), kerr.NotEnoughReplicas.Code), nil, true
 		case 2:
-			done++
 			return nil, errors.New("cut"), true
 		case 3, 4:
-			done++
-			d := time.Duration(rng.IntN(30)) * time.Millisecond
 			c.SleepControl(func() { time.Sleep(d) })
 		}
 		return nil, nil, false

@@ -35,6 +35,7 @@ type Pipeline struct {
 	settled  chan struct{} // cap 1: nothing is under way any more, for Drain
 
 	stored atomic.Pointer[storedAt]
+	told   atomic.Uint64 // changes when OnTopic shall be called again
 
 	cause error // written once before dead is closed
 	die   sync.Once
@@ -228,6 +229,10 @@ func (p *Pipeline) Stored() record.Position {
 	return nil
 }
 
+// ForgetTopics makes OnTopic be called again for every topic that records are
+// sent to from now on (a reset of the active topics). Safe from any goroutine.
+func (p *Pipeline) ForgetTopics() { p.told.Add(1) }
+
 // Drain ends cleanly: waits until everything sent is acknowledged, stores the
 // last offset, stops the goroutines and closes the client. Bounded by ctx. On a
 // dead pipeline it still stores what was acknowledged before the failure, as
@@ -250,10 +255,10 @@ func (p *Pipeline) Drain(ctx context.Context) error {
 	if serr := p.store(ctx); err == nil && serr != nil {
 		err = serr
 	}
-	p.finish()
 	if c := p.Cause(); c != nil {
-		return c
+		err = c
 	}
+	p.finish()
 	return err
 }
 

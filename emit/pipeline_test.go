@@ -311,3 +311,26 @@ func TestNeverStarted(t *testing.T) {
 		end(New(Config{Client: client(t, props(addr(c)))}))
 	}
 }
+
+func TestOnTopicIsToldOnceAndAgainAfterAReset(t *testing.T) {
+	c := fake(t, kfake.SeedTopics(1, "a"), kfake.SeedTopics(1, "b"))
+	told := make(chan string, 100)
+	r := newRig(t, client(t, props(addr(c))), func(cfg *Config) { cfg.OnTopic = func(s string) { told <- s } })
+	r.send(t, r.batch(at(1), topicA, "1", "x", "2", "x"))
+	r.send(t, r.batch(at(2), topicB, "1", "x"))
+	r.send(t, r.batch(at(3), topicA, "3", "x"))
+	for got := ""; got != `{"n":3}`; {
+		got = <-r.off.got
+	}
+	r.ForgetTopics()
+	r.send(t, r.batch(at(4), topicA, "1", "x", "2", "x"))
+	r.drain(t)
+	close(told)
+	got := ""
+	for s := range told {
+		got += s
+	}
+	if got != "aba" {
+		t.Errorf("told %s", got)
+	}
+}

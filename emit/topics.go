@@ -79,7 +79,7 @@ func (t *Topics) recordLimits(topic string) (bytes int, setting string, needsKey
 // pause between attempts while Kafka cannot be reached, and how long to wait for
 // a topic that somebody else must create before saying so.
 const (
-	topicRetryFirst = 100 * time.Millisecond
+	topicRetryFirst = 10 * time.Millisecond
 	topicRetryMost  = 5 * time.Second
 	topicComplain   = time.Minute
 )
@@ -136,7 +136,7 @@ func (t *Topics) once(ctx context.Context, topic string) error {
 		return &errs.Error{Java: kafkaErrors + "UnknownTopicOrPartitionException", Msg: "topic '" + topic + "' does not exist", Retriable: true}
 	}
 	g := t.rules.group(topic)
-	t.log.Info("creating topic", "topic", topic, "group", g.name, "partitions", g.partitions, "replication_factor", g.replication)
+	t.log.Debug("creating topic", "topic", topic, "group", g.name, "partitions", g.partitions, "replication_factor", g.replication)
 	resp, err := kadm.NewClient(t.client).CreateTopics(ctx, g.partitions, g.replication, g.settings, topic)
 	if err != nil {
 		return fmt.Errorf("create topic %s: %w", topic, err)
@@ -144,7 +144,8 @@ func (t *Topics) once(ctx context.Context, topic string) error {
 	r := resp[topic]
 	switch {
 	case r.Err == nil || errors.Is(r.Err, kerr.TopicAlreadyExists):
-		return nil
+		// The controller has it; the brokers follow within milliseconds.
+		return &errs.Error{Java: kafkaErrors + "UnknownTopicOrPartitionException", Msg: "topic '" + topic + "' was created and no broker shows it yet", Retriable: true}
 	case kerr.IsRetriable(r.Err) && !errors.Is(r.Err, kerr.InvalidReplicationFactor):
 		return fmt.Errorf("create topic %s: %w", topic, r.Err)
 	case errors.Is(r.Err, kerr.TopicAuthorizationFailed), errors.Is(r.Err, kerr.ClusterAuthorizationFailed):
