@@ -199,23 +199,30 @@ func (w *world) rows(ctx context.Context, t *testing.T, driver, dsn, customers, 
 		"select id, first_name, last_name, email from " + customers,
 		"select id, purchaser, quantity, product_id from " + orders,
 	} {
-		rows, err := db.QueryContext(ctx, q)
+		lines, err := query(ctx, db, q)
 		if err != nil {
 			return nil
 		}
-		for rows.Next() {
-			var a, b, c, d string
-			if err := rows.Scan(&a, &b, &c, &d); err != nil {
-				t.Fatal(err)
-			}
-			out = append(out, strings.Join([]string{a, b, c, d}, "|"))
-		}
-		if rows.Err() != nil {
-			return nil
-		}
+		out = append(out, lines...)
 	}
 	slices.Sort(out)
 	return out
+}
+
+func query(ctx context.Context, db *sql.DB, q string) (out []string, err error) {
+	rows, err := db.QueryContext(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var a, b, c, d string
+		if err := rows.Scan(&a, &b, &c, &d); err != nil {
+			return nil, err
+		}
+		out = append(out, strings.Join([]string{a, b, c, d}, "|"))
+	}
+	return out, rows.Err()
 }
 
 // wantRecords waits until a topic holds n records.

@@ -45,7 +45,8 @@ type Daemon struct {
 	bin, dir string
 	log      *lockedBuffer
 	cmd      *exec.Cmd
-	exited   chan error // closed once the process is gone
+	exited   chan struct{} // closed once the process is gone
+	how      error         // how it ended, nil for status 0; to be read after exited is closed
 }
 
 // lockedBuffer collects the output of a process.
@@ -149,9 +150,9 @@ func (d *Daemon) Spawn() error {
 	if err := d.cmd.Start(); err != nil {
 		return err
 	}
-	d.exited = make(chan error, 1)
-	go func(cmd *exec.Cmd, exited chan error) {
-		exited <- cmd.Wait()
+	d.exited = make(chan struct{})
+	go func(cmd *exec.Cmd, exited chan struct{}) { // ends with the process; Kill and Stop wait for it
+		d.how = cmd.Wait()
 		close(exited)
 	}(d.cmd, d.exited)
 	return nil
@@ -166,7 +167,8 @@ func (d *Daemon) answer(ctx context.Context, began time.Time) error {
 			return nil
 		}
 		select {
-		case err := <-d.exited:
+		case <-d.exited:
+			err := d.how
 			if err == nil {
 				err = errors.New("exit status 0")
 			}
@@ -195,9 +197,9 @@ func (d *Daemon) Stop(ctx context.Context) error {
 		return err
 	}
 	select {
-	case err := <-d.exited:
+	case <-d.exited:
 		d.cmd = nil
-		return err
+		return d.how
 	case <-ctx.Done():
 		return fmt.Errorf("the daemon does not stop: %w\n%s", ctx.Err(), d.LogTail(3000))
 	}
