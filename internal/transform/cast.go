@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"millrace/internal/configdef"
+	"millrace/internal/errs"
 	"millrace/internal/record"
 )
 
@@ -293,7 +294,8 @@ func castString(s string, to record.Type) (record.Cell, error) {
 }
 
 func outOfRange(s string) error {
-	return dataErr("Value (%s) was out of range for requested data type", s)
+	return &errs.Error{Java: errs.DataException, Msg: "Value (" + s + ") was out of range for requested data type",
+		Cause: &errs.Error{Java: "java.lang.NumberFormatException", Msg: "For input string: \"" + s + "\""}}
 }
 
 // castText is the text of a value; it is written straight into the arena.

@@ -135,7 +135,7 @@ func compileNode(s *record.Schema, headers []*record.Schema, paths [][]string, a
 	n := &valueNode{nested: map[int]*valueNode{}, set: map[int]int{}}
 	index := map[string]int{}
 	if s == nil {
-		n.fresh, n.copy = true, &copyPlan{out: &record.Schema{Type: record.Struct}}
+		n.fresh, n.copy = true, &copyPlan{out: &record.Schema{Type: record.Struct, Optional: true}}
 	} else {
 		n.copy = wholeCopy(s, basics(s), true)
 		for i, f := range s.Fields {

@@ -77,7 +77,7 @@ func timezoneDef() *configdef.Def {
 
 var (
 	zoneOffset = regexp.MustCompile(`^([+-])(\d{2}):(\d{2})(?::(\d{2}))?$`)
-	zoneList   = regexp.MustCompile(`^\[((source|topic|[".\w\s_]+):([".\w\s_]+(:[".\w\s_]+)?(,|\]$)))+$`)
+	zoneList   = regexp.MustCompile(`^\[(source|topic|[".\w\s_]+):([".\w\s_]+(:[".\w\s_]+)?(,|\]$))+$`)
 )
 
 func zoneRules(in configdef.Input) []string {
