@@ -16,25 +16,26 @@ func (s *Server) routes() {
 	add("GET", "/", s.root)
 	add("GET", "/health", s.health)
 	add("GET", "/connectors", s.ready(s.list))
-	add("POST", "/connectors", s.ready(s.create))
+	add("POST", "/connectors", s.ready(s.onLeader(s.create)))
 	add("GET", "/connectors/*", s.ready(s.info))
-	add("DELETE", "/connectors/*", s.ready(s.remove))
+	add("DELETE", "/connectors/*", s.ready(s.onLeader(s.remove)))
 	add("GET", "/connectors/*/config", s.ready(s.config))
-	add("PUT", "/connectors/*/config", s.ready(s.putConfig))
-	add("PATCH", "/connectors/*/config", s.ready(s.patchConfig))
+	add("PUT", "/connectors/*/config", s.ready(s.onLeader(s.putConfig)))
+	add("PATCH", "/connectors/*/config", s.ready(s.onLeader(s.patchConfig)))
 	add("GET", "/connectors/*/status", s.ready(s.status))
 	add("GET", "/connectors/*/tasks", s.ready(s.tasks))
+	add("POST", "/connectors/*/tasks", s.ready(s.onLeader(s.putTasks)))
 	add("GET", "/connectors/*/tasks/*/status", s.ready(s.taskStatus))
 	add("POST", "/connectors/*/tasks/*/restart", s.ready(s.restartTask))
 	add("POST", "/connectors/*/restart", s.ready(s.restart))
 	add("PUT", "/connectors/*/pause", s.ready(s.target(store.Paused)))
 	add("PUT", "/connectors/*/resume", s.ready(s.target(store.Started)))
-	add("PUT", "/connectors/*/stop", s.ready(s.stop))
+	add("PUT", "/connectors/*/stop", s.ready(s.onLeader(s.stop)))
 	add("GET", "/connectors/*/topics", s.ready(s.topics))
 	add("PUT", "/connectors/*/topics/reset", s.ready(s.resetTopics))
 	add("GET", "/connectors/*/offsets", s.ready(s.offsets))
-	add("PATCH", "/connectors/*/offsets", s.ready(s.alterOffsets))
-	add("DELETE", "/connectors/*/offsets", s.ready(s.resetOffsets))
+	add("PATCH", "/connectors/*/offsets", s.ready(s.onLeader(s.alterOffsets)))
+	add("DELETE", "/connectors/*/offsets", s.ready(s.onLeader(s.resetOffsets)))
 	add("GET", "/connector-plugins", s.plugins)
 	add("GET", "/connector-plugins/*/config", s.pluginConfig)
 	add("PUT", "/connector-plugins/*/config/validate", s.validate)
@@ -279,6 +280,9 @@ func (s *Server) restartTask(c *call) error {
 	if err != nil {
 		return err
 	}
+	if there, err := s.elsewhere(c, c.args[0], n); there || err != nil {
+		return err
+	}
 	if err := s.b.RestartTask(c.r.Context(), c.args[0], n); err != nil {
 		return err
 	}
@@ -289,16 +293,21 @@ func (s *Server) restart(c *call) error {
 	q := c.r.URL.Query()
 	include, failed := flag(q, "includeTasks"), flag(q, "onlyFailed")
 	if !include && !failed {
+		if there, err := s.elsewhere(c, c.args[0], -1); there || err != nil {
+			return err
+		}
 		if err := s.b.Restart(c.r.Context(), c.args[0]); err != nil {
 			return err
 		}
 		return c.empty(204)
 	}
-	st, err := s.b.RestartMany(c.r.Context(), c.args[0], include, failed)
-	if err != nil {
-		return err
-	}
-	return c.json(202, st)
+	return s.onLeader(func(c *call) error {
+		st, err := s.b.RestartMany(c.r.Context(), c.args[0], include, failed)
+		if err != nil {
+			return err
+		}
+		return c.json(202, st)
+	})(c)
 }
 
 // flag reads a query parameter as Java's Boolean.valueOf does.

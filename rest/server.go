@@ -67,6 +67,18 @@ type Admin interface {
 	SetLogger(ctx context.Context, ns, level string, cluster bool) ([]string, error)
 }
 
+// Group tells where in the group of workers a request belongs.
+type Group interface {
+	// Leader: self, or the leader's address ("" unknown).
+	Leader() (self bool, url string)
+	// Owner of a connector (task -1) or task: self, or its address if known.
+	Owner(name string, task int) (self bool, url string)
+	SyncConfigs(ctx context.Context) error
+	// VerifyInternal checks the signature of a request between workers.
+	VerifyInternal(header http.Header, body []byte) error
+	PutTasks(ctx context.Context, name string, tasks []*store.Map) error
+}
+
 // Backend is all of it; *worker.Worker implements it.
 type Backend interface {
 	Reader
@@ -75,6 +87,7 @@ type Backend interface {
 	Offsets
 	Plugins
 	Admin
+	Group
 }
 
 // Options of a Server.
@@ -90,9 +103,10 @@ type Options struct {
 
 // Server is the http.Handler of a worker.
 type Server struct {
-	b   Backend
-	opt Options
-	rt  router
+	b      Backend
+	opt    Options
+	rt     router
+	client *http.Client // for requests to other workers
 }
 
 // New makes the handler.
@@ -100,7 +114,8 @@ func New(b Backend, opt Options) *Server {
 	if opt.Timeout <= 0 {
 		opt.Timeout = 90 * time.Second
 	}
-	s := &Server{b: b, opt: opt}
+	s := &Server{b: b, opt: opt, client: &http.Client{Timeout: opt.Timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	s.routes()
 	return s
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"millrace/internal/store"
 )
@@ -271,7 +272,16 @@ func (w *Worker) RestartMany(ctx context.Context, name string, includeTasks, onl
 			}
 		}
 	}
-	return st, w.configs.PutRestart(ctx, name, includeTasks, onlyFailed)
+	if err := w.configs.PutRestart(ctx, name, includeTasks, onlyFailed); err != nil {
+		return nil, err
+	}
+	// The next look at the status should not find the one from before.
+	sctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if w.inSupervisor(sctx, name, func(*supervisor) {}) == nil {
+		_ = w.statuses.Sync(sctx) // what is late shows up by itself
+	}
+	return st, nil
 }
 
 // Restart answers POST …/restart without flags.

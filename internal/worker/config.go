@@ -38,6 +38,11 @@ type Config struct {
 	OverridePolicy                           string
 	OverrideAllow                            []string
 
+	// Group membership.
+	Session, Heartbeat, RebalanceTimeout, SyncTimeout, RebalanceDelay time.Duration
+	Protocols                                                         []string
+	KeyTTL                                                            time.Duration
+
 	Providers *Providers
 }
 
@@ -86,6 +91,11 @@ func NewConfig(raw map[string]string, log *slog.Logger) (*Config, error) {
 	c.FlushInterval, c.FlushTimeout, c.StopTimeout = v.Millis("offset.flush.interval.ms"), v.Millis("offset.flush.timeout.ms"), v.Millis("task.shutdown.graceful.timeout.ms")
 	c.TopicCreation, c.TopicTracking, c.TopicReset = v.Bool("topic.creation.enable"), v.Bool("topic.tracking.enable"), v.Bool("topic.tracking.allow.reset")
 	c.OverridePolicy, c.OverrideAllow = v.String("connector.client.config.override.policy"), v.List("connector.client.config.override.allowlist")
+	if c.Distributed {
+		if err := c.groupSettings(v); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.listeners(v); err != nil {
 		return nil, err
 	}
@@ -176,4 +186,39 @@ func (c *Config) topicSpec(topic, property string, partitions int32, one bool) s
 		}
 	}
 	return spec
+}
+
+// groupSettings reads what the group membership needs. Heartbeats are more
+// frequent than Connect's unless the interval is given, and lost work is given
+// away at once unless a delay is asked for: a member tells when it comes back.
+func (c *Config) groupSettings(v configdef.Values) error {
+	c.Session, c.Heartbeat = v.Millis("session.timeout.ms"), v.Millis("heartbeat.interval.ms")
+	if !v.IsSet("heartbeat.interval.ms") {
+		c.Heartbeat = min(500*time.Millisecond, c.Session/3)
+	}
+	if c.Heartbeat <= 0 || c.Heartbeat >= c.Session {
+		return fmt.Errorf("heartbeat.interval.ms must be positive and lower than session.timeout.ms")
+	}
+	c.RebalanceTimeout, c.SyncTimeout = v.Millis("rebalance.timeout.ms"), v.Millis("worker.sync.timeout.ms")
+	if v.IsSet("scheduled.rebalance.max.delay.ms") {
+		c.RebalanceDelay = v.Millis("scheduled.rebalance.max.delay.ms")
+	}
+	c.KeyTTL = v.Millis("inter.worker.key.ttl.ms")
+	switch p := v.Enum("connect.protocol"); p {
+	case protoSessioned:
+		c.Protocols = []string{protoSessioned, protoCompatible}
+	case protoCompatible:
+		c.Protocols = []string{protoCompatible}
+	default:
+		return fmt.Errorf("connect.protocol=%s is not supported by millrace; use sessioned or compatible", p)
+	}
+	for _, k := range []string{"inter.worker.key.generation.algorithm", "inter.worker.signature.algorithm"} {
+		if a := v.String(k); a != "HmacSHA256" {
+			return fmt.Errorf("%s=%s is not supported by millrace; use HmacSHA256", k, a)
+		}
+	}
+	if e := v.Enum("exactly.once.source.support"); e != "disabled" {
+		return fmt.Errorf("exactly.once.source.support=%s is not supported by millrace yet; use disabled", e)
+	}
+	return nil
 }

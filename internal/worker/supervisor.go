@@ -28,9 +28,14 @@ type supervisor struct {
 	over  bool
 }
 
+// newSupervisor starts a supervisor; the caller holds w.mu.
 func newSupervisor(w *Worker, name string) *supervisor {
 	ctx, quit := context.WithCancel(context.Background())
-	s := &supervisor{w: w, name: name, m: NewMachine(true), done: make(chan struct{}), ctx: ctx, quit: quit,
+	m := NewMachine(!w.cfg.Distributed)
+	if own, ok := w.assigned[name]; ok {
+		m.Assign(own.conn, own.tasks) // nothing is known yet, so nothing is to do
+	}
+	s := &supervisor{w: w, name: name, m: m, done: make(chan struct{}), ctx: ctx, quit: quit,
 		tasks: map[int]*runningTask{}, wake: make(chan struct{}, 1)}
 	go s.loop()
 	return s
@@ -216,7 +221,7 @@ func (s *supervisor) reconfigure() {
 		return
 	}
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
-		err := s.w.configs.PutTasks(s.ctx, s.name, want)
+		err := s.w.writeTasks(s.ctx, s.name, want)
 		if err == nil {
 			return
 		}

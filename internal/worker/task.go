@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -52,7 +53,7 @@ func (t *runningTask) main() {
 	defer t.hard()
 	err := t.guarded()
 	if err == nil || t.run.Err() != nil {
-		if err != nil && t.live.Load() {
+		if err != nil && t.live.Load() && !errors.Is(err, context.Canceled) {
 			t.log.Warn("task ended with an error while it was stopped", "error", err)
 		}
 		return

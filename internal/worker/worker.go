@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -34,14 +35,27 @@ type Worker struct {
 	clusterID string
 	started   chan struct{}
 
-	mu    sync.Mutex
-	sups  map[string]*supervisor
-	ended bool
+	member     *member // nil in standalone mode
+	leaveGroup context.CancelFunc
+	left       sync.WaitGroup // member and duties
+	view       atomic.Pointer[groupView]
+	duties     chan struct{} // cap 1: look at the leader's duties
+
+	mu       sync.Mutex
+	sups     map[string]*supervisor
+	assigned map[string]work // what the group gave to this worker
+	ended    bool
+}
+
+// work is what of one connector is assigned to this worker.
+type work struct {
+	conn  bool
+	tasks []int
 }
 
 // New makes a worker; nothing runs before Start.
 func New(cfg *Config, reg *Registry, set *metrics.Set, loggers *Loggers, log *slog.Logger) *Worker {
-	return &Worker{cfg: cfg, reg: reg, log: log, metrics: set, loggers: loggers, started: make(chan struct{}), sups: map[string]*supervisor{}}
+	return &Worker{cfg: cfg, reg: reg, log: log, metrics: set, loggers: loggers, started: make(chan struct{}), sups: map[string]*supervisor{}, assigned: map[string]work{}, duties: make(chan struct{}, 1)}
 }
 
 // Start connects to Kafka, reads the storage to its end and starts what should
@@ -73,6 +87,9 @@ func (w *Worker) Start(ctx context.Context) error {
 		return err
 	}
 	close(w.started)
+	if w.cfg.Distributed {
+		return w.joinGroup()
+	}
 	for _, name := range w.configs.Names() {
 		w.send(name, func(s *supervisor) { s.configEvent(store.Event{Kind: store.ConnectorChanged, Connector: name}) })
 	}
@@ -156,6 +173,9 @@ func (w *Worker) onConfig(ev store.Event) {
 	case store.SessionKeyChanged:
 		return
 	}
+	if w.member != nil {
+		defer w.regroup(ev)
+	}
 	select {
 	case <-w.started:
 	default:
@@ -200,6 +220,11 @@ func (w *Worker) Stop() error {
 	default:
 		return nil
 	}
+	if w.leaveGroup != nil {
+		w.leaveGroup() // stops all work, then leaves
+		w.left.Wait()
+		w.member.cl.Close()
+	}
 	w.mu.Lock()
 	w.ended = true
 	sups := make([]*supervisor, 0, len(w.sups))
@@ -226,8 +251,13 @@ func (w *Worker) ClusterID() string { return w.clusterID }
 // ID is the worker_id in statuses.
 func (w *Worker) ID() string { return w.cfg.Advertised }
 
-// Generation of the group membership, as statuses carry it.
-func (w *Worker) generation() int { return 1 }
+// generation of the group membership, as statuses carry it.
+func (w *Worker) generation() int {
+	if v := w.view.Load(); v != nil {
+		return v.generation
+	}
+	return 0
+}
 
 func (w *Worker) status(state, trace, version string) store.Status {
 	return store.Status{State: state, Trace: trace, WorkerID: w.cfg.Advertised, Generation: w.generation(), Version: version}

@@ -1,0 +1,339 @@
+package worker
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millrace/internal/store"
+)
+
+// joinGroup starts the membership in the group of workers and the leader's duties.
+func (w *Worker) joinGroup() error {
+	id := strings.TrimSpace(w.cfg.Props["client.id"])
+	if id == "" {
+		id = "connect-" + w.cfg.Advertised
+	}
+	opts, err := w.cfg.internalOpts(id)
+	if err != nil {
+		return err
+	}
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return fmt.Errorf("client of the group membership: %w", err)
+	}
+	c := w.cfg
+	w.view.Store(&groupView{generation: -1})
+	m := &member{cl: cl, host: w, log: w.log, group: c.GroupID, url: c.AdvertisedURL, protos: c.Protocols,
+		session: c.Session, beat: c.Heartbeat, limit: c.RebalanceTimeout, sync: c.SyncTimeout,
+		assign: Assignor{Delay: c.RebalanceDelay}, rejoin: make(chan struct{}, 1), poke: make(chan struct{}, 1), generation: -1}
+	w.member = m
+	ctx, cancel := context.WithCancel(context.Background())
+	w.leaveGroup = cancel
+	w.left.Add(2)
+	go func() { defer w.left.Done(); m.run(ctx) }()
+	go func() { defer w.left.Done(); w.leaderDuties(ctx) }()
+	return nil
+}
+
+// regroup asks for a rebalance when the amount of work has changed: the leader
+// joins again, the others look whether it did.
+func (w *Worker) regroup(ev store.Event) {
+	switch ev.Kind {
+	case store.ConnectorChanged, store.ConnectorRemoved, store.TasksChanged:
+	default:
+		return
+	}
+	if v := w.view.Load(); v != nil && v.leader {
+		if w.complete(v) {
+			return
+		}
+		w.member.requestRejoin()
+		return
+	}
+	w.member.requestBeat()
+}
+
+// complete reports whether all configured work has an owner and nothing else has.
+func (w *Worker) complete(v *groupView) bool {
+	units, _ := w.configured()
+	if len(units) != len(v.owners) {
+		return false
+	}
+	for _, u := range units {
+		if _, ok := v.owners[u]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// configured implements memberHost.
+func (w *Worker) configured() ([]Unit, int64) {
+	var out []Unit
+	offset := w.configs.Offset()
+	for _, n := range w.configs.Names() {
+		c := w.configs.Get(n)
+		if c == nil {
+			continue
+		}
+		out = append(out, Unit{n, connectorUnit})
+		for i := range c.Tasks {
+			out = append(out, Unit{n, int32(i)})
+		}
+	}
+	return out, offset
+}
+
+// catchUp implements memberHost.
+func (w *Worker) catchUp(ctx context.Context, offset int64) error {
+	if w.configs.Offset() >= offset {
+		return nil
+	}
+	return w.configs.Sync(ctx)
+}
+
+// became implements memberHost.
+func (w *Worker) became(v groupView) {
+	w.view.Store(&v)
+	if v.leader {
+		notify(w.duties)
+		if !w.complete(&v) {
+			w.member.requestRejoin() // configs came while the group was assigning
+		}
+	}
+}
+
+// apply implements memberHost: what is no longer owned stops, and only when it
+// has stopped the rest starts.
+func (w *Worker) apply(owned []Unit) {
+	next := map[string]work{}
+	for _, u := range owned {
+		x := next[u.Connector]
+		if u.Task == connectorUnit {
+			x.conn = true
+		} else {
+			x.tasks = append(x.tasks, int(u.Task))
+		}
+		next[u.Connector] = x
+	}
+	w.mu.Lock()
+	prev := w.assigned
+	w.assigned = next
+	w.mu.Unlock()
+	var waits []<-chan struct{}
+	for name, old := range prev {
+		keep := overlap(old, next[name])
+		if same(keep, old) {
+			continue
+		}
+		done := make(chan struct{})
+		if s := w.send(name, func(s *supervisor) { defer close(done); s.do(s.m.Assign(keep.conn, keep.tasks)) }); s != nil {
+			waits = append(waits, done)
+		}
+	}
+	for _, d := range waits {
+		<-d
+	}
+	for name, x := range next {
+		if same(x, prev[name]) {
+			continue
+		}
+		w.send(name, func(s *supervisor) {
+			if s.m.Config() == nil {
+				if c := w.configs.Get(name); c != nil {
+					s.m.Assign(x.conn, x.tasks)
+					s.do(s.m.Load(c))
+				}
+				return
+			}
+			s.do(s.m.Assign(x.conn, x.tasks))
+		})
+	}
+}
+
+func overlap(a, b work) work {
+	out := work{conn: a.conn && b.conn}
+	for _, t := range a.tasks {
+		for _, u := range b.tasks {
+			if t == u {
+				out.tasks = append(out.tasks, t)
+			}
+		}
+	}
+	return out
+}
+
+func same(a, b work) bool {
+	if a.conn != b.conn || len(a.tasks) != len(b.tasks) {
+		return false
+	}
+	for i := range a.tasks {
+		if a.tasks[i] != b.tasks[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// leaderDuties keeps the key that signs requests between workers young.
+func (w *Worker) leaderDuties(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.duties:
+		case <-tick.C:
+		}
+		if v := w.view.Load(); v == nil || !v.leader {
+			continue
+		}
+		if k := w.configs.Session(); k.Key != "" && k.Algorithm == "HmacSHA256" && time.Since(time.UnixMilli(k.Created)) < w.cfg.KeyTTL {
+			continue
+		}
+		var key [32]byte
+		_, _ = rand.Read(key[:]) // never fails
+		if err := w.configs.PutSessionKey(ctx, store.SessionKey{Key: base64.StdEncoding.EncodeToString(key[:]), Algorithm: "HmacSHA256", Created: time.Now().UnixMilli()}); err != nil && ctx.Err() == nil {
+			w.log.Error("cannot write a new session key", "error", err)
+		}
+	}
+}
+
+// Leader tells whether this worker decides about configs, and if not, the address
+// of the one that does ("" while nobody is known).
+func (w *Worker) Leader() (self bool, url string) {
+	if w.member == nil {
+		return true, ""
+	}
+	v := w.view.Load()
+	if v.generation < 0 {
+		return false, ""
+	}
+	return v.leader, v.leaderURL
+}
+
+// Owner tells whether a connector (task -1) or task runs here, and if this worker
+// leads, the address of the one where it does.
+func (w *Worker) Owner(name string, task int) (self bool, url string) {
+	if w.member == nil {
+		return true, ""
+	}
+	w.mu.Lock()
+	x := w.assigned[name]
+	w.mu.Unlock()
+	if task == connectorUnit && x.conn {
+		return true, ""
+	}
+	for _, t := range x.tasks {
+		if t == task {
+			return true, ""
+		}
+	}
+	return false, w.view.Load().owners[Unit{name, int32(task)}]
+}
+
+// SyncConfigs reads the configs to their end.
+func (w *Worker) SyncConfigs(ctx context.Context) error { return w.configs.Sync(ctx) }
+
+// writeTasks commits task configs, through the leader if that is another worker.
+func (w *Worker) writeTasks(ctx context.Context, name string, tasks []*store.Map) error {
+	self, leader := w.Leader()
+	if self {
+		return w.configs.PutTasks(ctx, name, tasks)
+	}
+	if leader == "" {
+		return fmt.Errorf("the group has no leader at the moment")
+	}
+	body := []byte{'['}
+	for i, t := range tasks {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = store.AppendMap(body, t)
+	}
+	body = append(body, ']')
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(leader, "/")+"/connectors/"+url.PathEscape(name)+"/tasks", strings.NewReader(string(body)))
+	if err != nil {
+		return fmt.Errorf("request to the leader: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if sig := w.sign(body); sig != "" {
+		req.Header.Set("X-Connect-Authorization", sig)
+		req.Header.Set("X-Connect-Request-Signature-Algorithm", "HmacSHA256")
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("request to the leader: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode/100 != 2 {
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
+		return fmt.Errorf("the leader %s refused the task configs: %s %s", leader, res.Status, text)
+	}
+	return nil
+}
+
+func (w *Worker) sign(body []byte) string {
+	key, err := base64.StdEncoding.DecodeString(w.configs.Session().Key)
+	if err != nil || len(key) == 0 {
+		return ""
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write(body)
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// VerifyInternal checks the signature of a request between workers.
+func (w *Worker) VerifyInternal(header http.Header, body []byte) error {
+	if w.member == nil {
+		return statusErrorf(404, "HTTP 404 Not Found")
+	}
+	if v := w.view.Load(); v.generation >= 0 && !v.sessioned {
+		return nil // some member is too old to sign
+	}
+	auth, alg := header.Get("X-Connect-Authorization"), header.Get("X-Connect-Request-Signature-Algorithm")
+	switch {
+	case alg == "":
+		return statusErrorf(400, "Failed to verify request signature: the header X-Connect-Request-Signature-Algorithm is missing")
+	case alg != "HmacSHA256":
+		return statusErrorf(400, "This worker does not support the '%s' key signing algorithm used by other workers. This worker is currently configured to use: [HmacSHA256]. Check that all workers' configuration files permit the same set of signature algorithms, and correct any misconfigured worker and restart it.", alg)
+	case auth == "":
+		return statusErrorf(400, "Failed to verify request signature: the header X-Connect-Authorization is missing")
+	}
+	sig, err := base64.StdEncoding.DecodeString(auth)
+	if err != nil {
+		return statusErrorf(400, "the header X-Connect-Authorization is no base64")
+	}
+	key, err := base64.StdEncoding.DecodeString(w.configs.Session().Key)
+	if err != nil || len(key) == 0 {
+		return statusErrorf(503, "This worker is still starting up and has not been able to read a session key from the config topic yet")
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write(body)
+	if !hmac.Equal(mac.Sum(nil), sig) {
+		return statusErrorf(403, "Internal request signature is not valid")
+	}
+	return nil
+}
+
+// PutTasks answers the internal POST …/tasks of a worker that owns the connector.
+func (w *Worker) PutTasks(ctx context.Context, name string, tasks []*store.Map) error {
+	if w.configs.Get(name) == nil {
+		return notFound(name)
+	}
+	return w.configs.PutTasks(ctx, name, tasks)
+}

@@ -1,0 +1,148 @@
+package rest
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strings"
+
+	"millrace/internal/store"
+	"millrace/internal/worker"
+)
+
+// Texts of a request that cannot be answered at the moment; clients try again.
+var (
+	errNoLeader = &worker.StatusError{Code: 409, Msg: "Cannot complete request momentarily due to no known leader URL, likely because a rebalance was underway."}
+	errConflict = &worker.StatusError{Code: 409, Msg: "Cannot complete request because of a conflicting operation (e.g. worker rebalance)"}
+)
+
+// onLeader answers on the leader and forwards from every other worker.
+func (s *Server) onLeader(h handler) handler {
+	return func(c *call) error {
+		self, url := s.b.Leader()
+		if self {
+			return h(c)
+		}
+		return s.forward(c, url)
+	}
+}
+
+// elsewhere forwards a restart to where the connector or task runs; only the
+// leader knows where that is. true: answered.
+func (s *Server) elsewhere(c *call, name string, task int) (bool, error) {
+	if _, err := s.b.Info(name); err != nil {
+		return false, nil // the answer is a 404, here as anywhere
+	}
+	self, owner := s.b.Owner(name, task)
+	if self {
+		return false, nil
+	}
+	leads, leader := s.b.Leader()
+	if !leads {
+		return true, s.forward(c, leader)
+	}
+	if owner == "" {
+		// Nobody runs it: unknown, or the group is still assigning.
+		return false, nil
+	}
+	return true, s.forward(c, owner)
+}
+
+// forward sends a request to another worker and passes its answer on. Two hops at
+// most: the first says forward=true, the second forward=false.
+func (s *Server) forward(c *call, to string) error {
+	if to == "" {
+		return errNoLeader
+	}
+	q := c.r.URL.Query()
+	next := "true"
+	switch q.Get("forward") {
+	case "true":
+		next = "false"
+	case "false":
+		return errConflict
+	}
+	q.Set("forward", next)
+	body, err := c.body()
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(c.r.Context(), c.r.Method, strings.TrimSuffix(to, "/")+c.r.URL.EscapedPath()+"?"+q.Encode(), bytes.NewReader(body))
+	if err != nil {
+		return &worker.StatusError{Code: 500, Msg: "IO Error trying to forward REST request: " + err.Error()}
+	}
+	req.Header.Set("Accept", "application/json")
+	if len(body) > 0 {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for _, h := range []string{"Authorization", "X-Connect-Authorization", "X-Connect-Request-Signature-Algorithm"} {
+		if v := c.r.Header.Get(h); v != "" {
+			req.Header.Set(h, v)
+		}
+	}
+	res, err := s.client.Do(req)
+	if err != nil {
+		return &worker.StatusError{Code: 500, Msg: "IO Error trying to forward REST request: " + err.Error()}
+	}
+	defer func() { _ = res.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxBody))
+	if err != nil {
+		return &worker.StatusError{Code: 500, Msg: "IO Error trying to forward REST request: " + err.Error()}
+	}
+	if res.StatusCode/100 == 2 {
+		// What was written must be readable here when the client hears of it.
+		if err := s.b.SyncConfigs(c.r.Context()); err != nil {
+			s.opt.Log.Warn("cannot read the configs after a forwarded request", "error", err)
+		}
+	}
+	if l := res.Header.Get("Location"); l != "" {
+		c.w.Header().Set("Location", location(c.r, created(l)))
+	}
+	if ct := res.Header.Get("Content-Type"); ct != "" && len(answer) > 0 {
+		c.w.Header().Set("Content-Type", ct)
+	}
+	c.w.WriteHeader(res.StatusCode)
+	_, err = c.w.Write(answer)
+	return err
+}
+
+// created is the name in another worker's Location.
+func created(l string) string {
+	_, name, _ := strings.Cut(l, "/connectors/")
+	return name // encoded already, and location leaves that alone
+}
+
+// putTasks is how the worker that owns a connector commits its task configs.
+func (s *Server) putTasks(c *call) error {
+	b, err := c.body()
+	if err != nil {
+		return err
+	}
+	v, err := document(b)
+	if err != nil {
+		return err
+	}
+	list, ok := v.([]any)
+	if !ok {
+		return bodyError("the body must be a list of task configs")
+	}
+	if err := s.b.VerifyInternal(c.r.Header, b); err != nil {
+		return err
+	}
+	tasks := make([]*store.Map, len(list))
+	for i, e := range list {
+		o, ok := e.(*store.Object)
+		if !ok {
+			return bodyError("a task config must be a JSON object")
+		}
+		m, err := store.StringMap(o)
+		if err != nil {
+			return bodyError(err.Error())
+		}
+		tasks[i] = store.HashOf(m)
+	}
+	if err := s.b.PutTasks(c.r.Context(), c.args[0], tasks); err != nil {
+		return err
+	}
+	return c.empty(204)
+}
