@@ -173,3 +173,9 @@ func NewPrefixFilter(include, exclude string) (*PrefixFilter, error) {
 
 // Included reports whether messages with the prefix give records.
 func (f *PrefixFilter) Included(prefix string) bool { return passes(f.in, f.ex, prefix) }
+
+// IncludedSpace reports whether a database or schema passes the lists, whatever
+// its tables.
+func (f *TableFilter) IncludedSpace(space string) bool {
+	return (f.builtin == nil || !f.builtin(space, "")) && passes(f.spaceIn, f.spaceEx, space)
+}

@@ -223,3 +223,14 @@ func DecimalSize(precision, scale int) int {
 	}
 	return whole/9*4 + decimalBytes[whole%9] + scale/9*4 + decimalBytes[scale%9]
 }
+
+// Inflate replaces the row images by what f makes of them: MariaDB compresses
+// them behind the head of the event.
+func (x *Rows) Inflate(f func([]byte) ([]byte, error)) error {
+	p, err := f(x.r.p[x.r.at:])
+	if err != nil {
+		return &Error{"the compressed rows cannot be read: " + err.Error(), x.r.at}
+	}
+	x.r = reader{p: p}
+	return nil
+}

@@ -1,0 +1,510 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	gomysql "github.com/go-mysql-org/go-mysql/mysql"
+	"github.com/go-mysql-org/go-mysql/replication"
+
+	"millrace/decode/binlog"
+	"millrace/decode/myvalue"
+	"millrace/emit"
+	"millrace/internal/record"
+	"millrace/schemahistory"
+)
+
+const eventHeader = 19
+
+var errShortEvent = errors.New("a binary log event is shorter than its header")
+
+// body is an event without header and checksum.
+func body(e *replication.BinlogEvent, sum bool) ([]byte, error) {
+	end := len(e.RawData)
+	if sum {
+		end -= 4
+	}
+	if end < eventHeader {
+		return nil, errShortEvent
+	}
+	return e.RawData[eventHeader:end], nil
+}
+
+// event handles one event of the log.
+func (s *session) event(ctx context.Context, e *replication.BinlogEvent, sum bool) error {
+	s.now = time.Now()
+	switch x := e.Event.(type) {
+	case *replication.RotateEvent:
+		s.file = string(x.NextLogName)
+		if !s.inTx && e.Header.LogPos != 0 {
+			s.at.File, s.at.Pos, s.dirty = s.file, int64(x.Position), true
+		} else if s.at.File == "" {
+			s.at.File, s.at.Pos = s.file, int64(x.Position)
+		}
+		return nil
+	case *replication.GTIDEvent:
+		return s.onGTID(x)
+	case *replication.GtidTaggedLogEvent:
+		return s.onGTID(&x.GTIDEvent)
+	case *replication.MariadbGTIDEvent:
+		s.setGTID(x.GTID.String(), 0)
+		if !x.IsStandalone() {
+			s.begin(e, 0)
+		}
+		return nil
+	case *replication.QueryEvent:
+		return s.query(ctx, e, x)
+	case *replication.XIDEvent:
+		return s.commit(e)
+	case *replication.RowsQueryEvent:
+		s.note(e, string(x.Query))
+		return nil
+	case *replication.MariadbAnnotateRowsEvent:
+		s.note(e, string(x.Query))
+		return nil
+	case *replication.TransactionPayloadEvent:
+		return s.payload(ctx, e, x)
+	case *replication.HeartbeatEvent, *replication.FormatDescriptionEvent, *replication.PreviousGTIDsEvent:
+		return nil
+	}
+	err := s.rowEvent(ctx, e, sum)
+	if s.inTx {
+		s.at.Event, s.at.Row = s.at.Event+1, 0
+	}
+	if err == nil && s.full() {
+		return s.send(ctx)
+	}
+	return err
+}
+
+// note keeps the statement that the next rows come from.
+func (s *session) note(e *replication.BinlogEvent, text string) {
+	if s.t.opts.Query {
+		s.src.query = text
+		s.src.moved()
+	}
+	if s.inTx {
+		s.at.Event++
+	}
+	_ = e
+}
+
+func (s *session) onGTID(x *replication.GTIDEvent) error {
+	set, err := x.GTIDNext()
+	if err != nil {
+		return fmt.Errorf("read a GTID: %w", err)
+	}
+	text := ""
+	if set != nil {
+		text = set.String()
+	}
+	s.setGTID(text, int64(x.OriginalCommitTimestamp))
+	return nil
+}
+
+func (s *session) setGTID(text string, us int64) {
+	s.gtid, s.gtidUs = text, us
+	s.dropRows = text != "" && s.t.opts.GTIDs.dropsRows(sourceOf(s.t.opts.Flavor, text))
+	s.src.gtid = text
+	s.src.moved()
+}
+
+// query handles a QUERY event: the begin and end of transactions, or a statement.
+func (s *session) query(ctx context.Context, e *replication.BinlogEvent, q *replication.QueryEvent) error {
+	text := string(q.Query)
+	switch {
+	case text == "BEGIN":
+		s.begin(e, int64(q.SlaveProxyID))
+		return nil
+	case text == "COMMIT":
+		return s.commit(e)
+	case strings.HasPrefix(text, "XA START") || strings.HasPrefix(text, "XA BEGIN"):
+		s.begin(e, 0)
+		return nil
+	case strings.HasPrefix(text, "XA "):
+		if strings.HasPrefix(text, "XA END") {
+			return nil
+		}
+		return s.commit(e)
+	case text == "ROLLBACK":
+		return s.commit(e)
+	case s.inTx:
+		s.at.Event++
+		if !strings.HasPrefix(strings.ToUpper(strings.TrimSpace(text)), "SAVEPOINT") {
+			s.clock(e)
+			return s.ddl(ctx, string(q.Schema), text)
+		}
+		return nil
+	}
+	s.clock(e)
+	s.place(e, 0)
+	if err := s.ddl(ctx, string(q.Schema), text); err != nil {
+		return err
+	}
+	return s.finish(e)
+}
+
+// clock sets the event time and server of the source block.
+func (s *session) clock(e *replication.BinlogEvent) {
+	s.at.TsSec, s.at.ServerID = int64(e.Header.Timestamp), int64(e.Header.ServerID)
+	s.src.serverID = int64(e.Header.ServerID)
+	s.src.tsUs = int64(e.Header.Timestamp) * 1e6
+	if s.gtidUs != 0 {
+		s.src.tsUs = s.gtidUs
+	}
+}
+
+// place sets file and position of the event in the source block.
+func (s *session) place(e *replication.BinlogEvent, thread int64) {
+	if s.src.file != s.file {
+		s.src.file = s.file
+		s.src.moved()
+	}
+	s.src.pos = int64(e.Header.LogPos) - int64(e.Header.EventSize)
+	if thread != 0 {
+		s.src.thread = thread
+	}
+}
+
+func (s *session) begin(e *replication.BinlogEvent, thread int64) {
+	s.inTx = true
+	s.clock(e)
+	s.src.thread, s.src.query = thread, ""
+	s.src.moved()
+	if s.skipEvent == 0 && s.skipRow == 0 {
+		s.tx.Reset()
+	} else {
+		s.tx.Restore(s.at.Counts)
+	}
+	s.at.File, s.at.Pos = s.file, int64(e.Header.LogPos)-int64(e.Header.EventSize)
+	s.at.Event, s.at.Row = 1, 0
+	s.at.Snapshot = ""
+	if s.t.opts.Transactions {
+		s.txID = s.gtid
+		if s.txID == "" {
+			s.txID = fmt.Sprintf("file=%s,pos=%d", s.at.File, s.at.Pos)
+		}
+		if s.skipEvent == 0 {
+			s.tx.AppendBegin(s.batch(), s.t.topic(s.t.opts.Naming.Transaction()), s.txID, s.src.tsUs/1000)
+		}
+	}
+}
+
+func (s *session) commit(e *replication.BinlogEvent) error {
+	if s.inTx && s.t.opts.Transactions {
+		s.tx.AppendEnd(s.batch(), s.t.topic(s.t.opts.Naming.Transaction()), s.txID, s.src.tsUs/1000)
+	}
+	s.clock(e)
+	return s.finish(e)
+}
+
+// finish moves the place behind a transaction or statement.
+func (s *session) finish(e *replication.BinlogEvent) error {
+	s.inTx, s.skipEvent, s.skipRow = false, 0, 0
+	s.at.File, s.at.Event, s.at.Row = s.file, 0, 0
+	s.at.Snapshot, s.at.TxID, s.at.Counts = "", "", nil
+	if e.Header.LogPos != 0 {
+		s.at.Pos = int64(e.Header.LogPos)
+	}
+	if s.gtid != "" {
+		if s.done == nil && s.at.GTIDs != "" {
+			set, err := parseGTIDs(s.t.opts.Flavor, s.at.GTIDs)
+			if err != nil {
+				return err
+			}
+			s.done = set
+		}
+		if s.done == nil {
+			set, err := parseGTIDs(s.t.opts.Flavor, s.gtid)
+			if err != nil {
+				return err
+			}
+			s.done = set
+		} else if err := s.done.Update(s.gtid); err != nil {
+			return fmt.Errorf("add GTID %s: %w", s.gtid, err)
+		}
+		s.at.GTIDs = offsetText(s.t.opts.Flavor, s.done)
+	}
+	s.setGTID("", 0)
+	s.src.thread, s.src.query = 0, ""
+	s.src.moved()
+	s.dirty = true
+	return nil
+}
+
+// payload handles a compressed transaction: its events have the place of the
+// payload.
+func (s *session) payload(ctx context.Context, e *replication.BinlogEvent, x *replication.TransactionPayloadEvent) error {
+	s.at.Event++
+	for _, inner := range x.Events {
+		h := *inner.Header
+		h.LogPos, h.EventSize = e.Header.LogPos, e.Header.EventSize
+		c := *inner
+		c.Header = &h
+		if err := s.event(ctx, &c, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rowKind tells what a row event does; 0: it is none.
+func rowKind(t replication.EventType) (kind binlog.Kind, version int, compressed bool) {
+	switch t {
+	case replication.WRITE_ROWS_EVENTv1:
+		return binlog.Insert, 1, false
+	case replication.UPDATE_ROWS_EVENTv1:
+		return binlog.Update, 1, false
+	case replication.DELETE_ROWS_EVENTv1:
+		return binlog.Delete, 1, false
+	case replication.WRITE_ROWS_EVENTv2:
+		return binlog.Insert, 2, false
+	case replication.UPDATE_ROWS_EVENTv2:
+		return binlog.Update, 2, false
+	case replication.DELETE_ROWS_EVENTv2:
+		return binlog.Delete, 2, false
+	case replication.PARTIAL_UPDATE_ROWS_EVENT:
+		return binlog.PartialUpdate, 2, false
+	case replication.MARIADB_WRITE_ROWS_COMPRESSED_EVENT_V1:
+		return binlog.Insert, 1, true
+	case replication.MARIADB_UPDATE_ROWS_COMPRESSED_EVENT_V1:
+		return binlog.Update, 1, true
+	case replication.MARIADB_DELETE_ROWS_COMPRESSED_EVENT_V1:
+		return binlog.Delete, 1, true
+	}
+	return 0, 0, false
+}
+
+const tableIDSize = 6
+
+func (s *session) rowEvent(ctx context.Context, e *replication.BinlogEvent, sum bool) error {
+	p, err := body(e, sum)
+	if err != nil {
+		return err
+	}
+	if e.Header.EventType == replication.TABLE_MAP_EVENT {
+		return s.tableMap(ctx, p)
+	}
+	kind, version, compressed := rowKind(e.Header.EventType)
+	if kind == 0 {
+		return nil
+	}
+	if s.skipEvent > 0 && s.at.Event < s.skipEvent {
+		return nil
+	}
+	id, err := binlog.TableID(p, tableIDSize)
+	if err != nil {
+		return err
+	}
+	tb := s.tables[id]
+	if tb == nil || !tb.captured || s.dropRows {
+		return nil
+	}
+	s.clock(e)
+	s.place(e, 0)
+	rows, err := binlog.ParseRows(kind, version, tb.wire, p, tableIDSize)
+	if err == nil && compressed {
+		err = rows.Inflate(gomysql.DecompressMariadbData)
+	}
+	if err == nil {
+		err = s.rows(ctx, tb, rows)
+	}
+	if err == nil || s.t.opts.OnBadEvent == "fail" || s.t.out.Cause() != nil || ctx.Err() != nil {
+		return s.explain(err, tb)
+	}
+	s.log.Warn("an event is skipped, as event.processing.failure.handling.mode says", "table", tb.name, "file", s.src.file, "pos", s.src.pos, "error", err)
+	return nil
+}
+
+func (s *session) explain(err error, tb *table) error {
+	var bad *binlog.Error
+	if !errors.As(err, &bad) {
+		return err
+	}
+	return fault(err, "Set event.processing.failure.handling.mode=warn to skip such events", "Cannot read the rows of table %s at %s:%d", tb.name, s.src.file, s.src.pos)
+}
+
+// tableMap resolves the table that the following row events belong to.
+func (s *session) tableMap(ctx context.Context, p []byte) error {
+	m, err := binlog.ParseTableMap(p, tableIDSize)
+	if err != nil {
+		return err
+	}
+	if have := s.tables[m.ID]; have != nil {
+		return nil
+	}
+	id := schemahistory.TableID{DB: m.Schema, Name: m.Table}
+	if !s.t.captured(id) {
+		s.tables[m.ID] = &table{id: id, name: id.DB + "." + id.Name}
+		return nil
+	}
+	v := s.t.model.Table(id)
+	if v == nil || len(v.Columns) != len(m.Columns) {
+		if v, err = s.unknown(ctx, id, m, v); err != nil || v == nil {
+			s.tables[m.ID] = &table{id: id, name: id.DB + "." + id.Name}
+			return err
+		}
+	}
+	tb, err := s.t.compile(v, m)
+	if err != nil {
+		return err
+	}
+	s.tables[m.ID], s.byName[id] = tb, tb
+	return nil
+}
+
+// unknown is a table whose definition is not known or does not fit the rows: it is
+// read from the catalog, if that fits.
+func (s *session) unknown(ctx context.Context, id schemahistory.TableID, m *binlog.TableMap, have *schemahistory.Table) (*schemahistory.Table, error) {
+	text, err := showCreate(ctx, s.t.db, id)
+	if err == nil {
+		fresh := s.t.newModel()
+		fresh.SetCharset(id.DB, s.t.model.Charset(id.DB))
+		fresh.Apply(id.DB, text)
+		if v := fresh.Table(id); v != nil && len(v.Columns) == len(m.Columns) {
+			s.log.Warn("the definition of a table was missing or did not fit its rows; it was read from the catalog", "table", id.String())
+			s.t.model.Put(v)
+			step := &schemahistory.Step{DB: id.DB, DDL: text, Changes: []schemahistory.Change{{Kind: schemahistory.Create, ID: id, Table: v}}, Tables: []schemahistory.TableID{id}}
+			return v, s.t.remember(ctx, s.ddlPosition(), s.now.UnixMilli(), step)
+		}
+	}
+	why := "is not in the schema history"
+	if have != nil {
+		why = "has " + strconv.Itoa(len(have.Columns)) + " columns in the schema history but " + strconv.Itoa(len(m.Columns)) + " in the log"
+	}
+	if s.t.opts.OnBadSchema == "fail" {
+		return nil, fault(err, "Restart the connector with snapshot.mode=recovery, or set inconsistent.schema.handling.mode=warn to skip the table's rows",
+			"Rows of table %s.%s cannot be read: the table %s, and the catalog does not have a definition that fits", id.DB, id.Name, why)
+	}
+	s.log.Warn("rows of a table are skipped, as inconsistent.schema.handling.mode says", "table", id.String(), "why", why)
+	return nil, nil
+}
+
+// rows makes the records of a row event.
+func (s *session) rows(ctx context.Context, tb *table, rows *binlog.Rows) error {
+	skip := int64(0)
+	if s.skipEvent > 0 && s.at.Event == s.skipEvent {
+		skip, s.skipEvent, s.skipRow = s.skipRow, 0, 0
+	}
+	for n := int64(0); ; n++ {
+		ok, err := rows.Next(&s.before, &s.after)
+		if err != nil || !ok {
+			return err
+		}
+		if n < skip {
+			continue
+		}
+		if err := s.row(tb, rows.Kind, int(n)); err != nil {
+			return err
+		}
+		s.at.Row = n + 1
+		s.dirty = true
+		if s.full() {
+			if err := s.send(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (s *session) row(tb *table, kind binlog.Kind, n int) error {
+	op := emit.OpCreate
+	switch kind {
+	case binlog.Update, binlog.PartialUpdate:
+		op = emit.OpUpdate
+	case binlog.Delete:
+		op = emit.OpDelete
+	}
+	if s.t.opts.Skipped.Has(byte(op)) {
+		return nil
+	}
+	b := s.batch()
+	var old, row myvalue.Row
+	var fails []myvalue.Failure
+	c := emit.Change{Op: op, NowNs: s.now.UnixNano(), CommitUs: s.src.tsUs}
+	switch op {
+	case emit.OpCreate:
+		row, fails = tb.rows.Image(b, &s.after, nil)
+	case emit.OpDelete:
+		old, fails = tb.rows.Image(b, &s.before, nil)
+	default:
+		old, fails = tb.rows.Image(b, &s.before, nil)
+		row, fails = tb.rows.Image(b, &s.after, &s.before)
+		if s.t.opts.SkipUnchanged && b.Same(old.Value, row.Value) {
+			return nil
+		}
+	}
+	if fails != nil {
+		s.warnFailures(tb, fails)
+	}
+	s.read = true
+	if op == emit.OpUpdate && tb.env.Key != nil && !b.Same(old.Key, row.Key) {
+		s.keyChange(tb, b, n, c, &old, &row)
+		return nil
+	}
+	c.Before, c.After, c.Key = old.Value, row.Value, row.Key
+	if op == emit.OpDelete {
+		c.Key = old.Key
+	}
+	c.Tx = s.block(b, tb.name)
+	c.Source = s.src.cell(b, &tb.src, n, record.Cell{})
+	tb.env.Append(b, s.shared, &c)
+	return nil
+}
+
+// keyChange appends the delete and the create that an update of the key becomes.
+func (s *session) keyChange(tb *table, b *record.Batch, n int, c emit.Change, old, row *myvalue.Row) {
+	del, ins := c, c
+	del.Op, del.Before = emit.OpDelete, old.Value
+	del.Tx = s.block(b, tb.name)
+	del.Source = s.src.cell(b, &tb.src, n, record.Cell{})
+	ins.Op, ins.After = emit.OpCreate, row.Value
+	ins.Tx = s.block(b, tb.name)
+	ins.Source = s.src.cell(b, &tb.src, n, record.Cell{})
+	tb.env.AppendKeyChange(b, s.shared, &del, &ins, old.Key, row.Key)
+}
+
+func (s *session) block(b *record.Batch, name string) record.Cell {
+	if !s.t.opts.Transactions || !s.inTx {
+		return record.Cell{}
+	}
+	total, n := s.tx.Event(name)
+	return emit.TransactionCell(b, b.StringCell(s.txID), total, n)
+}
+
+// warnFailures logs values that could not be converted, once per column.
+func (s *session) warnFailures(tb *table, fails []myvalue.Failure) {
+	for _, f := range fails {
+		id := tb.name + "." + f.Column
+		if !s.warned[id] {
+			s.warned[id] = true
+			s.log.Warn("a value cannot be converted, so its field is null; further ones in this column are not logged", "column", id, "error", f.Err)
+		}
+	}
+}
+
+// truncate makes the event of a TRUNCATE TABLE, if those are wanted.
+func (s *session) truncate(id schemahistory.TableID) {
+	if s.t.opts.Skipped.Has(byte(emit.OpTruncate)) || !s.t.captured(id) {
+		return
+	}
+	v := s.t.model.Table(id)
+	if v == nil {
+		return
+	}
+	tb := s.byName[id]
+	if tb == nil {
+		var err error
+		if tb, err = s.t.compile(v, nil); err != nil {
+			s.log.Warn("a truncate makes no event", "table", id.String(), "error", err)
+			return
+		}
+	}
+	b := s.batch()
+	tb.env.Append(b, s.shared, &emit.Change{Op: emit.OpTruncate, NowNs: s.now.UnixNano(), CommitUs: s.src.tsUs, Source: s.src.cell(b, &tb.src, 0, record.Cell{})})
+	s.dirty = true
+}

@@ -1,0 +1,162 @@
+package mysql
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"millrace/internal/kafkaconf"
+	"millrace/internal/record"
+	"millrace/schemahistory"
+)
+
+// openHistory opens the store of table versions.
+func (t *task) openHistory(ctx context.Context) (schemahistory.Store, error) {
+	h := &t.opts.History
+	switch h.Class {
+	case classFileHistory:
+		return &schemahistory.File{Path: h.File}, nil
+	case classMemoryHistory:
+		return &schemahistory.Memory{}, nil
+	}
+	prod, cons := kafkaconf.Producer(h.Producer), kafkaconf.Consumer(h.Consumer)
+	for _, r := range []kafkaconf.Result{prod, cons} {
+		if len(r.Problems) > 0 {
+			return nil, fault(nil, "Correct the setting", "The schema history's Kafka settings are wrong: %s", r.Problems[0].Text)
+		}
+	}
+	topic := &schemahistory.Topic{Name: h.Topic, Producer: prod.Opts, Consumer: cons.Opts}
+	if err := topic.Create(ctx); err != nil {
+		return nil, errors.Join(err, topic.Close())
+	}
+	return topic, nil
+}
+
+func (t *task) partition() json.RawMessage { return json.RawMessage(t.src.Partition()) }
+
+// recover rebuilds the model as of a stored position. found false: there is no
+// history of this connector.
+func (t *task) recover(ctx context.Context, at *Position) (found bool, err error) {
+	t.model = t.newModel()
+	err = t.history.Load(ctx, func(e *schemahistory.Entry) error {
+		var src struct{ Server string }
+		if json.Unmarshal(e.Source, &src) != nil || src.Server != t.opts.Prefix {
+			return nil
+		}
+		found = true
+		p, err := ParseOffset(e.Position)
+		if err != nil || p == nil || !notAfter(t.opts.Flavor, p, at) {
+			return nil //nolint:nilerr // an entry without a readable position belongs to another writer
+		}
+		t.model.Replay(e)
+		return nil
+	}, func(err error) {
+		t.log.Warn("an entry of the schema history cannot be read and is left out", "error", err)
+	})
+	return found, err
+}
+
+func (t *task) newModel() *schemahistory.Model {
+	m := schemahistory.NewModel()
+	if s := t.server; s != nil {
+		m.Server, m.MariaDB, m.Version, m.FoldCase = s.charset, s.mariadb, s.number, s.foldCase
+	}
+	return m
+}
+
+// recorded reports whether a statement goes into the history.
+func (t *task) recorded(step *schemahistory.Step) bool {
+	if step.Ignored {
+		return false
+	}
+	h := &t.opts.History
+	if h.CapturedOnly && len(step.Tables) > 0 {
+		return slices.ContainsFunc(step.Tables, t.captured)
+	}
+	if h.CapturedOnly && step.DB != "" && len(step.Changes) == 0 {
+		return t.opts.Tables.Included(step.DB, "") || !h.CapturedOnly
+	}
+	if h.DatabasesOnly && step.DB != "" {
+		return t.capturesDatabase(step.DB)
+	}
+	return true
+}
+
+func (t *task) capturesDatabase(db string) bool { return t.opts.Tables.IncludedSpace(db) }
+
+// remember writes statements into the history at a position: durable before any
+// record that depends on them is sent.
+func (t *task) remember(ctx context.Context, at *Position, nowMs int64, steps ...*schemahistory.Step) error {
+	var entries []*schemahistory.Entry
+	for _, s := range steps {
+		entries = append(entries, &schemahistory.Entry{Source: t.partition(), Position: at.Offset(), TsMs: nowMs, DB: s.DB, DDL: s.DDL, Changes: s.Changes})
+	}
+	if err := t.history.Append(ctx, entries...); err != nil {
+		return fmt.Errorf("write the schema history: %w", err)
+	}
+	return nil
+}
+
+// noDDL are statements that are dropped before they are read, as the real
+// connector's filter does.
+var noDDL = regexp.MustCompile(`(?is)^\s*(/\*.*?\*/\s*)*(` + strings.Join([]string{
+	`DROP TEMPORARY TABLE .*`, `(INSERT INTO|DELETE FROM|UPDATE) mysql\.rds_(heartbeat2|sysinfo|monitor).*`, `FLUSH RELAY LOGS.*`, `SAVEPOINT .*`, `ROLLBACK TO .*`, `RELEASE SAVEPOINT.*`,
+	`# Dummy event.*`, `REPLACE INTO .*`, `(GRANT|REVOKE) .*`, `(ANALYZE|OPTIMIZE|REPAIR)( |\s).*`,
+	`(CREATE|ALTER|DROP)\s+(OR\s+REPLACE\s+)?(AGGREGATE\s+)?(ALGORITHM\s*=\s*\S+\s+)?(DEFINER\s*=\s*\S+\s+)?(SQL\s+SECURITY\s+\S+\s+)?(USER|ROLE|VIEW|FUNCTION|PROCEDURE|TRIGGER)\s.*`,
+	`(INSERT|UPDATE|DELETE|LOAD DATA)\s.*`, `XA\s.*`,
+}, "|") + `)\s*;?\s*$`)
+
+// ddl handles the text of a QUERY event that is no transaction control.
+func (s *session) ddl(ctx context.Context, db, text string) error {
+	t := s.t
+	if noDDL.MatchString(text) || text == "FLUSH PRIVILEGES" {
+		return nil
+	}
+	steps := t.model.Apply(db, text)
+	for i := range steps {
+		step := &steps[i]
+		if step.Unread != "" {
+			if err := t.reread(ctx, step); err != nil {
+				return err
+			}
+		}
+		s.forget(step)
+		if step.Truncated != nil {
+			s.truncate(*step.Truncated)
+			continue
+		}
+		if !t.recorded(step) {
+			continue
+		}
+		if err := t.remember(ctx, s.ddlPosition(), s.now.UnixMilli(), step); err != nil {
+			return err
+		}
+		if t.opts.SchemaChanges {
+			s.appendSchemaChange(step, record.Cell{})
+			s.dirty = true
+		}
+	}
+	return nil
+}
+
+// reread reads the tables of a statement that could not be followed from the
+// catalog, which may be newer than the statement; rows then have the columns that
+// the log's own metadata allows.
+func (t *task) reread(ctx context.Context, step *schemahistory.Step) error {
+	for _, id := range step.Tables {
+		text, err := showCreate(ctx, t.db, id)
+		if err != nil {
+			t.log.Warn("a statement could not be followed, and its table cannot be read from the catalog", "ddl", step.DDL, "why", step.Unread, "table", id.String(), "error", err)
+			continue
+		}
+		t.log.Warn("a statement could not be followed; its table was read from the catalog", "ddl", step.DDL, "why", step.Unread, "table", id.String())
+		for _, x := range t.model.Apply(id.DB, text) {
+			step.Changes = x.Changes
+		}
+	}
+	return nil
+}

@@ -1,0 +1,256 @@
+package mysql
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"millrace/capture/options"
+	"millrace/decode/myvalue"
+	"millrace/internal/configdef"
+)
+
+// Flavor tells the two servers apart.
+type Flavor string
+
+// The flavors; the text is source.connector and part of schema names.
+const (
+	MySQL   Flavor = "mysql"
+	MariaDB Flavor = "mariadb"
+)
+
+// Options are a connector's properties, parsed.
+type Options struct {
+	Flavor    Flavor
+	Connector string
+	TaskID    int
+	Prefix    string
+
+	Conn     Conn
+	History  History
+	Snapshot Snapshot
+	Modes    myvalue.Modes
+
+	Tables      *options.TableFilter
+	Columns     *options.ColumnFilter
+	ColumnRules *options.ColumnRules
+	KeyColumns  *options.KeyColumns
+	Naming      *options.Naming
+	Skipped     options.Operations
+	GTIDs       GTIDFilter
+	// IgnoreGTIDs is gtid.ignore.on.recovery.
+	IgnoreGTIDs bool
+
+	SchemaChanges   bool // include.schema.changes
+	Comments        bool // include.schema.comments
+	Query           bool // include.query
+	SkipUnchanged   bool
+	Tombstones      bool
+	ExtendedHeaders bool
+	Transactions    bool // provide.transaction.metadata
+	Heartbeat       time.Duration
+	HeartbeatQuery  string
+	SignalTable     string
+	OnBadEvent      string // fail, warn, skip, ignore
+	OnBadSchema     string
+	Retries         int
+	RetryWait       time.Duration
+	BatchRecords    int
+	Warnings        []string
+}
+
+// Conn says how connections to the server are made.
+type Conn struct {
+	Host              string
+	Port              int
+	User, Password    string // the password is never logged
+	ServerID          uint32
+	SSL               string // disabled, preferred, required, verify_ca, verify_identity
+	Truststore        map[string]string
+	ConnectTimeout    time.Duration
+	KeepAlive         time.Duration // 0: off
+	InitialStatements []string
+	NetWrite, NetRead int64 // seconds; 0: the server's
+	QueryTimeout      time.Duration
+	ValidateTimeout   time.Duration
+}
+
+// History says where table versions are kept.
+type History struct {
+	Class         string
+	Topic         string
+	File          string
+	Producer      map[string]string // Java client properties
+	Consumer      map[string]string
+	CapturedOnly  bool // store.only.captured.tables.ddl
+	DatabasesOnly bool // store.only.captured.databases.ddl
+}
+
+// Snapshot is the initial snapshot.
+type Snapshot struct {
+	Mode        string
+	Locking     string
+	LockTimeout time.Duration
+	Include     *options.NameList
+	Overrides   map[string]string
+	Delay       time.Duration
+	StreamDelay time.Duration
+	// The switches of configuration_based.
+	Data, Schema, Stream, OnSchemaError, OnDataError bool
+}
+
+// ParseOptions parses a connector's properties; the error names every property
+// that is wrong, one per line, in Debezium's words.
+func ParseOptions(flavor Flavor, connector string, taskID int, props map[string]string) (*Options, error) {
+	v, err := Def().Parse(props)
+	if err != nil {
+		return nil, err
+	}
+	o := &Options{
+		Flavor: flavor, Connector: connector, TaskID: taskID, Prefix: v.String("topic.prefix"),
+		Conn:          parseConn(v),
+		SchemaChanges: v.Bool("include.schema.changes"), Comments: v.Bool("include.schema.comments"), Query: v.Bool("include.query"),
+		IgnoreGTIDs:   v.Bool("gtid.ignore.on.recovery"),
+		SkipUnchanged: v.Bool("skip.messages.without.change"), Tombstones: v.Bool("tombstones.on.delete"), ExtendedHeaders: v.Bool("extended.headers.enabled"),
+		Transactions: v.Bool("provide.transaction.metadata"), Heartbeat: v.Millis("heartbeat.interval.ms"), HeartbeatQuery: v.String("heartbeat.action.query"),
+		SignalTable: v.String("signal.data.collection"), OnBadEvent: v.Enum("event.processing.failure.handling.mode"), OnBadSchema: v.Enum("inconsistent.schema.handling.mode"),
+		Retries: v.Int("errors.max.retries"), RetryWait: v.Millis("retriable.restart.connector.wait.ms"), BatchRecords: v.Int("max.batch.size"),
+		Modes: myvalue.Modes{
+			Decimal: v.Enum("decimal.handling.mode"), BigintUnsigned: v.Enum("bigint.unsigned.handling.mode"), Time: v.Enum("time.precision.mode"),
+			Binary: v.Enum("binary.handling.mode"), TimeAdjuster: v.Bool("enable.time.adjuster"),
+			FieldName: options.FieldAdjuster(fieldMode(v)), SchemaName: options.SchemaAdjuster(v.Enum("schema.name.adjustment.mode")),
+		},
+	}
+	for _, step := range []func(configdef.Values) error{o.parseHistory, o.parseSnapshot, o.parseFilters, o.parseNaming} {
+		if err := step(v); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+// fieldMode is field.name.adjustment.mode; an Avro converter turns it on.
+func fieldMode(v configdef.Values) string {
+	mode := v.Enum("field.name.adjustment.mode")
+	if mode != "none" {
+		return mode
+	}
+	for _, k := range []string{"key.converter", "value.converter"} {
+		switch strings.TrimSpace(v.Props()[k]) {
+		case "io.confluent.connect.avro.AvroConverter", "io.apicurio.registry.utils.converter.AvroConverter":
+			return "avro"
+		}
+	}
+	return mode
+}
+
+func parseConn(v configdef.Values) Conn {
+	c := Conn{
+		Host: v.String("database.hostname"), Port: v.Int("database.port"), User: v.String("database.user"), Password: v.String("database.password"),
+		ServerID: uint32(v.Int64("database.server.id")), SSL: v.Enum("database.ssl.mode"), ConnectTimeout: v.Millis("connect.timeout.ms"),
+		InitialStatements: options.SplitStatements(v.String("database.initial.statements")),
+		NetWrite:          v.Int64("binlog.net.write.timeout"), NetRead: v.Int64("binlog.net.read.timeout"),
+		QueryTimeout: v.Millis("database.query.timeout.ms"), ValidateTimeout: v.Millis("connection.validation.timeout.ms"),
+		Truststore: map[string]string{},
+	}
+	for _, x := range [][2]string{{"database.ssl.truststore", "ssl.truststore.location"}, {"database.ssl.truststore.password", "ssl.truststore.password"},
+		{"database.ssl.keystore", "ssl.keystore.location"}, {"database.ssl.keystore.password", "ssl.keystore.password"}} {
+		if s := v.String(x[0]); s != "" {
+			c.Truststore[x[1]] = s
+		}
+	}
+	if v.Bool("connect.keep.alive") {
+		c.KeepAlive = v.Millis("connect.keep.alive.interval.ms")
+	}
+	return c
+}
+
+func (o *Options) parseHistory(v configdef.Values) error {
+	const p = "schema.history.internal."
+	h := History{Class: v.String("schema.history.internal"), Topic: v.String(p + "kafka.topic"), File: v.String(p + "file.filename"),
+		CapturedOnly: v.Bool(p + "store.only.captured.tables.ddl"), DatabasesOnly: v.Bool(p + "store.only.captured.databases.ddl"),
+		Producer: v.Prefixed(p + "producer."), Consumer: v.Prefixed(p + "consumer.")}
+	name := v.String(p + "name")
+	if name == "" {
+		name = o.Prefix + "-schemahistory"
+	}
+	for _, m := range []map[string]string{h.Producer, h.Consumer} {
+		m["bootstrap.servers"] = v.String(p + "kafka.bootstrap.servers")
+		if m["client.id"] == "" {
+			m["client.id"] = name
+		}
+	}
+	o.History = h
+	return nil
+}
+
+func (o *Options) parseSnapshot(v configdef.Values) error {
+	const based = "snapshot.mode.configuration.based."
+	s := Snapshot{Mode: v.Enum("snapshot.mode"), Locking: v.Enum("snapshot.locking.mode"), LockTimeout: v.Millis("snapshot.lock.timeout.ms"),
+		Delay: v.Millis("snapshot.delay.ms"), StreamDelay: v.Millis("streaming.delay.ms"), Overrides: map[string]string{},
+		Data: v.Bool(based + "snapshot.data"), Schema: v.Bool(based + "snapshot.schema"), Stream: v.Bool(based + "start.stream"),
+		OnSchemaError: v.Bool(based + "snapshot.on.schema.error"), OnDataError: v.Bool(based + "snapshot.on.data.error")}
+	var err error
+	if s.Include, err = options.NewNameList(v.String("snapshot.include.collection.list")); err != nil {
+		return err
+	}
+	for _, table := range v.List("snapshot.select.statement.overrides") {
+		q := strings.TrimSpace(v.Props()["snapshot.select.statement.overrides."+table])
+		if q == "" {
+			o.Warnings = append(o.Warnings, fmt.Sprintf("snapshot.select.statement.overrides names %s, but snapshot.select.statement.overrides.%s is not set: the table is read whole", table, table))
+			continue
+		}
+		s.Overrides[table] = q
+	}
+	o.Snapshot = s
+	return nil
+}
+
+// builtin are the databases of the server itself.
+func builtin(db, _ string) bool {
+	switch strings.ToLower(db) {
+	case "mysql", "sys", "performance_schema", "information_schema":
+		return true
+	}
+	return false
+}
+
+func (o *Options) parseFilters(v configdef.Values) error {
+	c := options.TableFilterConfig{SpaceInclude: v.String("database.include.list"), SpaceExclude: v.String("database.exclude.list"),
+		TableInclude: v.String("table.include.list"), TableExclude: v.String("table.exclude.list")}
+	if v.Bool("table.ignore.builtin") {
+		c.Builtin = builtin
+	}
+	if o.SignalTable != "" {
+		c.Always = []string{o.SignalTable}
+	}
+	var err error
+	if o.Tables, err = options.NewTableFilter(c); err != nil {
+		return err
+	}
+	if o.Columns, err = options.NewColumnFilter(v.String("column.include.list"), v.String("column.exclude.list")); err != nil {
+		return err
+	}
+	if o.ColumnRules, err = options.NewColumnRules(v.Props()); err != nil {
+		return err
+	}
+	if o.KeyColumns, err = options.NewKeyColumns(v.String("message.key.columns")); err != nil {
+		return err
+	}
+	if o.GTIDs, err = newGTIDFilter(v.String("gtid.source.includes"), v.String("gtid.source.excludes"), v.Bool("gtid.source.filter.dml.events")); err != nil {
+		return err
+	}
+	o.Skipped, err = options.ParseOperations(v.String("skipped.operations"))
+	return err
+}
+
+func (o *Options) parseNaming(v configdef.Values) (err error) {
+	o.Naming, err = options.NewNaming(options.NamingConfig{
+		Strategy: v.String("topic.naming.strategy"), Prefix: o.Prefix, Delimiter: v.String("topic.delimiter"),
+		HeartbeatPrefix: v.String("topic.heartbeat.prefix"), HeartbeatName: v.String("topic.heartbeat.name"), Transaction: v.String("topic.transaction"),
+		Regex: v.String("topic.regex"), Replacement: v.String("topic.replacement"),
+		KeyUnique: v.Bool("topic.key.enforce.uniqueness"), KeyField: v.String("topic.key.field.name"),
+		KeyRegex: v.String("topic.key.field.regex"), KeyReplacement: v.String("topic.key.field.replacement"), AdjustSchema: o.Modes.SchemaName,
+	})
+	return err
+}

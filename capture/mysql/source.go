@@ -1,0 +1,287 @@
+package mysql
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"millrace/emit"
+	"millrace/internal/errs"
+	"millrace/internal/metrics"
+	"millrace/internal/record"
+	"millrace/schemahistory"
+)
+
+// drainTimeout bounds an orderly stop.
+const drainTimeout = 30 * time.Second
+
+// Source is the task of a MySQL or MariaDB connector. It implements worker.Source.
+type Source struct {
+	opts    *Options
+	log     *slog.Logger
+	metrics *metrics.Task
+}
+
+// NewSource makes the task of a connector from its properties; it connects to
+// nothing. m may be nil in tests.
+func NewSource(flavor Flavor, connector string, taskID int, props map[string]string, log *slog.Logger, m *metrics.Task) (*Source, error) {
+	opts, err := ParseOptions(flavor, connector, taskID, props)
+	if err != nil {
+		return nil, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
+	}
+	return &Source{opts: opts, log: log, metrics: m}, nil
+}
+
+// Partition is the source partition, {"server":"<topic.prefix>"}.
+func (s *Source) Partition() []byte {
+	p, _ := json.Marshal(map[string]string{"server": s.opts.Prefix})
+	return p
+}
+
+// Run implements worker.Source.
+func (s *Source) Run(ctx context.Context, offset []byte, out *emit.Pipeline, started func()) error {
+	return s.run(ctx, offset, out, started)
+}
+
+// task is one run of a Source.
+type task struct {
+	src     *Source
+	opts    *Options
+	log     *slog.Logger
+	metrics *metrics.Task
+	out     output
+	started func()
+	runID   string
+
+	interner *record.Interner
+	source   *record.Schema
+	changes  changeSchemas
+	topics   map[string]*record.Topic
+	history  schemahistory.Store
+	model    *schemahistory.Model
+	session  *session
+
+	// Of the attempt that runs now.
+	db     *sql.DB
+	server *server
+}
+
+func (s *Source) run(ctx context.Context, offset []byte, out output, started func()) error {
+	p, err := ParseOffset(offset)
+	if err != nil {
+		return fault(err, "Delete the connector's offsets or write them anew", "The connector %q cannot read its stored offset", s.opts.Connector)
+	}
+	t := &task{src: s, opts: s.opts, log: s.log, metrics: s.metrics, out: out, started: started, runID: uuid(), interner: &record.Interner{}, topics: map[string]*record.Topic{}}
+	adjust := t.opts.Modes.SchemaName
+	t.source = t.interner.Intern(sourceSchema(t.opts.Flavor, adjust))
+	t.changes = newChangeSchemas(t.interner, t.opts.Flavor, adjust, t.source)
+	t.session = newSession(t, p)
+	for _, w := range s.opts.Warnings {
+		s.log.Warn(w)
+	}
+	if t.history, err = t.openHistory(ctx); err != nil {
+		if ctx.Err() != nil {
+			return t.drain(ctx)
+		}
+		return err
+	}
+	defer func() { _ = t.history.Close() }()
+	return t.loop(ctx, p != nil)
+}
+
+// loop runs attempts until the task is asked to stop or an error is final.
+func (t *task) loop(ctx context.Context, have bool) error {
+	for failures := 0; ; {
+		t.session.read = false
+		err := t.attempt(ctx, &have)
+		if ctx.Err() != nil || err == nil {
+			return t.drain(ctx)
+		}
+		if cause := t.out.Cause(); cause != nil {
+			return cause
+		}
+		if t.session.read {
+			failures = 0
+		}
+		if !retriable(err) || t.opts.Retries >= 0 && failures >= t.opts.Retries {
+			return t.explain(err)
+		}
+		failures++
+		wait := t.opts.RetryWait
+		if failures == 1 && t.session.read {
+			wait = min(wait, time.Second)
+		}
+		t.log.Warn("the connection to the database failed; trying again", "error", err, "attempt", failures, "wait", wait.String())
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-t.out.Err():
+			timer.Stop()
+			return t.out.Cause()
+		case <-ctx.Done():
+			timer.Stop()
+			return t.drain(ctx)
+		}
+	}
+}
+
+func (t *task) explain(err error) error {
+	return fault(err, "", "The connector %q failed at %s:%d", t.opts.Connector, t.opts.Conn.Host, t.opts.Conn.Port)
+}
+
+// attempt connects, takes the snapshot that is due, and streams until ctx ends
+// (nil) or something fails.
+func (t *task) attempt(ctx context.Context, have *bool) error {
+	db, err := t.opts.Conn.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	t.db = db
+	if t.server, err = look(ctx, db); err != nil {
+		return err
+	}
+	stream, err := t.prepare(ctx, have)
+	if err != nil {
+		return err
+	}
+	if t.started != nil {
+		t.started()
+		t.started = nil
+	}
+	if !stream {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.out.Err():
+			return t.out.Cause()
+		}
+	}
+	err = t.stream(ctx)
+	if ctx.Err() == nil && t.session.hasRecords() && retriable(err) {
+		if serr := t.session.send(ctx); serr != nil {
+			return serr
+		}
+	}
+	return err
+}
+
+// decision is what a start does.
+type decision struct{ schema, data, stream bool }
+
+// decide applies snapshot.mode.
+func decide(o *Snapshot, have, unfinished, lost, again bool) decision {
+	need := !have || unfinished
+	d := decision{schema: need, data: need, stream: true}
+	switch o.Mode {
+	case "always":
+		d.data = need || !again
+		d.schema = d.data
+	case "initial_only":
+		d.stream = false
+	case "when_needed":
+		d.data = need || lost
+		d.schema = d.data
+	case "no_data", "recovery":
+		d.data = false
+	case "configuration_based":
+		d.stream = o.Stream
+		d.data = o.Data && (need || !again) || lost && o.OnDataError
+		d.schema = d.data || o.Schema && need
+	}
+	return d
+}
+
+// prepare does everything up to streaming and leaves position and model in place.
+func (t *task) prepare(ctx context.Context, have *bool) (stream bool, err error) {
+	s := t.session
+	unfinished := *have && s.at.Snapshot != ""
+	lost := ""
+	if *have && !unfinished {
+		if lost, err = t.server.lost(ctx, t.db, &s.at); err != nil {
+			return false, err
+		}
+	}
+	d := decide(&t.opts.Snapshot, *have, unfinished, lost != "", !s.sentAt.IsZero())
+	if d.stream {
+		if err := t.server.check(t.opts.Flavor); err != nil {
+			return false, err
+		}
+	}
+	if lost != "" && !d.data {
+		return false, fault(nil, "Take a new snapshot: set snapshot.mode=when_needed, or delete the connector's offsets; changes in between are lost",
+			"The log at the stored position %s:%d is gone: %s", s.at.File, s.at.Pos, lost)
+	}
+	if d.schema || d.data {
+		if t.started != nil {
+			t.started()
+			t.started = nil
+		}
+		if err := t.snapshot(ctx, d.data); err != nil {
+			return false, err
+		}
+		*have = true
+		return d.stream, nil
+	}
+	if t.model == nil {
+		found, err := t.recover(ctx, &s.at)
+		if err != nil {
+			return false, err
+		}
+		if !found {
+			return d.stream, t.lostHistory(ctx)
+		}
+	}
+	return d.stream, nil
+}
+
+// lostHistory is a position without table versions: recovery reads them from the
+// catalog, everything else stops.
+func (t *task) lostHistory(ctx context.Context) error {
+	if t.opts.Snapshot.Mode != "recovery" && !(t.opts.Snapshot.Mode == "configuration_based" && t.opts.Snapshot.OnSchemaError) {
+		t.model = nil
+		return fault(nil, "Set snapshot.mode=recovery for one start: it reads the definitions from the server, which is right if no table was changed since the stored position",
+			"The db history topic or its content is fully or partially missing. The connector %q has an offset, but no table definitions", t.opts.Connector)
+	}
+	t.log.Warn("rebuilding the schema history from the server's definitions of now")
+	return t.readSchemas(ctx, t.db, false)
+}
+
+// drain ends the task in order: what was read is sent and acknowledged, the
+// offset stored.
+func (t *task) drain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if s := t.session; s.hasRecords() || s.dirty {
+		if err := s.send(ctx); err != nil {
+			return fmt.Errorf("send the last batch: %w", err)
+		}
+	}
+	return t.out.Drain(ctx)
+}
+
+// contextHeaders are the headers of extended.headers.enabled.
+func (t *task) contextHeaders() [][2]string {
+	if !t.opts.ExtendedHeaders {
+		return nil
+	}
+	return [][2]string{
+		{"__debezium.context.connectorLogicalName", t.opts.Prefix},
+		{"__debezium.context.taskId", strconv.Itoa(t.opts.TaskID)},
+		{"__debezium.context.connectorName", string(t.opts.Flavor)},
+		{"__debezium.context.runId", t.runID},
+	}
+}
+
+// uuid makes a random UUID (version 4).
+func uuid() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
