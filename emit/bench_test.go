@@ -27,7 +27,7 @@ func BenchmarkProduce(b *testing.B) {
 		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {
 			addr := testkit.Kafka(b)
 			topic := benchTopic(b, addr)
-			r := newRig(b, client(b, benchProps(addr)), func(c *Config) { c.FlushInterval = time.Second })
+			r := newRig(b, client(b, benchProps(addr)), func(c *Config) { c.FlushInterval, c.QueueBytes = time.Second, 0 })
 			r.pool.Max = 64
 			val := strings.Repeat("abcdefghijklmnopqrstuvw", 19)[:420]
 			begun := cpu()

@@ -61,7 +61,7 @@ var errAborted = errors.New("the pipeline was stopped")
 // New makes a pipeline; nothing runs before Start.
 func New(cfg Config) *Pipeline {
 	if cfg.QueueBytes <= 0 {
-		cfg.QueueBytes = 32 << 20
+		cfg.QueueBytes = 8 << 20
 	}
 	if cfg.FlushInterval <= 0 {
 		cfg.FlushInterval = time.Minute

@@ -14,8 +14,8 @@ const (
 	slabBytes        = 16 << 10 // of class 0
 	slabRecords      = 32
 	headersPerRecord = 4
-	recordCost       = 200      // bytes of a kgo.Record with its bookkeeping in the client
-	slabsKept        = 16 << 20 // bytes of slabs kept for reuse
+	recordCost       = 200     // bytes of a kgo.Record with its bookkeeping in the client
+	slabsKept        = 8 << 20 // bytes of slabs kept for reuse
 )
 
 // slabSize is what a class holds.
