@@ -5,12 +5,14 @@ import (
 	"strconv"
 
 	"millrace/capture/filestream"
+	"millrace/capture/mysql"
 	"millrace/capture/postgres"
 	"millrace/internal/configdef"
 	"millrace/internal/convert"
 	"millrace/internal/record"
 	"millrace/internal/transform"
 	"millrace/internal/worker"
+	"millrace/sinkers/elastic"
 	"millrace/sinkers/filesink"
 	"millrace/sinkers/sqlsink"
 )
@@ -41,6 +43,10 @@ func sources() []worker.Plugin {
 			NewSource: func(e worker.TaskEnv) (worker.Source, error) {
 				return postgres.NewSource(e.Connector, e.Task, e.Props, e.Log, e.Metrics)
 			}},
+		{Class: "io.debezium.connector.mysql.MySqlConnector", Kind: worker.KindSource, Version: debeziumVersion, Def: mysql.Def(),
+			TaskClass: "io.debezium.connector.mysql.MySqlConnectorTask", NewSource: mysqlSource(mysql.MySQL)},
+		{Class: "io.debezium.connector.mariadb.MariaDbConnector", Kind: worker.KindSource, Version: debeziumVersion, Def: mysql.Def(),
+			TaskClass: "io.debezium.connector.mariadb.MariaDbConnectorTask", NewSource: mysqlSource(mysql.MariaDB)},
 		{Class: filestream.Class, Kind: worker.KindSource, Def: filestream.Def(), TaskClass: filestream.TaskClass, CheckOffset: filestream.CheckOffset,
 			NewSource: func(e worker.TaskEnv) (worker.Source, error) { return filestream.NewSource(e.Props, e.Log) }},
 	}
@@ -53,6 +59,18 @@ func sinks() []worker.Plugin {
 			NewSink: func(e worker.TaskEnv) (worker.Sink, error) {
 				return sqlsink.New(e.Props, e.Connector, e.Task, e.Log, e.Metrics)
 			}},
+		{Class: sqlsink.ConfluentClass, Kind: worker.KindSink, Def: sqlsink.DefConfluent(), TaskClass: sqlsink.ConfluentTaskClass,
+			NewSink: func(e worker.TaskEnv) (worker.Sink, error) {
+				return sqlsink.NewConfluent(e.Props, e.Connector, e.Task, e.Log, e.Metrics)
+			}},
+		{Class: sqlsink.AivenClass, Kind: worker.KindSink, Def: sqlsink.DefAiven(), TaskClass: sqlsink.AivenTaskClass,
+			NewSink: func(e worker.TaskEnv) (worker.Sink, error) {
+				return sqlsink.NewAiven(e.Props, e.Connector, e.Task, e.Log, e.Metrics)
+			}},
+		{Class: elastic.ConfluentClass, Kind: worker.KindSink, Def: elastic.DefConfluent(), TaskClass: elastic.ConfluentTaskClass,
+			NewSink: func(e worker.TaskEnv) (worker.Sink, error) { return elastic.NewConfluent(e.Props, e.Log) }},
+		{Class: elastic.OpenSearchClass, Kind: worker.KindSink, Def: elastic.DefOpenSearch(), TaskClass: elastic.OpenSearchTaskClass,
+			NewSink: func(e worker.TaskEnv) (worker.Sink, error) { return elastic.NewOpenSearch(e.Props, e.Log) }},
 		{Class: "org.apache.kafka.connect.file.FileStreamSinkConnector", Kind: worker.KindSink, Def: filesink.Def(),
 			TaskClass: "org.apache.kafka.connect.file.FileStreamSinkTask",
 			NewSink:   func(e worker.TaskEnv) (worker.Sink, error) { return filesink.New(e.Props, e.Log) }},
@@ -121,4 +139,10 @@ func transforms() []worker.Plugin {
 		out = append(out, w)
 	}
 	return out
+}
+
+func mysqlSource(flavor mysql.Flavor) func(worker.TaskEnv) (worker.Source, error) {
+	return func(e worker.TaskEnv) (worker.Source, error) {
+		return mysql.NewSource(flavor, e.Connector, e.Task, e.Props, e.Log, e.Metrics)
+	}
 }

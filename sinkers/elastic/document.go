@@ -1,0 +1,269 @@
+package elastic
+
+import (
+	"encoding/base64"
+	"errors"
+	"math"
+	"math/big"
+	"strconv"
+	"unicode/utf8"
+
+	"millrace/internal/record"
+)
+
+// Connect's own logical types; Debezium's go as the plain values they are.
+const (
+	decimalName   = "org.apache.kafka.connect.data.Decimal"
+	dateName      = "org.apache.kafka.connect.data.Date"
+	timeName      = "org.apache.kafka.connect.data.Time"
+	timestampName = "org.apache.kafka.connect.data.Timestamp"
+)
+
+// node is the plan of a schema as JSON. nil fields mean: by the value's own kind.
+type node struct {
+	typ      record.Type
+	name     string
+	scale    int
+	prefixes [][]byte // `{"a":`, `,"b":` of a struct
+	children []*node
+	elem     *node
+	fill     *record.Datum // stands for null
+	compact  bool
+}
+
+func compile(s *record.Schema, compact bool) *node {
+	n := &node{typ: s.Type, name: s.Name, fill: s.Default, compact: compact}
+	if s.Name == decimalName {
+		v, _ := s.Param("scale")
+		n.scale, _ = strconv.Atoi(v)
+	}
+	for i, f := range s.Fields {
+		sep := byte(',')
+		if i == 0 {
+			sep = '{'
+		}
+		n.prefixes = append(n.prefixes, append(appendText([]byte{sep}, []byte(f.Name)), ':'))
+		n.children = append(n.children, compile(f.Schema, compact))
+	}
+	if s.Elem != nil {
+		n.elem = compile(s.Elem, compact)
+	}
+	return n
+}
+
+var errBytes = errors.New("the value cannot be part of a JSON document")
+
+// append appends a value as JSON. n nil: a schemaless value.
+func (n *node) append(dst []byte, b *record.Batch, c record.Cell) (_ []byte, err error) {
+	if c.IsNull() {
+		if n != nil && n.fill != nil {
+			return n.append(dst, n.fill.Batch(), n.fill.Root)
+		}
+		return append(dst, "null"...), nil
+	}
+	switch c.Kind() {
+	case record.Boolean:
+		return strconv.AppendBool(dst, c.Bool()), nil
+	case record.Int8, record.Int16, record.Int32, record.Int64:
+		v := c.Int()
+		if n != nil && n.name == dateName {
+			v *= 86400000 // the mapping's type date takes milliseconds
+		}
+		return strconv.AppendInt(dst, v, 10), nil
+	case record.Float32, record.Float64:
+		return appendFloat(dst, c), nil
+	case record.String:
+		return appendText(dst, b.Raw(c)), nil
+	case record.Bytes:
+		if n != nil && n.name == decimalName {
+			return appendDecimal(dst, b.Raw(c), n.scale), nil
+		}
+		return append(base64.StdEncoding.AppendEncode(append(dst, '"'), b.Raw(c)), '"'), nil
+	case record.Array:
+		dst = append(dst, '[')
+		for i := 0; i < c.Len(); i++ {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			if dst, err = n.element().append(dst, b, b.Child(c, i)); err != nil {
+				return dst, err
+			}
+		}
+		return append(dst, ']'), nil
+	case record.Map:
+		return n.appendMap(dst, b, c)
+	case record.Struct:
+		if n == nil || len(n.children) != c.Len() {
+			return dst, errBytes
+		}
+		if c.Len() == 0 {
+			return append(dst, "{}"...), nil
+		}
+		for i, child := range n.children {
+			dst = append(dst, n.prefixes[i]...)
+			if dst, err = child.append(dst, b, b.Child(c, i)); err != nil {
+				return dst, err
+			}
+		}
+		return append(dst, '}'), nil
+	}
+	return dst, errBytes
+}
+
+func (n *node) element() *node {
+	if n == nil {
+		return nil
+	}
+	return n.elem
+}
+
+// appendMap writes a map as an object, or as a list of key/value objects when
+// compact.map.entries is false. Schemaless maps are always objects.
+func (n *node) appendMap(dst []byte, b *record.Batch, c record.Cell) (_ []byte, err error) {
+	object := n == nil || n.compact
+	open, end := byte('{'), byte('}')
+	if !object {
+		open, end = '[', ']'
+	}
+	dst = append(dst, open)
+	for i := 0; i < c.Len(); i += 2 {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		key := b.Child(c, i)
+		if object {
+			text, ok := scalar(nil, b, key)
+			if !ok {
+				return dst, errBytes
+			}
+			dst = append(appendText(dst, text), ':')
+		} else {
+			if dst, err = (*node)(nil).append(append(dst, `{"key":`...), b, key); err != nil {
+				return dst, err
+			}
+			dst = append(dst, `,"value":`...)
+		}
+		if dst, err = n.element().append(dst, b, b.Child(c, i+1)); err != nil {
+			return dst, err
+		}
+		if !object {
+			dst = append(dst, '}')
+		}
+	}
+	return append(dst, end), nil
+}
+
+// scalar returns the text of a value that can be an id or a map key.
+func scalar(dst []byte, b *record.Batch, c record.Cell) ([]byte, bool) {
+	switch c.Kind() {
+	case record.Int8, record.Int16, record.Int32, record.Int64:
+		return strconv.AppendInt(dst, c.Int(), 10), true
+	case record.String:
+		return append(dst, b.Raw(c)...), true
+	}
+	return dst, false
+}
+
+func appendFloat(dst []byte, c record.Cell) []byte {
+	v := c.Float()
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return append(strconv.AppendFloat(append(dst, '"'), v, 'g', -1, 64), '"')
+	}
+	bits := 64
+	if c.Kind() == record.Float32 {
+		bits = 32
+	}
+	return strconv.AppendFloat(dst, v, 'g', -1, bits)
+}
+
+// appendDecimal writes a Decimal as a JSON number with all its digits.
+func appendDecimal(dst, unscaled []byte, scale int) []byte {
+	v := new(big.Int).SetBytes(unscaled)
+	if len(unscaled) > 0 && unscaled[0]&0x80 != 0 {
+		v.Sub(v, new(big.Int).Lsh(big.NewInt(1), uint(8*len(unscaled))))
+	}
+	if scale <= 0 {
+		v.Mul(v, new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(-scale)), nil))
+		return v.Append(dst, 10)
+	}
+	r := new(big.Rat).SetFrac(v, new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(scale)), nil))
+	return append(dst, r.FloatString(scale)...)
+}
+
+// appendText writes a JSON string; bytes that are no UTF-8 become U+FFFD.
+func appendText(dst, s []byte) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c < 0x20:
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		case c < utf8.RuneSelf:
+			dst = append(dst, c)
+		default:
+			r, n := utf8.DecodeRune(s[i:])
+			dst = utf8.AppendRune(dst, r)
+			i += n
+			continue
+		}
+		i++
+	}
+	return append(dst, '"')
+}
+
+// appendMapping writes the mapping of a schema: what an index without mapping gets
+// from the first record.
+func appendMapping(dst []byte, s *record.Schema) []byte {
+	plain := func(t string) []byte {
+		dst = append(append(append(dst, `{"type":"`...), t...), '"')
+		if s.Default != nil && !s.Default.Root.IsNull() && s.Type != record.String && s.Type != record.Bytes {
+			if out, err := compile(s, true).append(append(dst, `,"null_value":`...), s.Default.Batch(), s.Default.Root); err == nil {
+				dst = out
+			}
+		}
+		return append(dst, '}')
+	}
+	switch s.Name {
+	case decimalName:
+		return plain("double")
+	case dateName, timeName, timestampName:
+		return plain("date")
+	}
+	switch s.Type {
+	case record.Int8:
+		return plain("byte")
+	case record.Int16:
+		return plain("short")
+	case record.Int32:
+		return plain("integer")
+	case record.Int64:
+		return plain("long")
+	case record.Float32:
+		return plain("float")
+	case record.Float64:
+		return plain("double")
+	case record.Boolean:
+		return plain("boolean")
+	case record.Bytes:
+		return plain("binary")
+	case record.Array:
+		return appendMapping(dst, s.Elem)
+	case record.Map:
+		dst = appendMapping(append(dst, `{"properties":{"key":`...), s.Key)
+		dst = appendMapping(append(dst, `,"value":`...), s.Elem)
+		return append(dst, "}}"...)
+	case record.Struct:
+		dst = append(dst, `{"properties":{`...)
+		for i, f := range s.Fields {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendMapping(append(appendText(dst, []byte(f.Name)), ':'), f.Schema)
+		}
+		return append(dst, "}}"...)
+	}
+	return append(dst, `{"type":"text","fields":{"keyword":{"type":"keyword","ignore_above":256}}}`...)
+}
