@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"bytes"
 	"math"
 	"math/big"
 	"strconv"
@@ -28,7 +29,7 @@ func appendJavaFloat(dst []byte, f float64, bits int) []byte {
 	if a := math.Abs(f); a >= 1e-3 && a < 1e7 {
 		n := len(dst)
 		dst = strconv.AppendFloat(dst, f, 'f', -1, bits)
-		if !strings.Contains(string(dst[n:]), ".") {
+		if bytes.IndexByte(dst[n:], '.') < 0 {
 			dst = append(dst, ".0"...)
 		}
 		return dst

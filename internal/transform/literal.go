@@ -93,6 +93,7 @@ func (p *literalParser) list() (*record.Schema, any, bool) {
 	var elem *record.Schema
 	mixed := false
 	out := []any{}
+	var schemas []*record.Schema
 	for first := true; !p.eat(']'); first = false {
 		if !first && !p.eat(',') {
 			return nil, nil, false
@@ -102,10 +103,13 @@ func (p *literalParser) list() (*record.Schema, any, bool) {
 			return nil, nil, false
 		}
 		elem, mixed = common(elem, s, mixed)
-		out = append(out, v)
+		out, schemas = append(out, v), append(schemas, s)
 	}
 	if mixed {
 		elem = nil
+		for i, s := range schemas {
+			out[i] = own(s, out[i])
+		}
 	}
 	return &record.Schema{Type: record.Array, Elem: elem}, out, true
 }
@@ -115,7 +119,7 @@ func (p *literalParser) object() (*record.Schema, any, bool) {
 	defer func() { p.in-- }()
 	var elem *record.Schema
 	mixed := false
-	out := map[string]any{}
+	out, schemas := map[string]any{}, map[string]*record.Schema{}
 	for first := true; !p.eat('}'); first = false {
 		if !first && !p.eat(',') {
 			return nil, nil, false
@@ -129,12 +133,23 @@ func (p *literalParser) object() (*record.Schema, any, bool) {
 			return nil, nil, false
 		}
 		elem, mixed = common(elem, s, mixed)
-		out[k.(string)] = v
+		out[k.(string)], schemas[k.(string)] = v, s
 	}
 	if mixed {
 		elem = nil
+		for k, s := range schemas {
+			out[k] = own(s, out[k])
+		}
 	}
 	return &record.Schema{Type: record.Map, Key: record.PlainString, Elem: elem}, out, true
+}
+
+// own keeps the type of a value among values of other types.
+func own(s *record.Schema, v any) any {
+	if v == nil {
+		return nil
+	}
+	return record.MustDatum(s, v)
 }
 
 // common is the schema that holds both: numbers widen, other mixtures have none.

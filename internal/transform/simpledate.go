@@ -277,11 +277,14 @@ func appendName(dst []byte, name string, num, n int) []byte {
 }
 
 func appendNum(dst []byte, v, width int) []byte {
-	s := strconv.Itoa(v)
-	for i := len(s); i < width; i++ {
+	digits := 1
+	for n := v; n >= 10; n /= 10 {
+		digits++
+	}
+	for ; digits < width; digits++ {
 		dst = append(dst, '0')
 	}
-	return append(dst, s...)
+	return strconv.AppendInt(dst, int64(v), 10)
 }
 
 // weekOf is the week year and week of a day: weeks begin on Sunday, and the one

@@ -1,0 +1,97 @@
+package transform
+
+import (
+	"testing"
+
+	"millrace/internal/record"
+)
+
+// benchCases are steps and the records they work on.
+var benchCases = []struct {
+	name, class string
+	kv          []string
+	flat        bool
+}{
+	{"ExtractNewRecordState", "ExtractNewRecordState", nil, false},
+	{"ExtractNewRecordState/fields", "ExtractNewRecordState", []string{"add.fields", "op,table,lsn,source.ts_ms", "delete.tombstone.handling.mode", "rewrite"}, false},
+	{"ByLogicalTableRouter", "ByLogicalTableRouter", []string{"topic.regex", "(.*)items", "topic.replacement", "$1all"}, false},
+	{"ExtractChangedRecordState", "ExtractChangedRecordState", []string{"header.changed.name", "c"}, false},
+	{"PartitionRouting", "partitions.PartitionRouting", []string{"partition.payload.fields", "change.name", "partition.topic.num", "5"}, false},
+	{"TimezoneConverter", "TimezoneConverter", []string{"converted.timezone", "Europe/Berlin"}, false},
+	{"ReadToInsertEvent", "ReadToInsertEvent", nil, false},
+	{"Flatten", "Flatten$Value", nil, false},
+	{"InsertField", "InsertField$Value", []string{"static.field", "dc", "static.value", "ams"}, true},
+	{"ReplaceField", "ReplaceField$Value", []string{"exclude", "price", "renames", "id:key"}, true},
+	{"MaskField", "MaskField$Value", []string{"fields", "name,price"}, true},
+	{"ExtractField", "ExtractField$Value", []string{"field", "name"}, true},
+	{"HoistField", "HoistField$Value", []string{"field", "line"}, true},
+	{"ValueToKey", "ValueToKey", []string{"fields", "id"}, true},
+	{"Cast", "Cast$Value", []string{"spec", "id:string,qty:int64"}, true},
+	{"TimestampConverter", "TimestampConverter$Value", []string{"field", "at", "target.type", "string", "format", "yyyy-MM-dd HH:mm:ss"}, true},
+	{"HeaderFrom", "HeaderFrom$Value", []string{"fields", "name", "headers", "n", "operation", "move"}, true},
+	{"SetSchemaMetadata", "SetSchemaMetadata$Value", []string{"schema.name", "a.B"}, true},
+	{"RegexRouter", "RegexRouter", []string{"regex", "(.*)", "replacement", "x-$1"}, true},
+	{"InsertHeader", "InsertHeader", []string{"header", "h", "value.literal", "text"}, true},
+	{"DropHeaders", "DropHeaders", []string{"headers", "h"}, true},
+}
+
+func benchRecord(t testing.TB, b *record.Batch, isFlat bool) record.Record {
+	b.Reset()
+	if isFlat {
+		return *flat(t, b, row(1, "bolt", 5))
+	}
+	return *event(t, b, "u", row(1, "bolt", 5), row(1, "nut", nil))
+}
+
+// TestAllocations: a step allocates nothing per record on a warm batch.
+func TestAllocations(t *testing.T) {
+	for _, c := range benchCases {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStep(t, c.class, c.kv...)
+			var src, b record.Batch
+			r := benchRecord(t, &src, c.flat)
+			work := func() {
+				b.Reset()
+				x := b.Append()
+				*x = r
+				x.Key, x.Value = b.Import(&src, r.Key), b.Import(&src, r.Value)
+				if _, err := s.Apply(&b, x); err != nil {
+					t.Fatal(err)
+				}
+			}
+			work()
+			if n := testing.AllocsPerRun(200, work); n != 0 {
+				t.Errorf("%v allocations per record", n)
+			}
+		})
+	}
+}
+
+// BenchmarkStep is the time of one step on one record, the copying of the record
+// into the batch (see "copy") included.
+func BenchmarkStep(bench *testing.B) {
+	run := func(bench *testing.B, s Step, isFlat bool) {
+		var src, b record.Batch
+		r := benchRecord(bench, &src, isFlat)
+		bench.ReportAllocs()
+		bench.ResetTimer()
+		for i := 0; i < bench.N; i++ {
+			if i&1023 == 0 {
+				b.Reset()
+			}
+			x := b.Append()
+			*x = r
+			x.Key, x.Value = b.Import(&src, r.Key), b.Import(&src, r.Value)
+			if s != nil {
+				if _, err := s.Apply(&b, x); err != nil {
+					bench.Fatal(err)
+				}
+			}
+		}
+	}
+	bench.Run("copy/event", func(bench *testing.B) { run(bench, nil, false) })
+	bench.Run("copy/flat", func(bench *testing.B) { run(bench, nil, true) })
+	for _, c := range benchCases {
+		bench.Run(c.name, func(bench *testing.B) { run(bench, newStep(bench, c.class, c.kv...), c.flat) })
+	}
+}

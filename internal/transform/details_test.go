@@ -1,0 +1,234 @@
+package transform
+
+import (
+	"math"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"millrace/internal/record"
+)
+
+func TestDateFormat(t *testing.T) {
+	// Texts recorded from java.text.SimpleDateFormat, and its calendar's corners.
+	for _, c := range []struct {
+		ms            int64
+		pattern, want string
+	}{
+		{1614834367089, "YYYY-'W'ww-u", "2021-W10-4"},
+		{1609372800007, "YYYY-'W'ww-u", "2021-W01-4"},
+		{1614834367089, "yy.DDD hh:mm a ''z''", "21.063 05:06 AM 'UTC'"},
+		{1735646400070, "yy.DDD hh:mm a ''z''", "24.366 12:00 PM 'UTC'"},
+		{1614834367089, "MMMM d, y G W F k K", "March 4, 2021 AD 1 1 5 5"},
+		{1709166600000, "MMMM d, y G W F k K", "February 29, 2024 AD 5 5 24 0"},
+		{1614834367089, "S SS SSS X XX XXX Z z", "89 89 089 Z Z Z +0000 UTC"},
+		{-62135769600000, "yyyy-MM-dd G", "0001-01-01 AD"}, // Julian before 1582-10-15
+		{-12219292800000, "yyyy-MM-dd", "1582-10-15"},
+		{-12219292800001, "yyyy-MM-dd", "1582-10-04"},
+		{-62135769600001, "yyyy-MM-dd G", "0001-12-31 BC"},
+		{-1, "EEE, d MMM yyyy HH:mm:ss.SSS", "Wed, 31 Dec 1969 23:59:59.999"},
+	} {
+		f, err := compileDateFormat(c.pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(f.format(nil, c.ms)); got != c.want {
+			t.Errorf("%d %q: %q, want %q", c.ms, c.pattern, got, c.want)
+		}
+	}
+	now := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		pattern, text string
+		want          int64
+		ok            bool
+	}{
+		{"yyyy-MM-dd", "2020-01-02", 1577923200000, true},
+		{"yyyy-MM-dd", "2020-13-45", 1613260800000, true}, // lenient, as recorded
+		{"yyyy-MM-dd", "2020-01-02 and more", 1577923200000, true},
+		{"yyyy-MM-dd", "soon", 0, false},
+		{"yyyyMMddHHmmss", "20220102030405", 1641092645000, true},
+		{"EEE, d MMM yyyy HH:mm:ss Z", "Thu, 4 Mar 2021 05:06:07 +0200", 1614827167000, true},
+		{"yyyy-MM-dd'T'HH:mm:ssX", "2021-03-04T05:06:07Z", 1614834367000, true},
+		{"yyyy-MM-dd'T'HH:mm:ssXXX", "2021-03-04T05:06:07-01:30", 1614839767000, true},
+		{"hh:mm a", "12:30 AM", 1800000, true},
+		{"dd/MM/yy", "04/03/21", 1614816000000, true},
+		{"dd/MM/yy", "04/03/47", -720489600000, true}, // more than 20 years ahead
+		{"yyyy-MM-dd HH:mm z", "2021-07-01 12:00 EST", 1625158800000, true},
+	} {
+		f, err := compileDateFormat(c.pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, ok := f.parse(c.text, now)
+		if ok != c.ok || ok && got != c.want {
+			t.Errorf("%q %q: %d %v", c.pattern, c.text, got, ok)
+		}
+	}
+	for p, want := range map[string]string{"yyyy'": "Unterminated quote", "b": "Illegal pattern character 'b'", "XXXX": "invalid ISO 8601 format: length=4"} {
+		if _, err := compileDateFormat(p); err == nil || err.Error() != want {
+			t.Errorf("%q: %v", p, err)
+		}
+	}
+}
+
+func TestCalendarThereAndBack(t *testing.T) {
+	for day := int64(-800000); day < 800000; day += 37 {
+		y, m, d := civil(day)
+		if back := dayOf(y, m, int64(d)); back != day {
+			t.Fatalf("day %d is %d-%d-%d, which is day %d", day, y, m, d, back)
+		}
+	}
+}
+
+func TestLiterals(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"42", "int8 int8:42"}, {"-9223372036854775808", "int64 int64:-9223372036854775808"}, {"40000", "int32 int32:40000"},
+		{"3.1400", "float32 float32:40091eb860000000"}, {"true", "boolean true"}, {"null", "null"}, {"plain text", `string "plain text"`},
+		{`"quoted"`, `string "\"quoted\""`}, {"[1, 2,3]", "array array(int8:1 int8:2 int8:3)"}, {`{"a": 1, "b": "x"}`, `map map("a" int8:1 "b" "x")`},
+		{"2020-02-29", "int32 int32:18321"}, {"2020-02-29T01:02:03.004Z", "int64 int64:1582938123004"}, {"1e400", "bytes x'01'"},
+		{"[1,", `string "[1,"`}, {`{"a":[true,null]}`, `map map("a" array(true null))`}, {"", `string ""`},
+	} {
+		s, d := parseLiteral(c.text)
+		got := "null"
+		if d != nil {
+			var sb strings.Builder
+			record.Dump(&sb, d.Batch(), d.Root)
+			got = s.Type.String() + " " + sb.String()
+		}
+		if got != c.want {
+			t.Errorf("%q: %s, want %s", c.text, got, c.want)
+		}
+	}
+	s, _ := parseLiteral("1e400")
+	if p, _ := s.Param("scale"); p != "-400" {
+		t.Error(p)
+	}
+}
+
+func TestJavaText(t *testing.T) {
+	for f, want := range map[float64]string{1.1: "1.1", 1e10: "1.0E10", 1e-5: "1.0E-5", 123456789012: "1.23456789012E11", 0.001: "0.001", 9999999: "9999999.0", 1e7: "1.0E7", math.Inf(-1): "-Infinity"} {
+		if got := string(appendJavaFloat(nil, f, 64)); got != want {
+			t.Errorf("%v: %s", f, got)
+		}
+	}
+	if got := string(appendJavaFloat(nil, float64(float32(1.1)), 32)); got != "1.1" {
+		t.Error(got)
+	}
+	for _, c := range []struct {
+		n     int64
+		scale int
+		want  string
+	}{{12340, 3, "12.340"}, {0, 3, "0.000"}, {-1500, 3, "-1.500"}, {1, 10, "1E-10"}, {5, -2, "5E+2"}, {123, -2, "1.23E+4"}, {0, 8, "0E-8"}, {7, 0, "7"}} {
+		if got := string(appendDecimal(nil, big.NewInt(c.n), c.scale)); got != c.want {
+			t.Errorf("%d scale %d: %s, want %s", c.n, c.scale, got, c.want)
+		}
+	}
+	for _, n := range []int64{0, 1, -1, 127, 128, -128, -129, 255, -256, 32767, -32768, 1 << 40, -(1 << 40)} {
+		if back := decimalOf(twosComplement(big.NewInt(n))); back.Int64() != n {
+			t.Errorf("%d became %v", n, back)
+		}
+	}
+}
+
+func TestFieldPath(t *testing.T) {
+	for text, want := range map[string]string{"a.b": "a|b", "`a.b`.c": "a.b|c", "a": "a", "a.`b.c`": "a|b.c", "`a\\`.b`": "a`.b", "a.": "a|"} {
+		got, err := fieldPath(text, "V2")
+		if err != nil || strings.Join(got, "|") != want {
+			t.Errorf("%q: %q %v", text, got, err)
+		}
+	}
+	if _, err := fieldPath("`a", "V2"); err == nil {
+		t.Error("an open backtick passed")
+	}
+}
+
+func TestJSONExpansion(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{`{"b":true,"d":1.5,"i":1,"l":3000000000,"s":"x"}`, `struct(true float64:3ff8000000000000 int32:1 int64:3000000000 "x")`},
+		{`{"a":[1,2],"t":["x",null],"n":null,"e":[]}`, `struct(array(int32:1 int32:2) array("x" null))`},
+		{`{"ao":[{"x":1},{"y":"z"}]}`, `struct(array(struct(int32:1 null) struct(null "z")))`},
+		{`[{"x":1},{"x":2}]`, `array(struct(int32:1) struct(int32:2))`},
+		{`{"m":[1,"x"]}`, `"{\"m\":[1,\"x\"]}"`}, {`{"big":12345678901234567890}`, `"{\"big\":12345678901234567890}"`},
+		{`17`, `"17"`}, {`{`, `"{"`}, {`[]`, `"[]"`},
+		{`{"a":1,"b":2,"c":3,"d":4,"e":5,"f":6,"g":7,"h":8,"i":9,"j":10}`, `struct(int32:1 int32:2 int32:3 int32:4 int32:5 int32:6 int32:7 int32:8 int32:9 int32:10)`},
+	} {
+		var b record.Batch
+		x := jsonExpander{}
+		_, v := x.expand(&b, "payload", record.OptionalString, b.StringCell(c.text))
+		var sb strings.Builder
+		record.Dump(&sb, &b, v)
+		if sb.String() != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", c.text, sb.String(), c.want)
+		}
+	}
+	x := jsonExpander{}
+	var b record.Batch
+	s1, _ := x.expand(&b, "payload", nil, b.StringCell(`{"a":{"b":1}}`))
+	s2, _ := x.expand(&b, "payload", nil, b.StringCell(`{"a":{"b":2}}`))
+	if s1 != s2 || s1.Name != "payload" || s1.Fields[0].Schema.Name != "payload.a" {
+		t.Errorf("%v %v", s1, s2)
+	}
+}
+
+func TestLocalOffsets(t *testing.T) {
+	z, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		local string
+		want  int64
+	}{
+		{"2021-07-01 12:00:00", 7200}, {"2021-01-01 12:00:00", 3600},
+		{"2021-03-28 02:30:00", 3600}, // a gap: the offset before it
+		{"2021-10-31 02:30:00", 7200}, // twice: the earlier one
+		{"2021-03-28 03:00:00", 7200}, {"2021-10-31 03:00:00", 3600},
+	} {
+		at, _ := time.Parse(time.DateTime, c.local)
+		if got := localOffset(z, at.Unix()); got != c.want {
+			t.Errorf("%s: %d", c.local, got)
+		}
+	}
+}
+
+func TestHashes(t *testing.T) {
+	if javaStringHash("hello") != 99162322 || javaStringHash("") != 0 {
+		t.Error("String.hashCode differs")
+	}
+	if h := javaDecimalHash([]byte{0x00, 0x96}, 2); h != 150*31+2 {
+		t.Error(h)
+	}
+	// Partitions of five that the real step was recorded to choose.
+	for city, want := range map[string]int32{"Amsterdam": 3, "Berlin": 4, "Ünal": 1, "Zagreb": 1} {
+		h := int32(uint64(murmur3([]byte(city)))>>32) & math.MaxInt32
+		if h%5 != want {
+			t.Errorf("%s: %d", city, h%5)
+		}
+	}
+}
+
+func FuzzDateFormat(f *testing.F) {
+	f.Add("yyyy-MM-dd HH:mm:ss.SSS Z", "2020-01-02 03:04:05.678 +0100")
+	f.Add("EEEE, MMMM d y G 'at' h a", "Monday, May 1 2020 AD at 5 PM")
+	f.Fuzz(func(t *testing.T, pattern, text string) {
+		df, err := compileDateFormat(pattern)
+		if err != nil {
+			return
+		}
+		if ms, ok := df.parse(text, time.Unix(0, 0)); ok && ms > -1e15 && ms < 1e15 {
+			df.format(nil, ms)
+		}
+	})
+}
+
+func FuzzExpandAndLiteral(f *testing.F) {
+	f.Add(`{"a":[{"b":1},{"c":null}],"d":1e5}`)
+	f.Add(`{"a": [true, {"b": "c"}]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		var b record.Batch
+		x := jsonExpander{nullBytes: true}
+		x.expand(&b, "p", record.OptionalString, b.StringCell(text))
+		parseLiteral(text)
+	})
+}
