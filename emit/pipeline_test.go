@@ -334,3 +334,19 @@ func TestOnTopicIsToldOnceAndAgainAfterAReset(t *testing.T) {
 		t.Errorf("told %s", got)
 	}
 }
+
+func TestCauseSaysWhetherARestartMayHelp(t *testing.T) {
+	for code, want := range map[int16]bool{kerr.TopicAuthorizationFailed.Code: false, kerr.UnknownServerError.Code: true} {
+		c := fake(t, kfake.SeedTopics(1, "a"))
+		c.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			return refuse(req.(*kmsg.ProduceRequest), code), nil, true
+		})
+		r := newRig(t, client(t, props(addr(c))), nil)
+		r.send(t, r.batch(at(1), topicA, "1", "x"))
+		<-r.Err()
+		if got := errs.Retriable(r.Cause()); got != want {
+			t.Errorf("%v: retriable %t", r.Cause(), got)
+		}
+		r.Abort()
+	}
+}

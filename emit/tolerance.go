@@ -84,7 +84,7 @@ func (e *encoder) failed(step int, r *record.Record, err error) error {
 		e.dropped.tolerated.Inc()
 		return nil
 	}
-	return &errs.Error{Java: errs.ConnectException, Msg: "Tolerance exceeded in error handler", Cause: err}
+	return &errs.Error{Java: errs.ConnectException, Msg: "Tolerance exceeded in error handler", Retriable: errs.Retriable(err), Cause: err}
 }
 
 // stageName names a step as Connect's log reporter does.

@@ -217,7 +217,7 @@ func (t *Topics) describe(ctx context.Context, topic string, create bool) (bool,
 
 // sendFailure wraps what Java's producer would report from its callback.
 func sendFailure(cause error) error {
-	return &errs.Error{Java: errs.ConnectException, Msg: "Unrecoverable exception from producer send callback", Cause: cause}
+	return &errs.Error{Java: errs.ConnectException, Msg: "Unrecoverable exception from producer send callback", Retriable: errs.Retriable(cause), Cause: cause}
 }
 
 // learnLimits asks for the topic's settings. Not being allowed to know them is no
