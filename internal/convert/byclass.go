@@ -29,6 +29,8 @@ func NewByClass(class string, props map[string]string, isKey bool) (Converter, e
 		return NewAvro(props, isKey)
 	case "io.confluent.connect.json.JsonSchemaConverter":
 		return NewJSONSchema(props, isKey)
+	case "io.confluent.connect.protobuf.ProtobufConverter":
+		return NewProtobuf(props, isKey)
 	case "io.debezium.converters.CloudEventsConverter":
 		return NewCloudEvents(props, isKey)
 	}
