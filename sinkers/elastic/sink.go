@@ -54,7 +54,11 @@ func newSink(def *configdef.Def, read func(configdef.Values) *config, props map[
 
 // Start asks the cluster for an answer.
 func (s *Sink) Start(ctx context.Context) error {
-	if _, err := s.client.call(ctx, http.MethodGet, "/", nil); err != nil {
+	status, body, err := s.client.do(ctx, http.MethodGet, "/", "", nil)
+	if err == nil && (status == http.StatusUnauthorized || status == http.StatusForbidden || busy(status)) {
+		err = statusError(status, "GET /", body)
+	}
+	if err != nil { // any other answer shows that the cluster is there; small builds have no root page
 		return &errs.Error{Java: errs.ConnectException, Msg: "Could not connect to the cluster at " + strings.Join(s.cfg.urls, ","), Retriable: errs.Retriable(err), Cause: err}
 	}
 	return nil
