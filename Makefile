@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+COMPOSE := github.com/compose-spec/compose-go/v2/cmd@v2.16.2
 FUZZTIME ?= 20s
 
 .PHONY: demo build test short lint bench fuzz clean
@@ -19,10 +20,11 @@ test: ## everything, against real servers
 short: ## what needs no servers, quickly
 	go test -short ./...
 
-lint: ## formatting, vet, golangci-lint
+lint: ## formatting, vet, golangci-lint, the compose file (as docker compose config reads it)
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not gofmt'ed:"; echo "$$out"; exit 1; }
 	go vet ./...
 	go run $(GOLANGCI) run ./...
+	@go run $(COMPOSE) docker-compose.yml >/dev/null && echo "docker-compose.yml: well formed"
 
 bench: ## millrace against pg_recvlogical and COPY, as in README.md
 	@scripts/bench $(ARGS)

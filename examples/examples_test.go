@@ -112,7 +112,7 @@ func TestExamples(t *testing.T) {
 	}
 	w.db.Exec(t, string(script))
 	w.makeMySQL(t)
-	d := testkit.NewDaemon(t, testkit.Binary(t, false), map[string]string{"offset.flush.interval.ms": "500"})
+	d := testkit.NewDaemon(t, testkit.Binary(t), map[string]string{"offset.flush.interval.ms": "500"})
 	if _, err := d.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -18,15 +18,15 @@ import (
 )
 
 // Binary returns the path of a millrace binary: the one MILLRACE_TEST_BIN names,
-// or one built from this module, with the race detector when race is set.
-func Binary(t testing.TB, race bool) string {
+// or one built from this module, with the race detector when MILLRACE_TEST_RACE is set.
+func Binary(t testing.TB) string {
 	t.Helper()
 	if b := os.Getenv("MILLRACE_TEST_BIN"); b != "" {
 		return b
 	}
 	out := filepath.Join(t.TempDir(), "millrace")
 	args := []string{"build", "-o", out}
-	if race {
+	if os.Getenv("MILLRACE_TEST_RACE") != "" {
 		args = append(args, "-race")
 	}
 	cmd := exec.CommandContext(t.Context(), "go", append(args, "millrace/cmd/millrace")...)

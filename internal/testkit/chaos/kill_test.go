@@ -42,7 +42,7 @@ func TestKillLoop(t *testing.T) {
 	testkit.DropTopics(t, db.Name)
 	db.Exec(t, fmt.Sprintf(`create table t (id int primary key, seq bigint not null, note text);
 		insert into t select g, 1, 'there before' from generate_series(1, %d) g`, existing))
-	d := testkit.NewDaemon(t, testkit.Binary(t, false), map[string]string{"offset.flush.interval.ms": "200"})
+	d := testkit.NewDaemon(t, testkit.Binary(t), map[string]string{"offset.flush.interval.ms": "200"})
 	post(t, d, db)
 
 	w := &writer{conn: db.Connect(t), committed: map[int]int64{}, next: existing}
