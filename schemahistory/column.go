@@ -58,7 +58,7 @@ func charsetOf(collation string) string {
 // columnOf makes the model's column of a definition. charset is the table's default.
 func columnOf(d *ddl.Column, charset string) Column {
 	c := Column{Name: d.Name, TypeName: d.Type, JDBCType: jdbcType(d.Type), Length: d.Length, Scale: d.Scale,
-		Optional: !d.NotNull && !d.PrimaryKey, AutoIncremented: d.AutoIncrement, Generated: d.AutoIncrement || d.OnUpdate, Labels: d.RawLabels}
+		Optional: !d.NotNull && !d.PrimaryKey, AutoIncremented: d.AutoIncrement || d.OnUpdate, Generated: d.AutoIncrement || d.OnUpdate, Labels: d.RawLabels}
 	if d.Comment != nil {
 		c.Comment = *d.Comment
 	}
@@ -101,7 +101,23 @@ func setDefault(c *Column, d *ddl.Column) {
 	case d.HasDefault && d.DefaultExpr:
 	case d.HasDefault:
 		c.HasDefault, c.Default = true, d.Default
+		if d.Default != nil && !d.DefaultQuoted && isNow(*d.Default) {
+			epoch := EpochDefault
+			c.Default = &epoch
+		}
 	case c.Optional && !d.Generated:
 		c.HasDefault = true
 	}
+}
+
+// EpochDefault is what the model keeps for DEFAULT CURRENT_TIMESTAMP.
+const EpochDefault = "1970-01-01 00:00:00"
+
+func isNow(s string) bool {
+	word, _, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(s)), "(")
+	switch strings.TrimSpace(word) {
+	case "CURRENT_TIMESTAMP", "NOW", "LOCALTIME", "LOCALTIMESTAMP":
+		return true
+	}
+	return false
 }

@@ -130,6 +130,8 @@ type Model struct {
 	// MariaDB and Version (e.g. 90700) decide what executable comments hold.
 	MariaDB bool
 	Version int
+	// Comments keeps table and column comments (include.schema.comments).
+	Comments bool
 	// FoldCase: lower_case_table_names is not 0.
 	FoldCase bool
 }
@@ -149,8 +151,16 @@ func (m *Model) fold(id TableID) TableID {
 // Table returns the current version of a table, or nil.
 func (m *Model) Table(id TableID) *Table { return m.tables[m.fold(id)] }
 
-// Put stores a version that was read from the catalog or a history.
-func (m *Model) Put(t *Table) { m.tables[m.fold(t.ID)] = t }
+// Put stores a new version; the model owns t from here on.
+func (m *Model) Put(t *Table) {
+	if !m.Comments {
+		t.Comment, t.HasComment = "", false
+		for i := range t.Columns {
+			t.Columns[i].Comment = ""
+		}
+	}
+	m.tables[m.fold(t.ID)] = t
+}
 
 // Remove forgets a table.
 func (m *Model) Remove(id TableID) { delete(m.tables, m.fold(id)) }

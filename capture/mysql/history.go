@@ -62,6 +62,7 @@ func (t *task) recover(ctx context.Context, at *Position) (found bool, err error
 
 func (t *task) newModel() *schemahistory.Model {
 	m := schemahistory.NewModel()
+	m.Comments = t.opts.Comments
 	if s := t.server; s != nil {
 		m.Server, m.MariaDB, m.Version, m.FoldCase = s.charset, s.mariadb, s.number, s.foldCase
 	}

@@ -39,8 +39,9 @@ func defaultCell(b *record.Batch, col *Column, k *kind, text string) (record.Cel
 	case classNone:
 		return record.Cell{}, false
 	case classTimestamp, classDateTime:
+		// The schema history keeps CURRENT_TIMESTAMP as the epoch.
 		zero := strings.HasPrefix(text, "0000-00-00") || text == "0"
-		if zero || nowDefault.MatchString(text) {
+		if zero || text == "1970-01-01 00:00:00" || nowDefault.MatchString(text) {
 			if col.Optional && (k.class == classTimestamp || zero) {
 				return record.Cell{}, false
 			}
