@@ -39,9 +39,11 @@ func (s *Server) routes() {
 	add("GET", "/connector-plugins", s.plugins)
 	add("GET", "/connector-plugins/*/config", s.pluginConfig)
 	add("PUT", "/connector-plugins/*/config/validate", s.validate)
-	add("GET", "/admin/loggers", s.loggers)
-	add("GET", "/admin/loggers/*", s.logger)
-	add("PUT", "/admin/loggers/*", s.ready(s.setLogger))
+	if !s.opt.NoAdmin {
+		add("GET", "/admin/loggers", s.loggers)
+		add("GET", "/admin/loggers/*", s.logger)
+		add("PUT", "/admin/loggers/*", s.ready(s.setLogger))
+	}
 	if s.opt.Metrics != nil {
 		add("GET", "/metrics", func(c *call) error { s.opt.Metrics.ServeHTTP(c.w, c.r); return nil })
 		s.rt.routes[len(s.rt.routes)-1].plain = true

@@ -96,6 +96,13 @@ type Options struct {
 	Timeout time.Duration
 	// Metrics answers /metrics. May be nil.
 	Metrics http.Handler
+	// Origins may call from a browser page of theirs ("*" all); Methods limits what
+	// they may do, all when empty.
+	Origins, Methods []string
+	// NoAdmin leaves /admin out.
+	NoAdmin bool
+	// Headers are added to every answer.
+	Headers [][2]string
 	// Version and Commit are shown by GET /.
 	Version, Commit string
 	Log             *slog.Logger
@@ -122,6 +129,12 @@ func New(b Backend, opt Options) *Server {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	for _, h := range s.opt.Headers {
+		w.Header().Add(h[0], h[1])
+	}
+	if s.cors(w, r) {
+		return
+	}
 	escaped := r.URL.EscapedPath()
 	if strings.Contains(escaped, "//") {
 		badURI(w, "Ambiguous URI empty segment")
@@ -169,6 +182,36 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h(&call{w: w, r: r.WithContext(ctx), args: args}); err != nil {
 		s.fail(w, r, err)
 	}
+}
+
+// cors answers preflight requests and marks answers for allowed origins.
+func (s *Server) cors(w http.ResponseWriter, r *http.Request) (answered bool) {
+	origin := r.Header.Get("Origin")
+	if origin == "" || !allows(s.opt.Origins, origin) {
+		return false
+	}
+	w.Header().Set("Access-Control-Allow-Origin", origin)
+	w.Header().Add("Vary", "Origin")
+	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	methods := s.opt.Methods
+	if len(methods) == 0 {
+		methods = []string{"GET", "POST", "HEAD"}
+	}
+	w.Header().Set("Access-Control-Allow-Methods", strings.Join(methods, ","))
+	w.Header().Set("Access-Control-Allow-Headers", "X-Requested-With,Content-Type,Accept,Origin")
+	w.WriteHeader(http.StatusOK)
+	return true
+}
+
+func allows(origins []string, origin string) bool {
+	for _, o := range origins {
+		if o == "*" || strings.EqualFold(o, origin) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {

@@ -52,6 +52,7 @@ func serve(ctx context.Context, e *env, cfg *worker.Config, files []string) (err
 	w := worker.New(cfg, worker.NewRegistry(plugins()), set, worker.NewLoggers(e.level), e.log)
 	srv := &http.Server{
 		Handler: rest.New(w, rest.Options{Metrics: promhttp.HandlerFor(set.Registry, promhttp.HandlerOpts{}),
+			Origins: cfg.CORSOrigins, Methods: cfg.CORSMethods, NoAdmin: cfg.NoAdmin, Headers: cfg.Headers,
 			Version: worker.ConnectVersion, Commit: worker.ConnectCommit, Log: e.log}),
 		ReadHeaderTimeout: 30 * time.Second,
 		ErrorLog:          slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),

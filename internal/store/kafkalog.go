@@ -23,6 +23,8 @@ type TopicSpec struct {
 	Replication int16
 	// OnePartition: the topic must have exactly one (config topic).
 	OnePartition bool
+	// NoCreate: a missing topic is an error.
+	NoCreate bool
 	// Configs are further topic settings at creation; cleanup.policy is always compact.
 	Configs map[string]string
 }

@@ -21,6 +21,9 @@ func EnsureTopic(ctx context.Context, adm *kadm.Client, spec TopicSpec, log *slo
 	if err != nil {
 		return 0, err
 	}
+	if n == 0 && spec.NoCreate {
+		return 0, fmt.Errorf("the topic %s (%s) does not exist, and internal.topics.automatic.creation.enable is false; create it with cleanup.policy=compact", spec.Name, spec.Role)
+	}
 	if n == 0 {
 		if err := createTopic(ctx, adm, spec); err != nil {
 			return 0, err

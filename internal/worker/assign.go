@@ -125,9 +125,14 @@ func (a *Assignor) balance(ids []string, configured []Unit, held, revoked map[st
 				total++
 			}
 		}
-		most := (total + len(ids) - 1) / max(len(ids), 1)
+		floor, above := total/max(len(ids), 1), total%max(len(ids), 1)
 		for _, id := range ids {
 			n := count(held[id], kind)
+			most := floor
+			if n > floor && above > 0 {
+				most++ // as many members as there is work left over may have one more
+				above--
+			}
 			var keep []Unit
 			for _, u := range held[id] {
 				if (u.Task == connectorUnit) == kind && n > most {

@@ -34,6 +34,13 @@ type Config struct {
 	// AdvertisedURL is what other workers call.
 	AdvertisedURL string
 
+	// CORSOrigins and CORSMethods are access.control.*; no origins: no CORS.
+	CORSOrigins, CORSMethods []string
+	// NoAdmin leaves /admin out (admin.listeners is empty).
+	NoAdmin bool
+	// Headers are added to every answer (response.http.headers.config).
+	Headers [][2]string
+
 	TopicCreation, TopicTracking, TopicReset bool
 	OverridePolicy                           string
 	OverrideAllow                            []string
@@ -89,6 +96,9 @@ func NewConfig(raw map[string]string, log *slog.Logger) (*Config, error) {
 	c.ConfigTopic, c.OffsetTopic, c.StatusTopic = v.String("config.storage.topic"), v.String("offset.storage.topic"), v.String("status.storage.topic")
 	c.OffsetFile = v.String("offset.storage.file.filename")
 	c.FlushInterval, c.FlushTimeout, c.StopTimeout = v.Millis("offset.flush.interval.ms"), v.Millis("offset.flush.timeout.ms"), v.Millis("task.shutdown.graceful.timeout.ms")
+	if err := c.restSettings(v); err != nil {
+		return nil, err
+	}
 	c.TopicCreation, c.TopicTracking, c.TopicReset = v.Bool("topic.creation.enable"), v.Bool("topic.tracking.enable"), v.Bool("topic.tracking.allow.reset")
 	c.OverridePolicy, c.OverrideAllow = v.String("connector.client.config.override.policy"), v.List("connector.client.config.override.allowlist")
 	if c.Distributed {
@@ -176,7 +186,8 @@ func (c *Config) int32(key string, def int32) int32 {
 // config.storage.topic, offset.storage.topic and status.storage.topic.
 func (c *Config) topicSpec(topic, property string, partitions int32, one bool) store.TopicSpec {
 	prefix := strings.TrimSuffix(property, "topic")
-	spec := store.TopicSpec{Name: topic, Role: property, Partitions: partitions, OnePartition: one,
+	create := c.Props["internal.topics.automatic.creation.enable"]
+	spec := store.TopicSpec{Name: topic, NoCreate: strings.EqualFold(strings.TrimSpace(create), "false"), Role: property, Partitions: partitions, OnePartition: one,
 		Replication: int16(c.int32(prefix+"replication.factor", 3)), Configs: map[string]string{}}
 	for k, v := range configdef.Prefixed(c.Props, prefix) {
 		switch k {
@@ -219,6 +230,33 @@ func (c *Config) groupSettings(v configdef.Values) error {
 	}
 	if e := v.Enum("exactly.once.source.support"); e != "disabled" {
 		return fmt.Errorf("exactly.once.source.support=%s is not supported by millrace yet; use disabled", e)
+	}
+	return nil
+}
+
+// restSettings reads what the REST server is told besides its listeners.
+func (c *Config) restSettings(v configdef.Values) error {
+	c.CORSOrigins, c.CORSMethods = v.List("access.control.allow.origin"), v.List("access.control.allow.methods")
+	if v.IsSet("admin.listeners") {
+		if v.String("admin.listeners") != "" {
+			return fmt.Errorf("admin.listeners: listeners of their own for /admin are not supported by millrace; leave it out to serve /admin on the listeners, or set it to nothing to switch /admin off")
+		}
+		c.NoAdmin = true
+	}
+	if x := v.List("rest.extension.classes"); len(x) > 0 {
+		return fmt.Errorf("rest.extension.classes: REST extensions are Java classes, which millrace cannot load (%s); put a proxy in front of the listeners for authentication", strings.Join(x, ", "))
+	}
+	for _, rule := range configdef.SplitList(v.String("response.http.headers.config")) {
+		rule = strings.Trim(rule, `"`)
+		verb, rest, _ := strings.Cut(rule, " ")
+		name, value, ok := strings.Cut(rest, ":")
+		if (verb != "add" && verb != "set") || !ok || strings.TrimSpace(name) == "" {
+			return fmt.Errorf("response.http.headers.config: %q is no rule that millrace knows; write add Name: value or set Name: value", rule)
+		}
+		c.Headers = append(c.Headers, [2]string{strings.TrimSpace(name), strings.TrimSpace(value)})
+	}
+	if v.IsSet("inter.worker.key.size") && v.Int("inter.worker.key.size") != 32 {
+		return fmt.Errorf("inter.worker.key.size: keys of HmacSHA256 have 32 bytes; leave the setting out")
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func (w *Worker) joinGroup() error {
 		return fmt.Errorf("client of the group membership: %w", err)
 	}
 	c := w.cfg
-	w.view.Store(&groupView{generation: -1})
+	w.view.Store(&groupView{lost: true})
 	m := &member{cl: cl, host: w, log: w.log, group: c.GroupID, url: c.AdvertisedURL, protos: c.Protocols,
 		session: c.Session, beat: c.Heartbeat, limit: c.RebalanceTimeout, sync: c.SyncTimeout,
 		assign: Assignor{Delay: c.RebalanceDelay}, rejoin: make(chan struct{}, 1), poke: make(chan struct{}, 1), generation: -1}
@@ -106,6 +106,7 @@ func (w *Worker) catchUp(ctx context.Context, offset int64) error {
 // became implements memberHost.
 func (w *Worker) became(v groupView) {
 	w.view.Store(&v)
+	w.lost.Store(v.lost)
 	if v.leader {
 		notify(w.duties)
 		if !w.complete(&v) {
@@ -218,7 +219,7 @@ func (w *Worker) Leader() (self bool, url string) {
 		return true, ""
 	}
 	v := w.view.Load()
-	if v.generation < 0 {
+	if v.lost {
 		return false, ""
 	}
 	return v.leader, v.leaderURL
@@ -302,7 +303,7 @@ func (w *Worker) VerifyInternal(header http.Header, body []byte) error {
 	if w.member == nil {
 		return statusErrorf(404, "HTTP 404 Not Found")
 	}
-	if v := w.view.Load(); v.generation >= 0 && !v.sessioned {
+	if v := w.view.Load(); !v.lost && !v.sessioned {
 		return nil // some member is too old to sign
 	}
 	auth, alg := header.Get("X-Connect-Authorization"), header.Get("X-Connect-Request-Signature-Algorithm")

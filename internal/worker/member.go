@@ -28,6 +28,7 @@ type memberHost interface {
 // groupView is what a worker knows about its group.
 type groupView struct {
 	generation int
+	lost       bool // not a member at the moment
 	leader     bool
 	leaderURL  string // "" unknown
 	sessioned  bool   // requests between workers are signed
@@ -107,8 +108,8 @@ func (m *member) run(ctx context.Context) {
 var errLost = errors.New("the group's coordinator no longer knows this worker")
 
 func (m *member) forget() {
+	m.host.became(groupView{generation: int(m.generation), lost: true})
 	m.id, m.generation, m.owned, m.leaderID, m.leaderURL = "", -1, nil, "", ""
-	m.host.became(groupView{generation: -1})
 	m.host.apply(nil)
 }
 
@@ -308,7 +309,8 @@ func (m *member) beatUntil(ctx context.Context) error {
 		}
 		req := kmsg.NewPtrHeartbeatRequest()
 		req.Group, req.Generation, req.MemberID = m.group, m.generation, m.id
-		hctx, cancel := context.WithTimeout(ctx, m.session/2)
+		sent := time.Now()
+		hctx, cancel := context.WithDeadline(ctx, last.Add(m.session-m.beat))
 		resp, err := req.RequestWith(hctx, m.cl)
 		cancel()
 		if err == nil {
@@ -318,13 +320,13 @@ func (m *member) beatUntil(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err == nil:
-			last = time.Now()
+			last = sent // what the coordinator counts from, at the earliest
 		case errors.Is(err, kerr.RebalanceInProgress):
 			return nil
 		case errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.IllegalGeneration), errors.Is(err, kerr.FencedInstanceID):
 			return errLost
-		case time.Since(last) > m.session:
-			return errLost // others may have been given our work by now
+		case time.Since(last) >= m.session-m.beat:
+			return errLost // others may be given our work any moment
 		}
 	}
 }

@@ -220,19 +220,22 @@ func (s *supervisor) reconfigure() {
 	if !c.Inconsistent && sameTasks(c.Tasks, want) {
 		return
 	}
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
-		err := s.w.writeTasks(s.ctx, s.name, want)
-		if err == nil {
-			return
-		}
-		s.w.log.Error("cannot write task configs; trying again", "connector", s.name, "error", err)
-		select {
-		case <-time.After(wait):
-		case <-s.ctx.Done():
-			return
-		}
+	if err := s.w.writeTasks(s.ctx, s.name, want); err != nil && s.ctx.Err() == nil {
+		// Not in a loop here: what the group or an operator wants must get through
+		// meanwhile.
+		s.w.log.Warn("cannot write task configs; trying again", "connector", s.name, "error", err)
+		time.AfterFunc(retryTasks, func() {
+			s.post(func() {
+				if s.m.conn == store.StateRunning {
+					s.reconfigure()
+				}
+			})
+		})
 	}
 }
+
+// retryTasks is the pause before task configs are written again.
+const retryTasks = 500 * time.Millisecond
 
 func sameTasks(a, b []*store.Map) bool {
 	if len(a) != len(b) {
@@ -291,7 +294,11 @@ func (s *supervisor) join(ids []int) {
 			t.soft()
 		}
 	}
-	limit := time.NewTimer(s.w.cfg.StopTimeout)
+	graceful := s.w.cfg.StopTimeout
+	if s.w.lost.Load() {
+		graceful = 0 // others may run these tasks by now
+	}
+	limit := time.NewTimer(graceful)
 	defer limit.Stop()
 	for _, i := range ids {
 		t := s.tasks[i]

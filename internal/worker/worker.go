@@ -39,6 +39,7 @@ type Worker struct {
 	leaveGroup context.CancelFunc
 	left       sync.WaitGroup // member and duties
 	view       atomic.Pointer[groupView]
+	lost       atomic.Bool   // the group went on without this worker: stop at once
 	duties     chan struct{} // cap 1: look at the leader's duties
 
 	mu       sync.Mutex
@@ -69,6 +70,7 @@ func (w *Worker) Start(ctx context.Context) error {
 	waiting := make(chan struct{})
 	go func() { defer close(waiting); w.complain(read) }()
 	defer func() { close(read); <-waiting }()
+	w.log.Debug("reading the storage", "bootstrap.servers", w.cfg.Props["bootstrap.servers"])
 	g.Go(func() error {
 		m, err := w.adm.BrokerMetadata(gctx)
 		if err != nil {
