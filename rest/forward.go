@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"millrace/internal/store"
 	"millrace/internal/worker"
@@ -19,13 +20,26 @@ var (
 // onLeader answers on the leader and forwards from every other worker.
 func (s *Server) onLeader(h handler) handler {
 	return func(c *call) error {
-		self, url := s.b.Leader()
+		self, url := s.leader(c)
 		if self {
 			return h(c)
 		}
 		return s.forward(c, url)
 	}
 }
+
+// leader waits a while for the group to have one: during a rebalance requests
+// wait, as in Connect, instead of failing.
+func (s *Server) leader(c *call) (self bool, url string) {
+	for end := time.Now().Add(leaderWait); ; time.Sleep(10 * time.Millisecond) {
+		if self, url = s.b.Leader(); self || url != "" || c.r.Context().Err() != nil || time.Now().After(end) {
+			return self, url
+		}
+	}
+}
+
+// leaderWait is how long a request waits for a leader before it answers 409.
+const leaderWait = 15 * time.Second
 
 // elsewhere forwards a restart to where the connector or task runs; only the
 // leader knows where that is. true: answered.
@@ -37,7 +51,7 @@ func (s *Server) elsewhere(c *call, name string, task int) (bool, error) {
 	if self {
 		return false, nil
 	}
-	leads, leader := s.b.Leader()
+	leads, leader := s.leader(c)
 	if !leads {
 		return true, s.forward(c, leader)
 	}

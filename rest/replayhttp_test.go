@@ -14,6 +14,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,28 +38,43 @@ type testWorker struct {
 	client     *kgo.Client
 	bootstrap  string
 	advertised string
+	stop       func()
 }
 
 func startWorker(t *testing.T) *testWorker {
 	t.Helper()
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.AllowAutoTopicCreation(), kfake.DefaultNumPartitions(1))
+	return startWorkerOn(t, newKafka(t))
+}
+
+// newKafka starts an in-memory Kafka and returns its address.
+func newKafka(t *testing.T) string {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.AllowAutoTopicCreation(), kfake.DefaultNumPartitions(1),
+		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	boot := cluster.ListenAddrs()[0]
+	return cluster.ListenAddrs()[0]
+}
+
+// startWorkerOn starts a worker with a REST server that others can call.
+func startWorkerOn(t *testing.T, boot string) *testWorker {
+	t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(boot), kgo.AllowAutoTopicCreation())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cl.Close)
+	srv := httptest.NewUnstartedServer(nil)
+	port := srv.Listener.Addr().String()[len("127.0.0.1:"):]
 	json := "org.apache.kafka.connect.json.JsonConverter"
 	log := testkit.Log(t)
 	cfg, err := worker.NewConfig(map[string]string{"bootstrap.servers": boot, "group.id": "g", "key.converter": json, "value.converter": json,
 		"config.storage.topic": "connect-configs", "offset.storage.topic": "connect-offsets", "status.storage.topic": "connect-status",
 		"config.storage.replication.factor": "1", "offset.storage.replication.factor": "1", "status.storage.replication.factor": "1",
-		"offset.storage.partitions": "1", "status.storage.partitions": "1", "offset.flush.interval.ms": "500",
-		"listeners": "http://127.0.0.1:8083", "rest.advertised.host.name": "127.0.0.1", "rest.advertised.port": "8083"}, log)
+		"offset.storage.partitions": "1", "status.storage.partitions": "1", "offset.flush.interval.ms": "500", "heartbeat.interval.ms": "100",
+		"listeners": "http://127.0.0.1:" + port, "rest.advertised.host.name": "127.0.0.1", "rest.advertised.port": port}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,14 +82,16 @@ func startWorker(t *testing.T) *testWorker {
 	if err := w.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(rest.New(w, rest.Options{Version: worker.ConnectVersion, Commit: worker.ConnectCommit, Log: log}))
-	t.Cleanup(func() {
+	srv.Config.Handler = rest.New(w, rest.Options{Version: worker.ConnectVersion, Commit: worker.ConnectCommit, Log: log})
+	srv.Start()
+	stop := sync.OnceFunc(func() {
 		srv.Close()
 		if err := w.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	return &testWorker{srv: srv, client: cl, bootstrap: boot, advertised: "127.0.0.1:8083"}
+	t.Cleanup(stop)
+	return &testWorker{srv: srv, client: cl, bootstrap: boot, advertised: "127.0.0.1:" + port, stop: stop}
 }
 
 // plugins is what the conversations name, as cmd/millrace lists it.

@@ -1,0 +1,107 @@
+package rest_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// ask sends one request and returns the status and the decoded answer.
+func ask(t *testing.T, w *testWorker, method, path, body string) (int, map[string]any) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, w.srv.URL+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out map[string]any
+	_ = json.Unmarshal(text, &out) // a list or nothing: only the status counts then
+	return res.StatusCode, out
+}
+
+// owners waits until n connectors and their tasks run, and returns on how many
+// workers, and the names by worker.
+func owners(t *testing.T, w *testWorker, n int, accept func(map[string][]string) bool) map[string][]string {
+	t.Helper()
+	var last map[string][]string
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		last = map[string][]string{}
+		running := 0
+		_, all := ask(t, w, "GET", "/connectors?expand=status", "")
+		for name, x := range all {
+			if look(x, "status.connector.state") == "RUNNING" && look(x, "status.tasks.#") == 1.0 && look(x, "status.tasks[0].state") == "RUNNING" {
+				running++
+				id := fmt.Sprint(look(x, "status.tasks[0].worker_id"))
+				last[id] = append(last[id], name)
+			}
+		}
+		if running == n && accept(last) {
+			return last
+		}
+	}
+	t.Fatalf("never as expected: %v", last)
+	return nil
+}
+
+// Workers of one group share connectors, answer for each other, and take over
+// when one leaves.
+func TestGroup(t *testing.T) {
+	boot := newKafka(t)
+	a := startWorkerOn(t, boot)
+	b := startWorkerOn(t, boot)
+	dir := t.TempDir()
+	for i := range 5 {
+		f := filepath.Join(dir, fmt.Sprint(i))
+		if err := os.WriteFile(f, []byte("line\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w := []*testWorker{a, b}[i%2] // one of them has to forward
+		code, got := ask(t, w, "PUT", fmt.Sprintf("/connectors/c%d/config", i), fmt.Sprintf(`{"connector.class":"FileStreamSource","file":%q,"topic":"t%d","value.converter":"StringConverter"}`, f, i))
+		if code != 201 {
+			t.Fatalf("create: %d %v", code, got)
+		}
+		if code, got := ask(t, w, "GET", fmt.Sprintf("/connectors/c%d", i), ""); code != 200 {
+			t.Fatalf("not readable where it was created: %d %v", code, got)
+		}
+	}
+	both := owners(t, a, 5, func(m map[string][]string) bool { return len(m[a.advertised]) >= 2 && len(m[b.advertised]) >= 2 })
+	// Every restart reaches its task, whoever is asked.
+	for _, names := range both {
+		for _, w := range []*testWorker{a, b} {
+			if code, got := ask(t, w, "POST", "/connectors/"+names[0]+"/tasks/0/restart", ""); code != 204 {
+				t.Fatalf("restart: %d %v", code, got)
+			}
+		}
+	}
+	owners(t, b, 5, func(map[string][]string) bool { return true })
+	// Unsigned requests between workers are refused.
+	for _, w := range []*testWorker{a, b} {
+		if code, got := ask(t, w, "POST", "/connectors/c0/tasks", "[]"); code != 400 {
+			t.Fatalf("unsigned request: %d %v", code, got)
+		}
+	}
+	a.stop()
+	owners(t, b, 5, func(m map[string][]string) bool { return len(m[b.advertised]) == 5 })
+	c := startWorkerOn(t, boot)
+	owners(t, c, 5, func(m map[string][]string) bool { return len(m[c.advertised]) >= 2 })
+	for i := range 5 {
+		if code, got := ask(t, c, "DELETE", fmt.Sprintf("/connectors/c%d", i), ""); code != 204 {
+			t.Fatalf("delete: %d %v", code, got)
+		}
+	}
+}
