@@ -134,6 +134,11 @@ func pgNatural(m *sem) string {
 }
 
 func (p *postgres) write(ctx context.Context, src *rows, units []*unit) error {
+	if p.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, p.timeout)
+		defer cancel()
+	}
 	if err := p.ready(ctx); err != nil {
 		return err
 	}

@@ -23,6 +23,8 @@ type postgres struct {
 	conn  *pgconn.PgConn
 	// anyText: stringtype=unspecified in the URL; texts go into columns of any type.
 	anyText bool
+	// timeout is the URL's socketTimeout for one write; 0: none.
+	timeout time.Duration
 
 	plans map[*plan]*pgPlan // of this connection
 	enc   pgEncoder
@@ -35,7 +37,11 @@ func newPostgres(c *config, log *slog.Logger) (*postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &postgres{cfg: c, log: log, conf: conf, spell: &pgSpell{keepCase: c.quote, plain: c.plain},
+	seconds, err := strconv.Atoi(c.url.param("socketTimeout"))
+	if err != nil {
+		seconds = 0
+	}
+	return &postgres{cfg: c, log: log, conf: conf, timeout: time.Duration(seconds) * time.Second, spell: &pgSpell{keepCase: c.quote, plain: c.plain},
 		anyText: strings.EqualFold(c.url.param("stringtype"), "unspecified")}, nil
 }
 
@@ -72,7 +78,7 @@ func pgConfig(c *config) (*pgconn.Config, error) {
 	if db == "" {
 		db = user
 	}
-	dsn := url.URL{Scheme: "postgres", User: url.UserPassword(user, password), Host: strings.Join(u.hosts, ","), Path: "/" + db, RawQuery: q.Encode()}
+	dsn := url.URL{Scheme: "postgres", User: url.UserPassword(user, password), Host: strings.Join(u.hosts, ","), Path: "/" + db, RawQuery: strings.ReplaceAll(q.Encode(), "+", "%20")}
 	conf, err := pgconn.ParseConfig(dsn.String())
 	if err != nil {
 		return nil, fmt.Errorf("connection.url %s: %s", redactURL("jdbc:"+u.dialect+"://"+strings.Join(u.hosts, ",")+"/"+db), strings.ReplaceAll(err.Error(), dsn.String(), "…"))

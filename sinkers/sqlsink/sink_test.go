@@ -358,3 +358,60 @@ func TestUnreachable(t *testing.T) {
 		}
 	}
 }
+
+// TestServerHangs: a server that stops answering ends the write after the URL's
+// socketTimeout, and the batch is put again.
+func TestServerHangs(t *testing.T) {
+	p := newPostgresTarget(t).(*postgresTarget)
+	p.exec(t, "create table t(id int primary key, a varchar(40) not null, b bytea, n int)")
+	props := upserts(p, nil)
+	props["connection.url"] += "?socketTimeout=1"
+	k, err := start(t, props)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = k.Stop() }()
+	lock := p.db.Connect(t)
+	if _, err := lock.Exec(t.Context(), "begin; lock table t in access exclusive mode"); err != nil {
+		t.Fatal(err)
+	}
+	b := &record.Batch{}
+	flat(t, b, 1, map[string]any{"a": "x"})
+	if err := k.Put(t.Context(), b); !errs.Retriable(err) {
+		t.Fatalf("a hanging server gives %v", err)
+	}
+	if _, err := lock.Exec(t.Context(), "rollback"); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Put(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	if got := readT(t, p); got != "[1 x <nil> <nil>]" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestLockTimeout: a lock timeout and a deadlock are retriable.
+func TestLockTimeout(t *testing.T) {
+	p := newPostgresTarget(t).(*postgresTarget)
+	p.exec(t, "create table t(id int primary key, a varchar(40) not null, b bytea, n int); insert into t values (1, 'y')")
+	props := upserts(p, map[string]string{"flush.max.retries": "1", "flush.retry.delay.ms": "1"})
+	props["connection.url"] += "?options=-c%20lock_timeout%3D100ms"
+	k, err := start(t, props)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = k.Stop() }()
+	lock := p.db.Connect(t)
+	if _, err := lock.Exec(t.Context(), "begin; update t set n = 1"); err != nil {
+		t.Fatal(err)
+	}
+	b := &record.Batch{}
+	flat(t, b, 1, map[string]any{"a": "x"})
+	if err := k.Put(t.Context(), b); !errs.Retriable(err) {
+		t.Fatalf("a lock timeout gives %v", err)
+	}
+	if err := k.Put(t.Context(), b); err == nil || errs.Retriable(err) || !strings.Contains(err.Error(), "after 1 retries") {
+		t.Fatalf("flush.max.retries=1 is not kept: %v", err)
+	}
+}
