@@ -19,6 +19,8 @@ var benchCases = []struct {
 	{"PartitionRouting", "partitions.PartitionRouting", []string{"partition.payload.fields", "change.name", "partition.topic.num", "5"}, false},
 	{"TimezoneConverter", "TimezoneConverter", []string{"converted.timezone", "Europe/Berlin"}, false},
 	{"ReadToInsertEvent", "ReadToInsertEvent", nil, false},
+	{"Filter", "io.debezium.transforms.Filter", []string{"language", "jsr223.groovy", "condition", "value.op == 'u' && value.after.name != value.before.name && value.after.id > 0"}, false},
+	{"ContentBasedRouter", "ContentBasedRouter", []string{"language", "jsr223.groovy", "topic.expression", "value.after.id == 1 ? 'ones' : null"}, false},
 	{"Flatten", "Flatten$Value", nil, false},
 	{"InsertField", "InsertField$Value", []string{"static.field", "dc", "static.value", "ams"}, true},
 	{"ReplaceField", "ReplaceField$Value", []string{"exclude", "price", "renames", "id:key"}, true},

@@ -10,6 +10,8 @@ import (
 func debeziumPlugins() []Plugin {
 	out := []Plugin{
 		step(debezium+"ByLogicalTableRouter", logicalRouterDef("__dbz__physicalTableIdentifier", "logical.table.cache.size"), newLogicalRouter),
+		step(debezium+"ContentBasedRouter", scriptedDef("topic.expression", "Topic name expression", "Expression for the name of the topic; null leaves it."), newScripted("topic.expression", true)),
+		step(debezium+"Filter", scriptedDef("condition", "Filtering condition", "Expression that is true for the records to keep."), newScripted("condition", false)),
 		step(debezium+"ExtractChangedRecordState", changedDef(), newChanged),
 		step(debezium+"ExtractNewRecordState", unwrapDef(), newUnwrap),
 		step(debezium+"HeaderToValue", headerToValueDef(), newHeaderToValue),

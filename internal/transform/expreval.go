@@ -1,0 +1,614 @@
+package transform
+
+import (
+	"fmt"
+	"math"
+	"math/big"
+	"strconv"
+	"strings"
+
+	"millrace/internal/record"
+)
+
+// exprKind is the kind of a value of an expression.
+type exprKind uint8
+
+const (
+	exprNull exprKind = iota
+	exprBool
+	exprInt
+	exprFloat
+	exprDecimal
+	exprText
+	exprBytes
+	exprStruct
+	exprArray // of the record, or list constants
+	exprMap
+	exprHeaders
+	exprHeader
+	exprSchema
+)
+
+// exprVal is a value of an expression. Text belongs to the batch or the expression
+// and is valid while the record is.
+type exprVal struct {
+	kind   exprKind
+	i      int64
+	f      float64
+	s      string
+	c      record.Cell
+	schema *record.Schema
+	rat    *big.Rat
+	list   []exprVal
+}
+
+// exprEnv is the record that an expression is evaluated on.
+type exprEnv struct {
+	b *record.Batch
+	r *record.Record
+}
+
+// wrap makes a value of a cell.
+func (e *exprEnv) wrap(s *record.Schema, c record.Cell) exprVal {
+	v := exprVal{c: c, schema: s}
+	switch c.Kind() {
+	case record.Null:
+		return exprVal{}
+	case record.Boolean:
+		v.kind = exprBool
+		if c.Bool() {
+			v.i = 1
+		}
+	case record.Float32, record.Float64:
+		v.kind, v.f = exprFloat, c.Float()
+	case record.String:
+		v.kind, v.s = exprText, e.b.Str(c)
+	case record.Bytes:
+		v.kind = exprBytes
+		if s != nil && s.Name == nameDecimal {
+			v.kind, v.rat = exprDecimal, decimalRat(decimalOf(e.b.Raw(c)), decimalScale(s))
+		}
+	case record.Struct:
+		v.kind = exprStruct
+	case record.Array:
+		v.kind = exprArray
+	case record.Map:
+		v.kind = exprMap
+	default:
+		v.kind, v.i = exprInt, c.Int()
+	}
+	return v
+}
+
+func decimalRat(n *big.Int, scale int) *big.Rat {
+	p := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(scale, -scale))), nil)
+	if scale < 0 {
+		return new(big.Rat).SetInt(p.Mul(p, n))
+	}
+	return new(big.Rat).SetFrac(n, p)
+}
+
+func schemaVal(s *record.Schema) exprVal {
+	if s == nil {
+		return exprVal{}
+	}
+	return exprVal{kind: exprSchema, schema: s}
+}
+
+func boolVal(b bool) exprVal {
+	if b {
+		return exprVal{kind: exprBool, i: 1}
+	}
+	return exprVal{kind: exprBool}
+}
+
+// truth is what Groovy takes for true.
+func (e *exprEnv) truth(v exprVal) bool {
+	switch v.kind {
+	case exprNull:
+		return false
+	case exprBool, exprInt:
+		return v.i != 0
+	case exprFloat:
+		return v.f != 0
+	case exprDecimal:
+		return v.rat.Sign() != 0
+	case exprText:
+		return v.s != ""
+	case exprArray, exprMap:
+		return e.size(v) > 0
+	}
+	return true
+}
+
+func (e *exprEnv) size(v exprVal) int {
+	switch {
+	case v.kind == exprMap:
+		return v.c.Len() / 2
+	case v.list != nil:
+		return len(v.list)
+	}
+	return v.c.Len()
+}
+
+// item is element i of an array.
+func (e *exprEnv) item(v exprVal, i int) exprVal {
+	if v.list != nil {
+		return v.list[i]
+	}
+	var s *record.Schema
+	if v.schema != nil {
+		s = v.schema.Elem
+	}
+	return e.wrap(s, e.b.Child(v.c, i))
+}
+
+func (e *exprEnv) eval(n *exprNode) (exprVal, error) {
+	switch n.op {
+	case "const":
+		return n.value, nil
+	case "var":
+		return e.variable(n.name), nil
+	case "list", "text":
+		return e.several(n)
+	}
+	a, err := e.eval(n.args[0])
+	if err != nil {
+		return a, err
+	}
+	switch n.op {
+	case "get":
+		return e.property(a, n.name, n.safe)
+	case "call":
+		return e.call(a, n)
+	case "match":
+		if a.kind == exprNull {
+			return boolVal(false), nil
+		}
+		text := e.text(a)
+		if n.name == "=~" {
+			return boolVal(n.regex.Find(text)), nil
+		}
+		return boolVal(n.regex.MatchWhole(text)), nil
+	case "!":
+		return boolVal(!e.truth(a)), nil
+	case "neg":
+		return arithmetic("-", exprVal{kind: exprInt}, a)
+	case "&&":
+		if !e.truth(a) {
+			return boolVal(false), nil
+		}
+	case "||":
+		if e.truth(a) {
+			return boolVal(true), nil
+		}
+	case "?:":
+		if e.truth(a) {
+			return a, nil
+		}
+		return e.eval(n.args[1])
+	case "?":
+		if e.truth(a) {
+			return e.eval(n.args[1])
+		}
+		return e.eval(n.args[2])
+	}
+	b, err := e.eval(n.args[1])
+	if err != nil {
+		return b, err
+	}
+	return e.operate(n.op, a, b)
+}
+
+func (e *exprEnv) operate(op string, a, b exprVal) (exprVal, error) {
+	switch op {
+	case "&&", "||":
+		return boolVal(e.truth(b)), nil
+	case "==":
+		return boolVal(e.equal(a, b)), nil
+	case "!=":
+		return boolVal(!e.equal(a, b)), nil
+	case "in", "!in":
+		return boolVal(e.contains(b, a) == (op == "in")), nil
+	case "index":
+		return e.index(a, b)
+	case "<", "<=", ">", ">=":
+		c, ok := compare(a, b)
+		if !ok {
+			return exprVal{}, fmt.Errorf("Cannot compare %s with %s", kindNames[a.kind], kindNames[b.kind])
+		}
+		return boolVal(op == "<" && c < 0 || op == "<=" && c <= 0 || op == ">" && c > 0 || op == ">=" && c >= 0), nil
+	case "+":
+		if a.kind == exprText || b.kind == exprText {
+			return exprVal{kind: exprText, s: e.text(a) + e.text(b)}, nil
+		}
+	}
+	return arithmetic(op, a, b)
+}
+
+func (e *exprEnv) variable(name string) exprVal {
+	switch name {
+	case "key":
+		return e.wrap(e.r.KeySchema, e.r.Key)
+	case "value":
+		return e.wrap(e.r.ValueSchema, e.r.Value)
+	case "keySchema":
+		return schemaVal(e.r.KeySchema)
+	case "valueSchema":
+		return schemaVal(e.r.ValueSchema)
+	case "topic":
+		return exprVal{kind: exprText, s: e.r.Topic.Name}
+	}
+	return exprVal{kind: exprHeaders}
+}
+
+// several evaluates the parts of a list or of a text with insertions.
+func (e *exprEnv) several(n *exprNode) (exprVal, error) {
+	if n.op == "list" {
+		out := exprVal{kind: exprArray, list: make([]exprVal, 0, len(n.args))}
+		for _, a := range n.args {
+			v, err := e.eval(a)
+			if err != nil {
+				return v, err
+			}
+			out.list = append(out.list, v)
+		}
+		return out, nil
+	}
+	var sb strings.Builder
+	for _, a := range n.args {
+		v, err := e.eval(a)
+		if err != nil {
+			return v, err
+		}
+		sb.WriteString(e.text(v))
+	}
+	return exprVal{kind: exprText, s: sb.String()}, nil
+}
+
+// property is a field of a struct, an entry of a map, a header, or a part of a
+// header or schema.
+func (e *exprEnv) property(v exprVal, name string, safe bool) (exprVal, error) {
+	switch v.kind {
+	case exprNull:
+		if safe {
+			return v, nil
+		}
+		return v, fmt.Errorf("Cannot get property '%s' on null object", name)
+	case exprStruct:
+		if v.schema != nil {
+			if i, s := v.schema.Field(name); i >= 0 {
+				return e.wrap(s, fieldValue(e.b, v.c, i, s, true)), nil
+			}
+		}
+		return v, fmt.Errorf("%s is not a valid field name", name)
+	case exprMap:
+		var s *record.Schema
+		if v.schema != nil {
+			s = v.schema.Elem
+		}
+		return e.wrap(s, mapGet(e.b, v.c, name)), nil
+	case exprHeaders:
+		hs := e.b.Headers(e.r)
+		for i := len(hs) - 1; i >= 0; i-- {
+			if hs[i].Key == name {
+				return exprVal{kind: exprHeader, c: hs[i].Value, schema: hs[i].Schema}, nil
+			}
+		}
+		return exprVal{}, nil
+	case exprHeader:
+		switch name {
+		case "value":
+			return e.wrap(v.schema, v.c), nil
+		case "schema":
+			return schemaVal(v.schema), nil
+		}
+	case exprSchema:
+		return schemaProperty(v.schema, name)
+	}
+	return v, fmt.Errorf("No such property: %s for %s", name, kindNames[v.kind])
+}
+
+func schemaProperty(s *record.Schema, name string) (exprVal, error) {
+	switch name {
+	case "name":
+		if s.Name == "" {
+			return exprVal{}, nil
+		}
+		return exprVal{kind: exprText, s: s.Name}, nil
+	case "version":
+		if s.Version == 0 {
+			return exprVal{}, nil
+		}
+		return exprVal{kind: exprInt, i: int64(s.Version)}, nil
+	case "type":
+		return exprVal{kind: exprText, s: strings.ToUpper(s.Type.String())}, nil
+	case "optional":
+		return boolVal(s.Optional), nil
+	}
+	return exprVal{}, fmt.Errorf("No such property: %s for a schema", name)
+}
+
+func (e *exprEnv) index(v, i exprVal) (exprVal, error) {
+	if i.kind == exprText {
+		return e.property(v, i.s, false)
+	}
+	if v.kind != exprArray || i.kind != exprInt {
+		return v, fmt.Errorf("Cannot index %s with %s", kindNames[v.kind], kindNames[i.kind])
+	}
+	n := int(i.i)
+	if n < 0 {
+		n += e.size(v)
+	}
+	if n < 0 || n >= e.size(v) {
+		return exprVal{}, nil
+	}
+	return e.item(v, n), nil
+}
+
+// exprMethods are the methods and how many arguments they take.
+var exprMethods = map[string][2]int{
+	"startsWith": {1, 1}, "endsWith": {1, 1}, "contains": {1, 1}, "equals": {1, 1}, "equalsIgnoreCase": {1, 1}, "matches": {1, 1},
+	"isEmpty": {0, 0}, "length": {0, 0}, "size": {0, 0}, "toLowerCase": {0, 0}, "toUpperCase": {0, 0}, "trim": {0, 0}, "toString": {0, 0},
+	"get": {1, 1}, "getString": {1, 1}, "getStruct": {1, 1}, "getInt8": {1, 1}, "getInt16": {1, 1}, "getInt32": {1, 1}, "getInt64": {1, 1},
+	"getFloat32": {1, 1}, "getFloat64": {1, 1}, "getBoolean": {1, 1}, "getArray": {1, 1}, "getMap": {1, 1}, "name": {0, 0}, "value": {0, 0}, "schema": {0, 0},
+}
+
+func (e *exprEnv) call(v exprVal, n *exprNode) (exprVal, error) {
+	if v.kind == exprNull {
+		if n.safe {
+			return v, nil
+		}
+		return v, fmt.Errorf("Cannot invoke method %s() on null object", n.name)
+	}
+	var arg exprVal
+	if len(n.args) > 1 {
+		var err error
+		if arg, err = e.eval(n.args[1]); err != nil {
+			return arg, err
+		}
+	}
+	switch n.name {
+	case "equals":
+		return boolVal(e.equal(v, arg)), nil
+	case "contains":
+		return boolVal(e.contains(v, arg)), nil
+	case "toString":
+		return exprVal{kind: exprText, s: e.text(v)}, nil
+	case "name", "value", "schema":
+		if v.kind == exprStruct && n.name == "schema" {
+			return schemaVal(v.schema), nil
+		}
+		return e.property(v, n.name, false)
+	case "isEmpty", "size", "length":
+		size := len([]rune(v.s))
+		if v.kind != exprText {
+			if v.kind != exprArray && v.kind != exprMap {
+				break
+			}
+			size = e.size(v)
+		}
+		if n.name == "isEmpty" {
+			return boolVal(size == 0), nil
+		}
+		return exprVal{kind: exprInt, i: int64(size)}, nil
+	}
+	if strings.HasPrefix(n.name, "get") {
+		return e.index(v, arg)
+	}
+	if v.kind != exprText {
+		return v, fmt.Errorf("No method %s for %s", n.name, kindNames[v.kind])
+	}
+	return textMethod(n.name, v.s, arg)
+}
+
+func textMethod(name, s string, arg exprVal) (exprVal, error) {
+	switch name {
+	case "toLowerCase":
+		return exprVal{kind: exprText, s: strings.ToLower(s)}, nil
+	case "toUpperCase":
+		return exprVal{kind: exprText, s: strings.ToUpper(s)}, nil
+	case "trim":
+		return exprVal{kind: exprText, s: strings.TrimSpace(s)}, nil
+	case "equalsIgnoreCase":
+		return boolVal(arg.kind == exprText && strings.EqualFold(s, arg.s)), nil
+	}
+	if arg.kind != exprText {
+		return arg, fmt.Errorf("the argument of %s is no text but %s", name, kindNames[arg.kind])
+	}
+	if name == "startsWith" {
+		return boolVal(strings.HasPrefix(s, arg.s)), nil
+	}
+	return boolVal(strings.HasSuffix(s, arg.s)), nil
+}
+
+// contains: a text in a text, or an equal element in a list or key in a map.
+func (e *exprEnv) contains(v, what exprVal) bool {
+	switch v.kind {
+	case exprText:
+		return what.kind == exprText && strings.Contains(v.s, what.s)
+	case exprArray:
+		for i := 0; i < e.size(v); i++ {
+			if e.equal(e.item(v, i), what) {
+				return true
+			}
+		}
+	case exprMap:
+		return what.kind == exprText && mapIndex(e.b, v.c, what.s) >= 0
+	}
+	return false
+}
+
+func numeric(v exprVal) bool {
+	return v.kind == exprInt || v.kind == exprFloat || v.kind == exprDecimal
+}
+
+func (e *exprEnv) equal(a, b exprVal) bool {
+	if a.kind == exprNull || b.kind == exprNull {
+		return a.kind == b.kind
+	}
+	if c, ok := compare(a, b); ok {
+		return c == 0
+	}
+	if a.kind != b.kind {
+		return false
+	}
+	switch a.kind {
+	case exprArray:
+		if e.size(a) != e.size(b) {
+			return false
+		}
+		for i := 0; i < e.size(a); i++ {
+			if !e.equal(e.item(a, i), e.item(b, i)) {
+				return false
+			}
+		}
+		return true
+	case exprSchema:
+		return record.Equal(a.schema, b.schema)
+	case exprStruct, exprMap, exprBytes:
+		return equalCells(e.b, a.c, b.c)
+	}
+	return false
+}
+
+// compare orders numbers, texts and booleans; null comes before everything.
+func compare(a, b exprVal) (int, bool) {
+	switch {
+	case a.kind == exprNull || b.kind == exprNull:
+		return sign(int64(min(a.kind, 1)) - int64(min(b.kind, 1))), true
+	case a.kind == exprText && b.kind == exprText:
+		return strings.Compare(a.s, b.s), true
+	case a.kind == exprBool && b.kind == exprBool:
+		return sign(a.i - b.i), true
+	case !numeric(a) || !numeric(b):
+		return 0, false
+	case a.kind == exprInt && b.kind == exprInt:
+		if a.i < b.i {
+			return -1, true
+		}
+		return sign(min(a.i-b.i, 1)), a.i >= b.i
+	case a.kind == exprFloat || b.kind == exprFloat:
+		x, y := toFloat(a), toFloat(b)
+		switch {
+		case x < y:
+			return -1, true
+		case x > y:
+			return 1, true
+		}
+		return 0, x == y
+	}
+	return toRat(a).Cmp(toRat(b)), true
+}
+
+func sign(n int64) int {
+	switch {
+	case n < 0:
+		return -1
+	case n > 0:
+		return 1
+	}
+	return 0
+}
+
+func toFloat(v exprVal) float64 {
+	switch v.kind {
+	case exprInt:
+		return float64(v.i)
+	case exprDecimal:
+		f, _ := v.rat.Float64()
+		return f
+	}
+	return v.f
+}
+
+func toRat(v exprVal) *big.Rat {
+	if v.kind == exprInt {
+		return new(big.Rat).SetInt64(v.i)
+	}
+	return v.rat
+}
+
+// arithmetic is + - * / %; whole numbers divide exactly, as in Groovy.
+func arithmetic(op string, a, b exprVal) (exprVal, error) {
+	if !numeric(a) || !numeric(b) {
+		return exprVal{}, fmt.Errorf("%s is not defined for %s and %s", op, kindNames[a.kind], kindNames[b.kind])
+	}
+	if a.kind == exprFloat || b.kind == exprFloat {
+		return exprVal{kind: exprFloat, f: floatOp(op, toFloat(a), toFloat(b))}, nil
+	}
+	x, y := toRat(a), toRat(b)
+	if (op == "/" || op == "%") && y.Sign() == 0 {
+		return exprVal{}, fmt.Errorf("Division by zero")
+	}
+	r := new(big.Rat)
+	switch op {
+	case "+":
+		r.Add(x, y)
+	case "-":
+		r.Sub(x, y)
+	case "*":
+		r.Mul(x, y)
+	case "/":
+		r.Quo(x, y)
+	case "%":
+		if !x.IsInt() || !y.IsInt() {
+			return exprVal{}, fmt.Errorf("%% is not defined for numbers with fractions")
+		}
+		r.SetInt(new(big.Int).Rem(x.Num(), y.Num()))
+	}
+	if r.IsInt() && r.Num().IsInt64() && a.kind == exprInt && b.kind == exprInt {
+		return exprVal{kind: exprInt, i: r.Num().Int64()}, nil
+	}
+	return exprVal{kind: exprDecimal, rat: r}, nil
+}
+
+func floatOp(op string, x, y float64) float64 {
+	switch op {
+	case "+":
+		return x + y
+	case "-":
+		return x - y
+	case "*":
+		return x * y
+	case "/":
+		return x / y
+	}
+	return math.Mod(x, y)
+}
+
+var kindNames = [...]string{"null", "a boolean", "a number", "a number", "a decimal", "a text", "bytes", "a struct", "a list", "a map", "the headers", "a header", "a schema"}
+
+// text is the text of a value, as Java prints it.
+func (e *exprEnv) text(v exprVal) string {
+	switch v.kind {
+	case exprNull:
+		return "null"
+	case exprBool:
+		return strconv.FormatBool(v.i != 0)
+	case exprInt:
+		return strconv.FormatInt(v.i, 10)
+	case exprFloat:
+		bits := 64
+		if v.c.Kind() == record.Float32 {
+			bits = 32
+		}
+		return string(appendJavaFloat(nil, v.f, bits))
+	case exprDecimal:
+		if !v.c.IsNull() {
+			return string(appendDecimal(nil, decimalOf(e.b.Raw(v.c)), decimalScale(v.schema)))
+		}
+		return strings.TrimRight(strings.TrimRight(v.rat.FloatString(10), "0"), ".")
+	case exprText:
+		return v.s
+	case exprSchema:
+		return v.schema.Name
+	case exprArray:
+		var parts []string
+		for i := 0; i < e.size(v); i++ {
+			parts = append(parts, e.text(e.item(v, i)))
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	}
+	return kindNames[v.kind]
+}
