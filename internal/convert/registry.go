@@ -220,14 +220,16 @@ func (r *registry) id(ctx context.Context, subject string, s sr.Schema, register
 	if ok {
 		return id, nil
 	}
+	path := "/subjects/" + url.PathEscape(subject)
+	if register {
+		path += "/versions"
+	}
+	body := schemaBody{Type: s.Type.String(), Schema: s.Schema, References: s.References}
+	var found struct {
+		ID int `json:"id"`
+	}
 	err = r.do(r.withNormalize(ctx, !register), func(ctx context.Context) error {
-		if register {
-			id, err = r.cl.RegisterSchema(ctx, subject, s, -1, -1)
-			return err
-		}
-		found, err := r.cl.LookupSchema(ctx, subject, s)
-		id = found.ID
-		return err
+		return r.cl.Do(ctx, http.MethodPost, path, body, &found)
 	})
 	if err != nil {
 		return 0, err
@@ -237,8 +239,17 @@ func (r *registry) id(ctx context.Context, subject string, s sr.Schema, register
 	if len(r.ids) >= r.max {
 		clear(r.ids)
 	}
-	r.ids[key] = id
-	return id, nil
+	r.ids[key] = found.ID
+	return found.ID, nil
+}
+
+// schemaBody is what registering and looking up send. The type is always named, as
+// the Java client names it: some servers guess it from the text otherwise, and
+// guess wrong.
+type schemaBody struct {
+	Type       string               `json:"schemaType"`
+	Schema     string               `json:"schema"`
+	References []sr.SchemaReference `json:"references,omitempty"`
 }
 
 // latestOf returns the newest version of a subject, asked for once.
