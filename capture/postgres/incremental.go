@@ -263,7 +263,11 @@ func (i *incremental) next(ctx context.Context) error {
 			continue
 		}
 		if n == 0 {
-			i.finishTable("SUCCEEDED", i.cur.scanned)
+			status := "SUCCEEDED"
+			if i.cur.max == nil {
+				status = "EMPTY"
+			}
+			i.finishTable(status, i.cur.scanned)
 			continue
 		}
 		i.note("IN_PROGRESS", [2]string{"data_collections", i.names()}, [2]string{"current_collection_in_progress", i.queue[0].ID},
@@ -325,14 +329,8 @@ func (i *incremental) open(ctx context.Context) (status string, err error) {
 		r.dedup = r.key
 	}
 	i.describe(r)
-	if r.max = i.resumeMax; r.max == nil || len(r.max) != len(r.key) {
-		if r.last, r.sent, err = nil, nil, i.readMax(ctx, r, t.Filter); err != nil {
-			return "", err
-		}
-		if r.max == nil {
-			i.cur = r
-			return "EMPTY", nil
-		}
+	if r.max = i.resumeMax; len(r.max) != len(r.key) {
+		r.max, r.last, r.sent = nil, nil, nil
 	}
 	i.cur = r
 	return "", nil
@@ -386,6 +384,12 @@ func (i *incremental) readChunk(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	i.win.Start(id)
+	if r.max == nil { // within the window, so that what happens from here on is seen
+		if err := i.readMax(ctx, r, i.queue[0].Filter); err != nil || r.max == nil {
+			i.win.Start("")
+			return 0, err
+		}
+	}
 	where := r.where()
 	if f := i.queue[0].Filter; f != nil && *f != "" {
 		where = "(" + *f + ")" + and(where)
@@ -452,6 +456,15 @@ func (i *incremental) mark(ctx context.Context, id, kind string, began time.Time
 		return fmt.Errorf("write a watermark of the incremental snapshot into %s: %w", o.Signal.Table, err)
 	}
 	return nil
+}
+
+// goOn continues after a connection was opened: the chunk that was in flight, or
+// that the stored offset names next.
+func (i *incremental) goOn(ctx context.Context) error {
+	if !i.running() || i.paused || i.win.ID() != "" {
+		return nil
+	}
+	return i.next(ctx)
 }
 
 // closed emits what is left of a window.

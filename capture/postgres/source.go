@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -100,6 +101,17 @@ func (s *Source) run(ctx context.Context, offset []byte, out output, started fun
 	t.messages = newMessages(t.interner, n.SchemaName, s.opts.Modes.Binary, t.source)
 	t.cat = newCatalog(nil)
 	t.session = newSession(t, p)
+	if t.channel("kafka") {
+		k := &s.opts.Signal.Kafka
+		props := maps.Clone(k.Consumer)
+		props["bootstrap.servers"] = k.Bootstrap
+		topic, err := emit.NewSignalTopic(k.Topic, s.opts.Prefix, k.GroupID, k.PollTimeout, props, s.log)
+		if err != nil {
+			return fault(err, "", "Signal channel kafka configuration is invalid")
+		}
+		defer topic.Close()
+		t.signalTopic = topic
+	}
 	var stop func()
 	t.beats, stop = startBeats(ctx, &s.opts.Conn, s.opts.Heartbeat.Query, s.log)
 	defer stop()
@@ -281,5 +293,4 @@ func uuid() string {
 type signalTopic interface {
 	// Poll returns the signals that are waiting, without waiting for more.
 	Poll(ctx context.Context) ([][]byte, error)
-	Close()
 }

@@ -70,6 +70,9 @@ func (s *stream) run(ctx context.Context) error {
 	if err := s.sendStatus(); err != nil {
 		return err
 	}
+	if err := s.inc.goOn(ctx); err != nil {
+		return err
+	}
 	timedOut := false
 	for {
 		blocking := timedOut || s.fe.ReadBufferLen() < 5 && s.buf.Buffered() == 0
