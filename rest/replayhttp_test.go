@@ -82,7 +82,7 @@ func startWorkerOn(t *testing.T, boot string) *testWorker {
 	if err := w.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	srv.Config.Handler = rest.New(w, rest.Options{Version: worker.ConnectVersion, Commit: worker.ConnectCommit, Log: log})
+	srv.Config.Handler = rest.New(rest.Backend{Reader: w, Writer: w, Runner: w, OffsetKeeper: w, Catalog: w, Admin: w, Group: w}, rest.Options{Version: worker.ConnectVersion, Commit: worker.ConnectCommit, Log: log})
 	srv.Start()
 	stop := sync.OnceFunc(func() {
 		srv.Close()

@@ -43,8 +43,8 @@ type Runner interface {
 	RestartTask(ctx context.Context, name string, task int) error
 }
 
-// Offsets reads and changes the offsets of connectors.
-type Offsets interface {
+// OffsetKeeper reads and changes the offsets of connectors, and their topics.
+type OffsetKeeper interface {
 	Offsets(ctx context.Context, name string) ([]worker.OffsetEntry, error)
 	AlterOffsets(ctx context.Context, name string, offsets []worker.OffsetEntry) (string, error)
 	ResetOffsets(ctx context.Context, name string) (string, error)
@@ -52,8 +52,8 @@ type Offsets interface {
 	ResetTopics(name string) error
 }
 
-// Plugins describes plugins and validates configs.
-type Plugins interface {
+// Catalog describes plugins and validates configs.
+type Catalog interface {
 	Plugins(connectorsOnly bool) []worker.PluginInfo
 	PluginConfig(name, version string) ([]worker.ConfigKey, error)
 	ValidateConfig(ctx context.Context, plugin string, config *store.Map) (*worker.ConfigInfos, error)
@@ -79,13 +79,13 @@ type Group interface {
 	PutTasks(ctx context.Context, name string, tasks []*store.Map) error
 }
 
-// Backend is all of it; *worker.Worker implements it.
-type Backend interface {
+// Backend is all of it; in a daemon every part is the *worker.Worker.
+type Backend struct {
 	Reader
 	Writer
 	Runner
-	Offsets
-	Plugins
+	OffsetKeeper
+	Catalog
 	Admin
 	Group
 }

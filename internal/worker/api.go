@@ -278,7 +278,7 @@ func (w *Worker) RestartMany(ctx context.Context, name string, includeTasks, onl
 	// The next look at the status should not find the one from before.
 	sctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	if w.inSupervisor(sctx, name, func(*supervisor) {}) == nil {
+	if w.inSupervisor(sctx, name, func(context.Context, *supervisor) {}) == nil {
 		_ = w.statuses.Sync(sctx) // what is late shows up by itself
 	}
 	return st, nil
@@ -289,8 +289,8 @@ func (w *Worker) Restart(ctx context.Context, name string) error {
 	if w.configs.Get(name) == nil {
 		return statusErrorf(404, "Unknown connector: %s", name)
 	}
-	return w.inSupervisor(ctx, name, func(s *supervisor) {
-		s.do(s.m.Restart(RestartPlan{Connector: true}, false))
+	return w.inSupervisor(ctx, name, func(ctx context.Context, s *supervisor) {
+		s.do(ctx, s.m.Restart(RestartPlan{Connector: true}, false))
 	})
 }
 
@@ -306,15 +306,15 @@ func (w *Worker) RestartTask(ctx context.Context, name string, task int) error {
 		}
 		return statusErrorf(404, "Unknown task: %s-%d", name, task)
 	}
-	return w.inSupervisor(ctx, name, func(s *supervisor) {
-		s.do(s.m.Restart(RestartPlan{Tasks: []int{task}}, false))
+	return w.inSupervisor(ctx, name, func(ctx context.Context, s *supervisor) {
+		s.do(ctx, s.m.Restart(RestartPlan{Tasks: []int{task}}, false))
 	})
 }
 
 // inSupervisor runs f in the connector's supervisor and waits for it.
-func (w *Worker) inSupervisor(ctx context.Context, name string, f func(*supervisor)) error {
+func (w *Worker) inSupervisor(ctx context.Context, name string, f func(context.Context, *supervisor)) error {
 	done := make(chan struct{})
-	s := w.send(name, func(s *supervisor) { defer close(done); f(s) })
+	s := w.send(name, func(ctx context.Context, s *supervisor) { defer close(done); f(ctx, s) })
 	if s == nil {
 		return statusErrorf(503, "The worker is shutting down.")
 	}

@@ -139,7 +139,10 @@ func (w *Worker) apply(owned []Unit) {
 			continue
 		}
 		done := make(chan struct{})
-		if s := w.send(name, func(s *supervisor) { defer close(done); s.do(s.m.Assign(keep.conn, keep.tasks)) }); s != nil {
+		if s := w.send(name, func(ctx context.Context, s *supervisor) {
+			defer close(done)
+			s.do(ctx, s.m.Assign(keep.conn, keep.tasks))
+		}); s != nil {
 			waits = append(waits, done)
 		}
 	}
@@ -150,15 +153,15 @@ func (w *Worker) apply(owned []Unit) {
 		if same(x, prev[name]) {
 			continue
 		}
-		w.send(name, func(s *supervisor) {
+		w.send(name, func(ctx context.Context, s *supervisor) {
 			if s.m.Config() == nil {
 				if c := w.configs.Get(name); c != nil {
 					s.m.Assign(x.conn, x.tasks)
-					s.do(s.m.Load(c))
+					s.do(ctx, s.m.Load(c))
 				}
 				return
 			}
-			s.do(s.m.Assign(x.conn, x.tasks))
+			s.do(ctx, s.m.Assign(x.conn, x.tasks))
 		})
 	}
 }

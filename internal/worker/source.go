@@ -20,7 +20,7 @@ import (
 )
 
 // source runs a source task until it is asked to stop.
-func (t *runningTask) source(p *Plugin, props map[string]string) error {
+func (t *runningTask) source(run, cut context.Context, p *Plugin, props map[string]string) error {
 	env := t.env(props)
 	src, err := p.NewSource(env)
 	if err != nil {
@@ -37,21 +37,21 @@ func (t *runningTask) source(p *Plugin, props map[string]string) error {
 		cfg.OnStored = x.OnStored // confirms to its log at once
 	}
 	// What another worker stored last must be seen before reading goes on.
-	if err := t.w.offsets.Sync(t.run); err != nil {
+	if err := t.w.offsets.Sync(run); err != nil {
 		cfg.Client.Close()
 		return fmt.Errorf("read the stored offsets: %w", err)
 	}
 	offset := t.w.offsets.Get(t.s.name, src.Partition())
 	out := emit.New(cfg)
-	out.Start(t.cut)
+	out.Start(cut)
 	// A task that does not stop in time loses its client: everything that waits
 	// for Kafka ends then.
-	stopCut := context.AfterFunc(t.cut, cfg.Client.Close)
+	stopCut := context.AfterFunc(cut, cfg.Client.Close)
 	defer stopCut()
-	err = src.Run(t.run, offset, out, t.running)
+	err = src.Run(run, offset, out, t.running)
 	// After a failure what was acknowledged is still stored, as Connect does; after
 	// a clean end this only tells the cause.
-	dctx, cancel := context.WithTimeout(t.cut, t.w.cfg.FlushTimeout)
+	dctx, cancel := context.WithTimeout(cut, t.w.cfg.FlushTimeout)
 	defer cancel()
 	if derr := out.Drain(dctx); err == nil {
 		err = derr
@@ -279,7 +279,7 @@ func (c *Config) adminClient(props map[string]string, id string) (*kgo.Client, e
 }
 
 // sinkTask runs a sink task until it is asked to stop.
-func (t *runningTask) sinkTask(p *Plugin, props map[string]string) error {
+func (t *runningTask) sinkTask(run context.Context, p *Plugin, props map[string]string) error {
 	env := t.env(props)
 	cfg, err := t.sinkConfig(env)
 	if err != nil {
@@ -295,7 +295,7 @@ func (t *runningTask) sinkTask(p *Plugin, props map[string]string) error {
 		st.SetPaused(true)
 	}
 	t.sink.Store(st)
-	return st.Run(t.run, t.running)
+	return st.Run(run, t.running)
 }
 
 func (t *runningTask) sinkConfig(env TaskEnv) (SinkConfig, error) {

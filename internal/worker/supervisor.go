@@ -17,32 +17,29 @@ type supervisor struct {
 	name string
 	m    *Machine
 	done chan struct{}
-	ctx  context.Context // ends with the supervisor; bounds writes and reconnects
-	quit context.CancelFunc
 
 	tasks map[int]*runningTask // only the supervisor's goroutine
 
 	mu    sync.Mutex
-	queue []func()
+	queue []func(context.Context)
 	wake  chan struct{}
 	over  bool
 }
 
 // newSupervisor starts a supervisor; the caller holds w.mu.
 func newSupervisor(w *Worker, name string) *supervisor {
-	ctx, quit := context.WithCancel(context.Background())
 	m := NewMachine(!w.cfg.Distributed)
 	if own, ok := w.assigned[name]; ok {
 		m.Assign(own.conn, own.tasks) // nothing is known yet, so nothing is to do
 	}
-	s := &supervisor{w: w, name: name, m: m, done: make(chan struct{}), ctx: ctx, quit: quit,
+	s := &supervisor{w: w, name: name, m: m, done: make(chan struct{}),
 		tasks: map[int]*runningTask{}, wake: make(chan struct{}, 1)}
 	go s.loop()
 	return s
 }
 
 // post queues a message; messages run one after the other.
-func (s *supervisor) post(f func()) {
+func (s *supervisor) post(f func(context.Context)) {
 	s.mu.Lock()
 	s.queue = append(s.queue, f)
 	s.mu.Unlock()
@@ -54,7 +51,8 @@ func (s *supervisor) post(f func()) {
 
 func (s *supervisor) loop() {
 	defer close(s.done)
-	defer s.quit()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	for !s.over {
 		s.mu.Lock()
 		q := s.queue
@@ -69,7 +67,7 @@ func (s *supervisor) loop() {
 		}
 		for _, f := range q {
 			if !s.over {
-				f()
+				f(ctx)
 			}
 		}
 	}
@@ -84,51 +82,51 @@ func (s *supervisor) idle() bool {
 
 // shutdown stops everything of the connector and ends the supervisor.
 func (s *supervisor) shutdown() {
-	s.post(func() {
-		s.do(s.m.Shutdown())
+	s.post(func(ctx context.Context) {
+		s.do(ctx, s.m.Shutdown())
 		s.over = true
 	})
 }
 
 // configEvent takes a change of the config log.
-func (s *supervisor) configEvent(ev store.Event) {
+func (s *supervisor) configEvent(ctx context.Context, ev store.Event) {
 	c := s.w.configs.Get(s.name)
 	if c == nil {
 		// Gone by now: whatever the event was, nothing may run.
 		if s.m.Config() != nil {
-			s.do(s.m.Removed())
+			s.do(ctx, s.m.Removed())
 		}
 		return
 	}
 	if s.m.Config() == nil {
-		s.do(s.m.Load(c)) // new, or deleted and created again: no event before counts
+		s.do(ctx, s.m.Load(c)) // new, or deleted and created again: no event before counts
 		return
 	}
 	switch ev.Kind {
 	case store.ConnectorChanged:
 		if s.m.Config() != c.Config {
-			s.do(s.m.ConfigChanged(c))
+			s.do(ctx, s.m.ConfigChanged(c))
 		}
 	case store.TasksChanged:
-		s.do(s.m.TasksChanged(c))
+		s.do(ctx, s.m.TasksChanged(c))
 	case store.TargetChanged:
-		s.do(s.m.TargetChanged(c.Target))
+		s.do(ctx, s.m.TargetChanged(c.Target))
 	case store.RestartRequested:
-		s.do(s.m.Restart(s.w.restartPlan(s.name, ev.IncludeTasks, ev.OnlyFailed), true))
+		s.do(ctx, s.m.Restart(s.w.restartPlan(s.name, ev.IncludeTasks, ev.OnlyFailed), true))
 	}
 }
 
 // do carries out actions in order; some of them answer further ones.
-func (s *supervisor) do(acts []Action) {
+func (s *supervisor) do(ctx context.Context, acts []Action) {
 	for len(acts) > 0 {
 		a := acts[0]
 		acts = acts[1:]
 		s.w.log.Debug("connector action", "connector", s.name, "action", a.String())
-		acts = append(acts, s.one(a)...)
+		acts = append(acts, s.one(ctx, a)...)
 	}
 }
 
-func (s *supervisor) one(a Action) []Action {
+func (s *supervisor) one(ctx context.Context, a Action) []Action {
 	switch a.Kind {
 	case StartConnector:
 		return s.startConnector()
@@ -141,7 +139,7 @@ func (s *supervisor) one(a Action) []Action {
 		}
 		s.w.statuses.PutConnector(s.name, s.w.status(a.State, "", version))
 	case Reconfigure:
-		s.reconfigure()
+		s.reconfigure(ctx)
 	case StartTask:
 		s.startTask(a.Tasks[0], false)
 	case PauseTask:
@@ -201,7 +199,7 @@ func (s *supervisor) checkConnector() error {
 }
 
 // reconfigure makes the task configs and writes them if they changed.
-func (s *supervisor) reconfigure() {
+func (s *supervisor) reconfigure(ctx context.Context) {
 	c := s.w.configs.Get(s.name)
 	if c == nil {
 		return
@@ -220,14 +218,14 @@ func (s *supervisor) reconfigure() {
 	if !c.Inconsistent && sameTasks(c.Tasks, want) {
 		return
 	}
-	if err := s.w.writeTasks(s.ctx, s.name, want); err != nil && s.ctx.Err() == nil {
+	if err := s.w.writeTasks(ctx, s.name, want); err != nil && ctx.Err() == nil {
 		// Not in a loop here: what the group or an operator wants must get through
 		// meanwhile.
 		s.w.log.Warn("cannot write task configs; trying again", "connector", s.name, "error", err)
 		time.AfterFunc(retryTasks, func() {
-			s.post(func() {
+			s.post(func(ctx context.Context) {
 				if s.m.conn == store.StateRunning {
-					s.reconfigure()
+					s.reconfigure(ctx)
 				}
 			})
 		})
@@ -260,7 +258,7 @@ func (s *supervisor) startTask(i int, paused bool) {
 	}
 	t := newTask(s, i, s.m.running[i].config, paused)
 	s.tasks[i] = t
-	go t.main()
+	t.start()
 }
 
 // pauseTask stops a source where it is, or holds a sink without leaving its group.
@@ -325,7 +323,7 @@ func (s *supervisor) join(ids []int) {
 
 // taskEnded is told by a task that ended by itself.
 func (s *supervisor) taskEnded(t *runningTask) {
-	s.post(func() {
+	s.post(func(context.Context) {
 		if s.tasks[t.id] == t {
 			delete(s.tasks, t.id)
 			s.m.TaskFailed(t.id)

@@ -28,9 +28,9 @@ type runningTask struct {
 
 	done chan struct{}
 	soft context.CancelFunc // asks to stop: drain, store offsets
-	hard context.CancelFunc // cuts off
-	run  context.Context
-	cut  context.Context
+	hard context.CancelFunc // cuts off; set by start
+
+	stopping atomic.Bool // soft was called
 
 	built  bool        // clients and plugins were made; before, no version is shown
 	live   atomic.Bool // false: statuses and offsets of this task no longer count
@@ -42,17 +42,24 @@ func newTask(s *supervisor, id int, config *store.Map, paused bool) *runningTask
 	t := &runningTask{s: s, w: s.w, id: id, config: config, done: make(chan struct{}), paused: paused,
 		log: s.w.log.With("connector", s.name, "task", id)}
 	t.version = VersionOf(s.w.reg.Connector(className(config.Strings())))
-	t.cut, t.hard = context.WithCancel(context.Background())
-	t.run, t.soft = context.WithCancel(t.cut)
 	t.live.Store(true)
 	return t
 }
 
-func (t *runningTask) main() {
+// start starts the goroutine; done is closed when it has ended.
+func (t *runningTask) start() {
+	cut, hard := context.WithCancel(context.Background())
+	run, soft := context.WithCancel(cut)
+	t.hard = hard
+	t.soft = func() { t.stopping.Store(true); soft() }
+	go t.main(run, cut)
+}
+
+func (t *runningTask) main(run, cut context.Context) {
 	defer close(t.done)
 	defer t.hard()
-	err := t.guarded()
-	if err == nil || t.run.Err() != nil {
+	err := t.guarded(run, cut)
+	if err == nil || run.Err() != nil {
 		if err != nil && t.live.Load() && !errors.Is(err, context.Canceled) {
 			t.log.Warn("task ended with an error while it was stopped", "error", err)
 		}
@@ -70,7 +77,7 @@ func (t *runningTask) main() {
 }
 
 // guarded runs the task and turns a panic into an error.
-func (t *runningTask) guarded() (err error) {
+func (t *runningTask) guarded(run, cut context.Context) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			t.log.Error("task panicked; this is a bug of millrace", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
@@ -87,16 +94,16 @@ func (t *runningTask) guarded() (err error) {
 	case p == nil:
 		return &errs.Error{Java: errs.ConnectException, Msg: t.w.noClass(className(props))}
 	case p.NewSource != nil:
-		return t.source(p, props)
+		return t.source(run, cut, p, props)
 	case p.NewSink != nil:
-		return t.sinkTask(p, props)
+		return t.sinkTask(run, p, props)
 	}
 	return &errs.Error{Java: errs.ConnectException, Msg: "millrace knows the class " + p.Class + ", but cannot run it"}
 }
 
 // running reports the task RUNNING (or PAUSED, for a sink that starts paused).
 func (t *runningTask) running() {
-	if !t.live.Load() || t.run.Err() != nil {
+	if !t.live.Load() || t.stopping.Load() {
 		return
 	}
 	if t.paused {

@@ -93,7 +93,9 @@ func (w *Worker) Start(ctx context.Context) error {
 		return w.joinGroup()
 	}
 	for _, name := range w.configs.Names() {
-		w.send(name, func(s *supervisor) { s.configEvent(store.Event{Kind: store.ConnectorChanged, Connector: name}) })
+		w.send(name, func(ctx context.Context, s *supervisor) {
+			s.configEvent(ctx, store.Event{Kind: store.ConnectorChanged, Connector: name})
+		})
 	}
 	return nil
 }
@@ -183,12 +185,12 @@ func (w *Worker) onConfig(ev store.Event) {
 	default:
 		return // Start makes the supervisors from the store
 	}
-	w.send(ev.Connector, func(s *supervisor) { s.configEvent(ev) })
+	w.send(ev.Connector, func(ctx context.Context, s *supervisor) { s.configEvent(ctx, ev) })
 }
 
 // send queues a message for a connector's supervisor, which is made if needed;
 // nil when the worker is stopping.
-func (w *Worker) send(name string, f func(*supervisor)) *supervisor {
+func (w *Worker) send(name string, f func(context.Context, *supervisor)) *supervisor {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ended {
@@ -199,7 +201,7 @@ func (w *Worker) send(name string, f func(*supervisor)) *supervisor {
 		s = newSupervisor(w, name)
 		w.sups[name] = s
 	}
-	s.post(func() { f(s) })
+	s.post(func(ctx context.Context) { f(ctx, s) })
 	return s
 }
 
