@@ -97,6 +97,11 @@ func converters(t testing.TB) map[string]Converter {
 		t.Fatal(err)
 	}
 	out["Avro"] = a
+	for name, make := range map[string]func(map[string]string, bool) (Converter, error){"JSONSchema": NewJSONSchema, "Protobuf": NewProtobuf} {
+		if out[name], err = make(map[string]string{"schema.registry.url": staticRegistry(t)}, false); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s, err := NewString(nil, false)
 	if err != nil {
 		t.Fatal(err)
@@ -145,6 +150,26 @@ func BenchmarkJSONEncode(b *testing.B) {
 
 // BenchmarkAvroEncode writes an update of ten columns, before and after.
 func BenchmarkAvroEncode(b *testing.B) { benchmarkEncode(b, "Avro") }
+
+// BenchmarkProtobufEncode writes an update of ten columns, before and after.
+func BenchmarkProtobufEncode(b *testing.B) { benchmarkEncode(b, "Protobuf") }
+
+// BenchmarkCloudEventsEncode writes an update of ten columns, before and after.
+func BenchmarkCloudEventsEncode(b *testing.B) {
+	e := newEnvelope(b)
+	c, err := NewCloudEvents(map[string]string{"json.schemas.enable": "false"}, false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	enc := encoderFor(b, c, e)
+	var buf []byte
+	before := *e.batch // the event's data is put on the tape; forget it after each row
+	b.ReportAllocs()
+	for b.Loop() {
+		*e.batch = before
+		buf, _, _ = enc.Append(buf[:0], e.batch, e.cell)
+	}
+}
 
 // BenchmarkDecode reads what the encoders wrote, for sinks.
 func BenchmarkDecode(b *testing.B) {

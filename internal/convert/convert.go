@@ -1,6 +1,9 @@
 // Package convert turns values into the bytes of Kafka records and back: Connect's
-// JsonConverter, AvroConverter, StringConverter, ByteArrayConverter, the header
-// converters and the Schema Registry client behind them.
+// JsonConverter, StringConverter, ByteArrayConverter and primitive converters,
+// Confluent's AvroConverter, JsonSchemaConverter and ProtobufConverter with the
+// Schema Registry client behind them, Debezium's CloudEventsConverter and
+// BinaryDataConverter, and SimpleHeaderConverter. The bytes are those of the Java
+// classes.
 //
 // An Encoder is a plan compiled once per (topic, schema pointer); appending a
 // value with it allocates nothing on a warm batch. Callers (emit) cache encoders

@@ -117,3 +117,56 @@ func TestSimpleHeaderDecode(t *testing.T) {
 		t.Errorf("only %d texts", n)
 	}
 }
+
+// TestSimpleHeaderEncode compares with what Connect 4.3.1 wrote.
+func TestSimpleHeaderEncode(t *testing.T) {
+	date := &record.Schema{Type: record.Int32, Name: nameDate, Version: 1}
+	timestamp := &record.Schema{Type: record.Int64, Name: nameTimestamp, Version: 1}
+	decimal := func(scale string) *record.Schema {
+		return &record.Schema{Type: record.Bytes, Name: nameDecimal, Version: 1, Params: []record.Param{{Key: "scale", Value: scale}}}
+	}
+	h, err := NewSimpleHeader(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		s    *record.Schema
+		v    any
+		want string
+	}{
+		{record.PlainString, "a\"b\\c\n", "a\"b\\c\n"},
+		{nil, "x", "x"},
+		{record.PlainBytes, []byte{1, 2, 3}, "AQID"},
+		{record.PlainFloat32, float32(1.5), "1.5"},
+		{record.PlainFloat64, 1e10, "1.0E10"},
+		{record.PlainBoolean, true, "true"},
+		{decimal("2"), []byte{0, 150}, "1.50"},
+		{decimal("10"), []byte{1}, "1E-10"},
+		{timestamp, int64(0), "00:00:00.000Z"},
+		{timestamp, int64(1500), "00:00:01.500Z"},
+		{timestamp, int64(-1), "23:59:59.999Z"},
+		{timestamp, int64(-86400000), "00:00:00.000Z"},
+		{timestamp, int64(86400000), "1970-01-02"},
+		{timestamp, int64(86400001), "1970-01-02T00:00:00.001Z"},
+		{timestamp, int64(1577840523456), "2020-01-01T01:02:03.456Z"},
+		{timestamp, int64(-99999999999999), "14:13:20.001Z"},
+		{timestamp, int64(253402300800000), "10000-01-01"},
+		{date, 18262, "2020-01-01"},
+		{&record.Schema{Type: record.Array, Elem: record.PlainString}, []any{"a", "b\"c\\\n"}, "[\"a\",\"b\\\"c\\\\\n\"]"},
+		{nil, []any{1, nil, "x", true, 1.5}, `[1,null,"x",true,1.5]`},
+		{nil, map[string]any{"k": []any{1, 2}}, `{"k":[1,2]}`},
+	} {
+		var b record.Batch
+		cell, err := record.FromGo(&b, c.s, c.v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, null, err := h.AppendHeader(nil, nil, &b, record.Header{Schema: c.s, Value: cell})
+		if err != nil || null || string(got) != c.want {
+			t.Errorf("%v: %q, want %q (%v)", c.v, got, c.want, err)
+		}
+	}
+	if _, null, err := h.AppendHeader(nil, nil, &record.Batch{}, record.Header{Schema: record.OptionalString}); !null || err != nil {
+		t.Errorf("null: %t, %v", null, err)
+	}
+}
