@@ -1,7 +1,11 @@
 package sqlsink_test
 
 import (
+	"context"
+	"database/sql"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"testing"
 
 	"millrace/internal/record"
@@ -58,27 +62,56 @@ func BenchmarkPostgresUpsert(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			d := testkit.NewDatabase(b, "sinkbench")
 			d.Exec(b, ordersTable)
-			k, err := sqlsink.New(map[string]string{"connection.url": "jdbc:postgresql://" + d.Host + ":" + d.Port + "/" + d.Name, "connection.username": d.User, "connection.password": d.Password,
-				"insert.mode": "upsert", "primary.key.mode": "record_key", "collection.name.format": "orders"}, "bench", 0, testkit.Log(b), nil)
-			if err != nil {
-				b.Fatal(err)
-			}
-			if err := k.Start(b.Context()); err != nil {
-				b.Fatal(err)
-			}
-			defer func() { _ = k.Stop() }()
-			topic, batch, from := &record.Topic{Name: "server1.public.orders"}, &record.Batch{}, 0
-			b.ResetTimer()
-			for b.Loop() {
-				b.StopTimer()
-				orders(batch, topic, from, n)
-				from += n
-				b.StartTimer()
-				if err := k.Put(b.Context(), batch); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.ReportMetric(float64(b.N*n)/b.Elapsed().Seconds(), "rows/s")
+			benchUpserts(b, n, map[string]string{"connection.url": "jdbc:postgresql://" + d.Host + ":" + d.Port + "/" + d.Name, "connection.username": d.User, "connection.password": d.Password})
 		})
 	}
+}
+
+// BenchmarkSQLiteUpsert is the same into a file.
+func BenchmarkSQLiteUpsert(b *testing.B) {
+	benchUpserts(b, 2000, map[string]string{"connection.url": "jdbc:sqlite:" + filepath.Join(b.TempDir(), "bench.db"), "schema.evolution": "basic"})
+}
+
+// BenchmarkMySQLUpsert is the same into MySQL.
+func BenchmarkMySQLUpsert(b *testing.B) {
+	at := testkit.MySQL(b)
+	db, err := sql.Open("mysql", at.User+":"+at.Password+"@tcp("+at.Host+":"+at.Port+")/")
+	if err != nil {
+		b.Fatal(err)
+	}
+	name := testkit.Name("sinkbench")
+	if _, err := db.ExecContext(b.Context(), "create database "+name); err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		_, err := db.ExecContext(context.Background(), "drop database "+name)
+		if err := errors.Join(err, db.Close()); err != nil {
+			b.Error(err)
+		}
+	}()
+	benchUpserts(b, 2000, map[string]string{"connection.url": "jdbc:mysql://" + at.Host + ":" + at.Port + "/" + name, "connection.username": at.User, "connection.password": at.Password, "schema.evolution": "basic"})
+}
+
+func benchUpserts(b *testing.B, n int, props map[string]string) {
+	props["insert.mode"], props["primary.key.mode"], props["collection.name.format"] = "upsert", "record_key", "orders"
+	k, err := sqlsink.New(props, "bench", 0, testkit.Log(b), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := k.Start(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = k.Stop() }()
+	topic, batch, from := &record.Topic{Name: "server1.public.orders"}, &record.Batch{}, 0
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		orders(batch, topic, from, n)
+		from += n
+		b.StartTimer()
+		if err := k.Put(b.Context(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N*n)/b.Elapsed().Seconds(), "rows/s")
 }

@@ -35,7 +35,8 @@ type Sink struct {
 	keyBuf  []byte
 	holdBuf []int
 	bad     []errs.BadRecord
-	cursor  int32 // the record being taken
+	change  change // of the record being taken
+	cursor  int32  // the record being taken
 	tries   int
 	// After a retriable failure: what is dealt with already, by topic and partition,
 	// and which records of that were bad.
@@ -114,11 +115,11 @@ func (k *Sink) Put(ctx context.Context, b *record.Batch) error {
 	k.begin(b)
 	for i := range b.Records {
 		err := k.take(ctx, int32(i))
-		var r *errs.Error
-		switch {
-		case err == nil:
+		if err == nil {
 			continue
-		case errors.As(err, &r) && r.Java == errs.DataException && classOf(err) == errOther:
+		}
+		switch {
+		case aboutRecord(err):
 			if e := k.flush(ctx); e != nil {
 				return k.fail(ctx, e)
 			}
@@ -140,6 +141,12 @@ func (k *Sink) Put(ctx context.Context, b *record.Batch) error {
 		return &errs.RecordError{Bad: k.bad}
 	}
 	return nil
+}
+
+// aboutRecord tells whether an error of take concerns this record only.
+func aboutRecord(err error) bool {
+	var e *errs.Error
+	return errors.As(err, &e) && e.Java == errs.DataException && classOf(err) == errOther
 }
 
 func (k *Sink) begin(b *record.Batch) {
@@ -168,8 +175,9 @@ func (k *Sink) take(ctx context.Context, i int32) error {
 			return nil
 		}
 	}
-	ch, err := k.classify(b, r)
-	if err != nil || ch.op == opNothing {
+	var err error
+	ch := &k.change
+	if *ch, err = k.classify(b, r); err != nil || ch.op == opNothing {
 		return err
 	}
 	k.src.row[i] = ch.row
@@ -178,7 +186,7 @@ func (k *Sink) take(ctx context.Context, i int32) error {
 			k.src.topics[r.Origin.Topic] = b.StringCell(r.Origin.Topic.Name)
 		}
 	}
-	p, fresh, err := k.planFor(b, r, &ch)
+	p, fresh, err := k.planFor(b, r, ch)
 	if err != nil {
 		return err
 	}

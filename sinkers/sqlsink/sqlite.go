@@ -258,7 +258,7 @@ func (t *sqliteTarget) each(ctx context.Context, src *rows, u *unit, cols []*col
 		if i < 0 {
 			continue
 		}
-		args := make([]any, 0, len(cols))
+		args := t.args[:0]
 		for _, c := range cols {
 			v, err := t.bind(&c.sem, c.schema, src.b, src.value(c, i))
 			if err != nil {
@@ -266,6 +266,7 @@ func (t *sqliteTarget) each(ctx context.Context, src *rows, u *unit, cols []*col
 			}
 			args = append(args, v)
 		}
+		t.args = args
 		res, err := stmt.ExecContext(ctx, args...)
 		if err != nil {
 			return sqliteError("write to "+u.plan.table.name, err)
