@@ -232,3 +232,41 @@ func FuzzExpandAndLiteral(f *testing.F) {
 		parseLiteral(text)
 	})
 }
+
+func TestNamingStyles(t *testing.T) {
+	for style, want := range map[string]string{"snake_case": "db_my_table_1a", "camel_case": "dbMytable1a", "upper_case": "DB.MYTABLE1A", "lower_case": "db.mytable1a", "default": "db.MyTable1a"} {
+		n := namer{"p_", "_s", style}
+		if got := n.name("db.MyTable1a"); got != "p_"+want+"_s" {
+			t.Errorf("%s: %s", style, got)
+		}
+	}
+	var b record.Batch
+	r := event(t, &b, "c", nil, row(1, "a", 1))
+	if _, err := newStep(t, "FieldNameTransformation", "column.naming.style", "UPPER_CASE").Apply(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	if got := show(&b, r); !strings.Contains(got, `key={ID:1}`) || !strings.Contains(got, `after:{ID:1 NAME:"a"`) || !strings.Contains(got, ` source:{table:`) {
+		t.Error(got)
+	}
+}
+
+func TestSourceSchema(t *testing.T) {
+	s := newStep(t, "ExtractSchemaToNewRecord")
+	var b record.Batch
+	if _, err := s.Apply(&b, event(t, &b, "c", nil, row(1, "a", 1))); err == nil || !strings.Contains(err.Error(), "column.propagate.source.type") {
+		t.Error(err)
+	}
+	col := &record.Schema{Type: record.Int32, Params: []record.Param{{Key: "__debezium.source.column.type", Value: "INT4"}, {Key: "__debezium.source.column.length", Value: "10"}, {Key: "__debezium.source.column.name", Value: "id"}}}
+	rs := structOf("s.t.Value", true, f("id", col))
+	env := &record.Schema{Type: record.Struct, Name: "s.t.Envelope", Fields: []record.Field{f("before", rs), f("after", rs), f("source", structOf("S", false, f("table", record.PlainString)))}}
+	r := b.Append()
+	r.Topic, r.ValueSchema = itemsTopic, env
+	r.Value, _ = record.FromGo(&b, env, map[string]any{"after": map[string]any{"id": 1}, "source": map[string]any{"table": "t"}})
+	if _, err := s.Apply(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	want := `s.items key=null value={before:null after:{id:1} source:{table:"t"} sourceSchema:{id:"t" table:{columns:array(struct("id" "INT4" 10 null null))}}}`
+	if got := show(&b, r); got != want {
+		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+}
