@@ -28,10 +28,13 @@ func (w *Window) Start(id string) {
 	clear(w.at)
 }
 
-// Add adds a row that the chunk's query gave, in its order. Rows without a key ("")
-// are never dropped. The row is copied.
+// Add adds a row that the chunk's query gave, in its order. Rows without a key (""),
+// and rows that share one, are never dropped: a change could be of any of them, and
+// a row too many is better than a row lost. The row is copied.
 func (w *Window) Add(key string, row []byte) {
-	if key != "" {
+	if _, twice := w.at[key]; twice {
+		w.at[key] = -1
+	} else if key != "" {
 		w.at[key] = len(w.rows)
 	}
 	w.rows = append(w.rows, windowRow{row: append([]byte(nil), row...)})
@@ -58,7 +61,7 @@ func (w *Window) Seen(key string) {
 	if !w.open {
 		return
 	}
-	if i, ok := w.at[key]; ok {
+	if i, ok := w.at[key]; ok && i >= 0 {
 		w.rows[i].dead = true
 	}
 }

@@ -14,6 +14,7 @@ func TestWindow(t *testing.T) {
 		{"marks of other chunks", "start 2, add a, open 1, seen a, close 1, open 2, close 2", "a"},
 		{"a new start forgets", "start 1, add a, open 1, start 2, add b, open 2, seen a, close 2", "b"},
 		{"rows without a key stay", "start 1, add -, add -, open 1, seen -, close 1", "- -"},
+		{"rows that share a key stay", "start 1, add a, add a, add a, open 1, seen a, close 1", "a a a"},
 		{"truncate", "start 1, add a, add b, open 1, truncate, close 1", ""},
 		{"closed twice", "start 1, add a, open 1, close 1, close 1", "a"},
 	} {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"millrace/internal/javaregex"
@@ -36,6 +37,15 @@ func (r *chunkReader) where() string {
 		out = "(" + r.greater(r.last) + ") AND " + out
 	}
 	return out
+}
+
+// limit ends the query of a chunk. Rows with one key must not be cut apart, since
+// the next chunk begins behind that key.
+func (r *chunkReader) limit(n int) string {
+	if r.ties {
+		return " FETCH FIRST " + strconv.Itoa(n) + " ROWS WITH TIES"
+	}
+	return " LIMIT " + strconv.Itoa(n)
 }
 
 func (r *chunkReader) value(v []byte, j int) string { return quoteLiteral(string(v)) + r.casts[j] }
@@ -87,7 +97,7 @@ func keyOf(fields [][]byte, cols []int) [][]byte {
 }
 
 // keyText makes one text of the key columns of a row; "" when one is missing or
-// the row has no key.
+// null.
 func keyText(fields [][]byte, cols []int) string {
 	var sb strings.Builder
 	for _, c := range cols {
@@ -95,8 +105,7 @@ func keyText(fields [][]byte, cols []int) string {
 			return ""
 		}
 		if fields[c] == nil {
-			sb.WriteString("\x00\x01")
-			continue
+			return "" // several rows may have it
 		}
 		sb.Write(fields[c])
 		sb.WriteString("\x00\x00")

@@ -72,6 +72,7 @@ type chunkReader struct {
 	types    []string // names of the key's types
 	casts    []string
 	nullable bool
+	ties     bool // several rows may have one key: all of them come in one chunk
 	max      [][]byte
 	last     [][]byte // key of the last row that was read; nil before the first chunk
 	sent     [][]byte // key of the last row of the last closed window
@@ -328,6 +329,7 @@ func (i *incremental) open(ctx context.Context) (status string, err error) {
 	if len(r.dedup) == 0 {
 		r.dedup = r.key
 	}
+	r.ties = !slices.Equal(r.key, r.st.primary)
 	i.describe(r)
 	if r.max = i.resumeMax; len(r.max) != len(r.key) {
 		r.max, r.last, r.sent = nil, nil, nil
@@ -358,6 +360,7 @@ func (i *incremental) describe(r *chunkReader) {
 		r.casts = append(r.casts, "::"+quoteIdent(typ.Schema)+"."+quoteIdent(typ.Name))
 		r.nullable = r.nullable || !spec.Columns[c].NotNull
 	}
+	r.ties = r.ties || r.nullable
 }
 
 func (i *incremental) readMax(ctx context.Context, r *chunkReader, filter *string) error {
@@ -394,7 +397,7 @@ func (i *incremental) readChunk(ctx context.Context) (int, error) {
 	if f := i.queue[0].Filter; f != nil && *f != "" {
 		where = "(" + *f + ")" + and(where)
 	}
-	sql := snappg.Select(r.st.meta.Schema, r.st.meta.Name, r.cols, where) + " ORDER BY " + r.names("") + " LIMIT " + strconv.Itoa(max(o.Incremental.ChunkSize, 1))
+	sql := snappg.Select(r.st.meta.Schema, r.st.meta.Name, r.cols, where) + " ORDER BY " + r.names("") + r.limit(max(o.Incremental.ChunkSize, 1))
 	n, err := snappg.Copy(ctx, i.conn, sql, func(line []byte) error {
 		f, err := i.split.Split(line)
 		if err != nil {
