@@ -275,12 +275,9 @@ func (w *Worker) RestartMany(ctx context.Context, name string, includeTasks, onl
 	if err := w.configs.PutRestart(ctx, name, includeTasks, onlyFailed); err != nil {
 		return nil, err
 	}
-	// The next look at the status should not find the one from before.
 	sctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	if w.inSupervisor(sctx, name, func(context.Context, *supervisor) {}) == nil {
-		_ = w.statuses.Sync(sctx) // what is late shows up by itself
-	}
+	_ = w.inSupervisor(sctx, name, func(context.Context, *supervisor) {}) // only to wait for it
 	return st, nil
 }
 
@@ -320,6 +317,11 @@ func (w *Worker) inSupervisor(ctx context.Context, name string, f func(context.C
 	}
 	select {
 	case <-done:
+		// The next look at the status should not find the one from before; what is
+		// late shows up by itself.
+		sctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_ = w.statuses.Sync(sctx)
 		return nil
 	case <-s.done:
 		return statusErrorf(503, "The worker is shutting down.")
