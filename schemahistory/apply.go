@@ -36,19 +36,20 @@ func (m *Model) statement(db string, s ddl.Statement) []Step {
 	case *ddl.DropTable:
 		return m.dropTables(db, n)
 	case *ddl.RenameTable:
-		return m.renameTables(db, n)
+		return m.renameTables(db, s.Text, n)
 	case *ddl.Truncate:
 		id := m.id(db, n.Name)
 		step.Truncated, step.DB, step.Ignored = &id, id.DB, true
 	case *ddl.Database:
 		m.database(&step, n)
+		step.DBLevel = n.Verb != "ALTER"
 	case *ddl.Index:
 		m.index(&step, n)
 	case *ddl.Set:
-		step.DB = ""
+		step.DB, step.DBLevel = "", true
 		m.set(n)
 	case *ddl.Use:
-		step.DB = n.DB
+		step.DB, step.DBLevel = n.DB, true
 	}
 	return []Step{step}
 }
@@ -97,10 +98,10 @@ func (m *Model) createTable(step *Step, n *ddl.CreateTable) {
 		step.Ignored = true
 		return
 	}
-	step.Tables = []TableID{id}
 	if n.IfNotExists && m.Table(id) != nil && n.Like == nil {
 		return
 	}
+	step.Tables = []TableID{id}
 	var t *Table
 	switch {
 	case n.Like != nil:
@@ -219,7 +220,7 @@ func (m *Model) alterTable(step *Step, n *ddl.AlterTable) {
 			m.Remove(id)
 			change.Previous = &TableID{id.DB, id.Name}
 			change.ID, t.ID = to, to
-			step.Tables = append(step.Tables, to)
+			step.Tables = []TableID{to}
 		}
 	}
 	t.rename(renames)
@@ -327,14 +328,6 @@ func (t *Table) redefine(a *ddl.Action, at int) string {
 	}
 	old := t.Columns[at].Name
 	c := columnOf(&a.Column, t.Charset)
-	for _, k := range t.PrimaryKey {
-		if strings.EqualFold(k, old) {
-			c.Optional = false
-			if c.HasDefault && c.Default == nil {
-				c.HasDefault = false
-			}
-		}
-	}
 	t.Columns = slices.Delete(t.Columns, at, at+1)
 	t.insert(c, a, at)
 	t.rename(map[string]string{strings.ToLower(old): c.Name})
@@ -361,6 +354,7 @@ func (m *Model) dropTables(db string, n *ddl.DropTable) []Step {
 		return []Step{{DB: db, Ignored: true}}
 	}
 	var out []Step
+	var all []TableID
 	for _, name := range n.Names {
 		id := m.id(db, name)
 		text := "DROP TABLE "
@@ -368,19 +362,25 @@ func (m *Model) dropTables(db string, n *ddl.DropTable) []Step {
 			text += "IF EXISTS "
 		}
 		m.Remove(id)
-		out = append(out, Step{DB: id.DB, DDL: text + quote(id.DB) + "." + quote(id.Name),
-			Changes: []Change{{Kind: Drop, ID: id}}, Tables: []TableID{id}})
+		all = append(all, id)
+		out = append(out, Step{DB: id.DB, DDL: text + quote(id.DB) + "." + quote(id.Name), Changes: []Change{{Kind: Drop, ID: id}}})
+	}
+	for i := range out {
+		out[i].Tables = all
 	}
 	return out
 }
 
-func (m *Model) renameTables(db string, n *ddl.RenameTable) []Step {
+// renameTables moves tables pair by pair. Each pair is a step of its own, with the
+// statement's own words in front; the steps show what is there when all pairs are
+// done, so a name that only existed in between has no change.
+func (m *Model) renameTables(db, text string, n *ddl.RenameTable) []Step {
 	var out []Step
 	var all []TableID
 	for i := range n.From {
 		from, to := m.id(db, n.From[i]), m.id(db, n.To[i])
-		all = append(all, from, to)
-		step := Step{DB: from.DB, DDL: "RENAME TABLE " + written(n.From[i]) + " TO " + written(n.To[i])}
+		all = append(all, to)
+		step := Step{DB: from.DB, DDL: text[:n.Pairs[0][0]] + text[n.Pairs[i][0]:n.Pairs[i][1]]}
 		old := m.Table(from)
 		if old == nil {
 			step.Unread = errNoTable(from)
@@ -395,37 +395,37 @@ func (m *Model) renameTables(db string, n *ddl.RenameTable) []Step {
 	}
 	for i := range out {
 		out[i].Tables = all
+		if c := out[i].Changes; len(c) == 1 && m.Table(c[0].ID) == nil {
+			out[i].Changes = nil
+		}
 	}
 	return out
-}
-
-func written(n ddl.Name) string {
-	if n.DB != "" {
-		return n.DB + "." + n.Name
-	}
-	return n.Name
 }
 
 func (m *Model) index(step *Step, n *ddl.Index) {
 	id := m.id(step.DB, n.Table)
 	step.DB = id.DB
-	step.Tables = []TableID{id}
 	old := m.Table(id)
 	if old == nil {
 		if n.Key.Unique {
-			step.Unread = errNoTable(id)
+			step.Tables, step.Unread = []TableID{id}, errNoTable(id)
 		}
 		return
 	}
 	t := old.clone()
 	switch {
 	case n.Drop:
-		t.dropKey(n.Key.Name)
+		// Nothing is published, as by the reference; but the key is gone.
+		if t.dropKey(n.Key.Name); len(t.Uniques) != len(old.Uniques) {
+			m.Put(t)
+		}
+		return
 	case n.Key.Unique:
 		t.addKey(&n.Key)
 	default:
 		return
 	}
 	m.Put(t)
+	step.Tables = []TableID{id}
 	step.Changes = []Change{{Kind: Alter, ID: id, Table: t}}
 }

@@ -105,7 +105,7 @@ func setDefault(c *Column, d *ddl.Column) {
 			epoch := EpochDefault
 			c.Default = &epoch
 		}
-	case c.Optional && !d.Generated:
+	case c.Optional:
 		c.HasDefault = true
 	}
 }

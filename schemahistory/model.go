@@ -115,6 +115,9 @@ type Step struct {
 	// Unread says why the statement could not be followed; the tables named must
 	// be read from the catalog again.
 	Unread string
+	// DBLevel: the statement is about a database or variables, so its record has no
+	// source.table at all (other statements without tables have an empty one).
+	DBLevel bool
 	// Ignored: the statement makes no history record.
 	Ignored bool
 }
@@ -187,6 +190,11 @@ func (m *Model) SetCharset(db, charset string) { m.databases[db] = charset }
 func (m *Model) SetSQLMode(mode string) {
 	m.ansi = strings.Contains(strings.ToUpper(mode), "ANSI")
 	m.noEsc = strings.Contains(strings.ToUpper(mode), "NO_BACKSLASH_ESCAPES")
+}
+
+// SetFlags sets that part from the flags of a binary log event.
+func (m *Model) SetFlags(ansiQuotes, noBackslashEscapes bool) {
+	m.ansi, m.noEsc = ansiQuotes, noBackslashEscapes
 }
 
 // errNoTable is a statement about a table that the model does not know.

@@ -136,13 +136,13 @@ func (s *session) query(ctx context.Context, e *replication.BinlogEvent, q *repl
 		s.at.Event++
 		if !strings.HasPrefix(strings.ToUpper(strings.TrimSpace(text)), "SAVEPOINT") {
 			s.clock(e)
-			return s.ddl(ctx, string(q.Schema), text)
+			return s.ddl(ctx, q)
 		}
 		return nil
 	}
 	s.clock(e)
 	s.place(e, 0)
-	if err := s.ddl(ctx, string(q.Schema), text); err != nil {
+	if err := s.ddl(ctx, q); err != nil {
 		return err
 	}
 	return s.finish(e)
@@ -343,6 +343,11 @@ func (s *session) tableMap(ctx context.Context, p []byte) error {
 		return nil
 	}
 	v := s.t.model.Table(id)
+	if v == nil && s.t.opts.OnBadSchema != "fail" {
+		s.log.Warn("rows of a table are skipped, as inconsistent.schema.handling.mode says", "table", id.String(), "why", "it is not in the schema history")
+		s.tables[m.ID] = &table{id: id, name: id.DB + "." + id.Name}
+		return nil
+	}
 	if v == nil || len(v.Columns) != len(m.Columns) {
 		if v, err = s.unknown(ctx, id, m, v); err != nil || v == nil {
 			s.tables[m.ID] = &table{id: id, name: id.DB + "." + id.Name}

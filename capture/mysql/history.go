@@ -2,12 +2,15 @@ package mysql
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/go-mysql-org/go-mysql/replication"
 
 	"millrace/internal/kafkaconf"
 	"millrace/internal/record"
@@ -111,11 +114,33 @@ var noDDL = regexp.MustCompile(`(?is)^\s*(/\*.*?\*/\s*)*(` + strings.Join([]stri
 	`(INSERT|UPDATE|DELETE|LOAD DATA)\s.*`, `XA\s.*`,
 }, "|") + `)\s*;?\s*$`)
 
+// Flags of sql_mode in a QUERY event that change how its text is read.
+const (
+	modeAnsiQuotes  = 1 << 2
+	modeNoBackslash = 1 << 20
+)
+
+// sqlMode takes sql_mode from the status variables of a QUERY event, where it
+// comes first but for the flags (Q_FLAGS2_CODE 0, Q_SQL_MODE_CODE 1).
+func sqlMode(vars []byte) (uint64, bool) {
+	if len(vars) >= 5 && vars[0] == 0 {
+		vars = vars[5:]
+	}
+	if len(vars) < 9 || vars[0] != 1 {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint64(vars[1:]), true
+}
+
 // ddl handles the text of a QUERY event that is no transaction control.
-func (s *session) ddl(ctx context.Context, db, text string) error {
-	t := s.t
+func (s *session) ddl(ctx context.Context, q *replication.QueryEvent) error {
+	t, db, text := s.t, string(q.Schema), string(q.Query)
+	mode, has := sqlMode(q.StatusVars)
 	if noDDL.MatchString(text) || text == "FLUSH PRIVILEGES" {
 		return nil
+	}
+	if has {
+		t.model.SetFlags(mode&modeAnsiQuotes != 0, mode&modeNoBackslash != 0)
 	}
 	steps := t.model.Apply(db, text)
 	for i := range steps {

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"slices"
 	"strings"
 
 	"millrace/internal/record"
@@ -120,7 +121,8 @@ func (s *session) appendSchemaChange(step *schemahistory.Step, marker record.Cel
 			names = append(names, id.Name)
 		}
 	}
-	tpl := template{db: step.DB, table: strings.Join(names, ",")}
+	slices.Sort(names)
+	tpl := template{db: step.DB, table: strings.Join(slices.Compact(names), ","), named: !step.DBLevel}
 	k := b.Alloc(record.Struct, 1)
 	b.SetChild(k, 0, b.StringCell(step.DB))
 	src := s.src.cell(b, &tpl, 0, marker)

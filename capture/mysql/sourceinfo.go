@@ -77,6 +77,7 @@ type sources struct {
 // template is one table's part of the source block.
 type template struct {
 	db, table string
+	named     bool // the table field is set even when it is empty
 	epoch     uint64
 	cells     [srcFields]record.Cell
 }
@@ -114,7 +115,7 @@ func (s *sources) cell(b *record.Batch, t *template, row int, marker record.Cell
 	if t.epoch != s.epoch {
 		t.epoch, t.cells = s.epoch, s.base
 		t.cells[srcDB] = b.StringCell(t.db)
-		if t.table != "" {
+		if t.table != "" || t.named {
 			t.cells[srcTable] = b.StringCell(t.table)
 		}
 	}

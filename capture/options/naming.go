@@ -146,9 +146,6 @@ func (n *Naming) make(t TableID) *Names {
 	parts := []string{n.c.Prefix, t.Catalog, t.Name}
 	if n.bySchema {
 		parts = []string{n.c.Prefix, t.Schema, t.Name}
-		if t.Schema == "" {
-			parts[1] = t.Catalog
-		}
 	}
 	kept := parts[:0]
 	for _, p := range parts {

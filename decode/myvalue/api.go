@@ -79,6 +79,9 @@ func Compile(col Column, wire *binlog.WireColumn, modes Modes, in *record.Intern
 	}
 	s := k.schema.Copy()
 	s.Optional = col.Optional
+	if col.Comment != "" && s.Doc == "" {
+		s.Doc = col.Comment
+	}
 	s.Params = append(append([]record.Param(nil), s.Params...), optionParams(&col)...)
 	plain := s
 	if d := defaultOf(&col, k); d != nil {

@@ -25,7 +25,7 @@ var charsets = map[string]encoding.Encoding{
 	"euckr": korean.EUCKR, "latin2": charmap.ISO8859_2, "latin5": charmap.ISO8859_9, "latin7": charmap.ISO8859_13,
 	"greek": charmap.ISO8859_7, "hebrew": charmap.ISO8859_8, "cp850": charmap.CodePage850, "cp852": charmap.CodePage852, "cp866": charmap.CodePage866,
 	"cp1250": charmap.Windows1250, "cp1251": charmap.Windows1251, "cp1256": charmap.Windows1256, "cp1257": charmap.Windows1257,
-	"koi8r": charmap.KOI8R, "koi8u": charmap.KOI8R, "keybcs2": charmap.CodePage852, "macroman": charmap.Macintosh, "macce": charmap.Macintosh,
+	"koi8r": charmap.KOI8R, "koi8u": charmap.KOI8R, "keybcs2": charmap.CodePage852, "macroman": charmap.Macintosh,
 	"tis620": charmap.Windows874, "swe7": charmap.Windows1252, "hp8": charmap.Windows1252, "dec8": charmap.Windows1252,
 	"armscii8": charmap.Windows1252, "geostd8": charmap.Windows1252,
 }
@@ -33,6 +33,9 @@ var charsets = map[string]encoding.Encoding{
 // decoder returns how to append text of a character set as UTF-8; nil: it is
 // UTF-8 (or ASCII, or unknown) already and only needs repair.
 func decoder(charset string) func(dst, p []byte) []byte {
+	if strings.EqualFold(charset, "macce") {
+		return appendMacCE
+	}
 	enc := charsets[strings.ToLower(charset)]
 	if enc == nil {
 		return appendUTF8
@@ -74,6 +77,21 @@ func appendUTF8(dst, p []byte) []byte {
 		r, n := utf8.DecodeRune(p)
 		dst = utf8.AppendRune(dst, r)
 		p = p[n:]
+	}
+	return dst
+}
+
+// macCentralEurope is the upper half of Mac OS Central European, which
+// golang.org/x/text lacks.
+var macCentralEurope = []rune("ÄĀāÉĄÖÜáąČäčĆćéŹźĎíďĒēĖóėôöõúĚěü†°Ę£§•¶ß®©™ę¨≠ģĮįĪ≤≥īĶ∂∑łĻļĽľĹĺŅņŃ¬√ńŇ∆«»… ňŐÕőŌ–—“”‘’÷◊ōŔŕŘ‹›řŖŗŠ‚„šŚśÁŤťÍŽžŪÓÔūŮÚůŰűŲųÝýķŻŁżĢˇ")
+
+func appendMacCE(dst, p []byte) []byte {
+	for _, c := range p {
+		if c < 0x80 {
+			dst = append(dst, c)
+		} else {
+			dst = utf8.AppendRune(dst, macCentralEurope[c-0x80])
+		}
 	}
 	return dst
 }

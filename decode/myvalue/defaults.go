@@ -1,6 +1,7 @@
 package myvalue
 
 import (
+	"math"
 	"math/big"
 	"regexp"
 	"strconv"
@@ -19,9 +20,6 @@ func defaultOf(col *Column, k *kind) *record.Datum {
 		return nil
 	}
 	text := *col.Default
-	if strings.EqualFold(text, "null") {
-		return nil
-	}
 	b := &record.Batch{}
 	c, ok := defaultCell(b, col, k, text)
 	if !ok || c.IsNull() {
@@ -63,6 +61,12 @@ func defaultCell(b *record.Batch, col *Column, k *kind, text string) (record.Cel
 		if k.class == classDecimal {
 			text = rescale(text, col.Scale)
 		}
+		if k.class == classInt && k.schema.Type == record.Int64 {
+			// Beyond a long the reference keeps the largest one.
+			if v, ok := new(big.Int).SetString(text, 10); ok && v.Sign() > 0 && !v.IsInt64() {
+				return record.Int64Cell(math.MaxInt64), true
+			}
+		}
 		if k.class == classBool {
 			return record.BoolCell(text != "0"), true
 		}
@@ -73,6 +77,14 @@ func defaultCell(b *record.Batch, col *Column, k *kind, text string) (record.Cel
 		}
 		v, _ := new(big.Int).SetString(n, 10)
 		text = string(v.Bytes())
+	}
+	if k.class == classTimestamp {
+		// Other than a value of a snapshot, a default has all digits of its fraction.
+		if at, parsed := parseCivil([]byte(text)); parsed && at.valid() {
+			us := at.micros()
+			sec := floorDiv(us, microsPerSecond)
+			return zonedCell(b, sec, int(us-sec*microsPerSecond), min(max(col.Length, 0), 6)), true
+		}
 	}
 	c, err := k.text(b, []byte(text))
 	return c, err == nil

@@ -262,7 +262,7 @@ func floatKind(base string, col *Column) *kind {
 	return &kind{schema: &record.Schema{Type: t}, fallback: 0.0, class: classFloat,
 		text: func(_ *record.Batch, p []byte) (record.Cell, error) {
 			bits := 64
-			if t == record.Float32 {
+			if t == record.Float32 || base == "FLOAT" && col.Scale >= 0 { // FLOAT(M,D) is a float, widened
 				bits = 32
 			}
 			v, err := strconv.ParseFloat(string(p), bits)

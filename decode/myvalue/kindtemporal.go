@@ -225,6 +225,9 @@ func dateTimeKind(col *Column, m *Modes) *kind {
 		if !ok {
 			return record.Cell{}, errText
 		}
+		if c.year == 0 { // Java's driver makes it the year 1
+			c.year = 1
+		}
 		return cell(b, c)
 	}
 	k.wire = func(_ *Column, w *binlog.WireColumn) (decodeFunc, error) {

@@ -40,6 +40,9 @@ func optionParams(col *Column) []record.Param {
 // replaces null too.
 func mask(col *Column, p *Plan) {
 	var change func(v []byte) []byte
+	if p.Schema.Type == record.Bytes && p.Schema.Name == "" && col.Truncate >= 0 {
+		p.Wire, p.Text = truncateBytes(p.Wire, col.Truncate), truncateBytes(p.Text, col.Truncate)
+	}
 	switch {
 	case p.Schema.Type != record.String:
 		return
@@ -69,8 +72,22 @@ func mask(col *Column, p *Plan) {
 	p.Wire, p.Text = wrap(p.Wire), wrap(p.Text)
 }
 
-// truncate cuts to n UTF-16 code units, as Java counts; a pair cut in half leaves
-// the replacement character that Java's encoder writes.
+func truncateBytes(f decodeFunc, n int) decodeFunc {
+	if f == nil {
+		return nil
+	}
+	return func(b *record.Batch, v []byte) (record.Cell, error) {
+		c, err := f(b, v)
+		if err == nil && c.Kind() == record.Bytes && c.Len() > n {
+			c = b.BytesCell(record.Bytes, b.Raw(c)[:n])
+		}
+		return c, err
+	}
+}
+
+// truncate cuts to n UTF-16 code units, as Java counts. A surrogate pair that is
+// cut in half leaves its first half, written as three bytes in the manner of
+// UTF-8, so that a converter can print what Java would.
 func truncate(v []byte, n int) []byte {
 	units := 0
 	for i := 0; i < len(v); {
@@ -81,7 +98,8 @@ func truncate(v []byte, n int) []byte {
 		}
 		if units+w > n {
 			if units < n {
-				return append(append([]byte(nil), v[:i]...), '?')
+				hi := 0xD800 + (r-0x10000)>>10
+				return append(append([]byte(nil), v[:i]...), 0xE0|byte(hi>>12), 0x80|byte(hi>>6)&0x3F, 0x80|byte(hi)&0x3F)
 			}
 			return v[:i]
 		}

@@ -84,7 +84,7 @@ func CompileTable(spec TableSpec, modes Modes, in *record.Interner) (*Table, err
 				continue
 			}
 			plain := col
-			plain.Truncate, plain.MaskChars, plain.Hash = -1, -1, nil
+			plain.Truncate, plain.MaskChars, plain.Hash, plain.Propagate = -1, -1, nil, false
 			if tc.key, err = Compile(plain, wire, modes, in); err != nil {
 				return nil, fmt.Errorf("column %s: %w", col.Name, err)
 			}

@@ -1,6 +1,9 @@
 package ddl
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 var typeList = strings.Fields(`TINYINT SMALLINT MEDIUMINT MIDDLEINT INT INT1 INT2 INT3 INT4 INT8 INTEGER BIGINT SERIAL BOOL BOOLEAN BIT FLOAT FLOAT4 FLOAT8 DOUBLE REAL
 DECIMAL DEC NUMERIC FIXED CHAR CHARACTER VARCHAR VARCHARACTER NCHAR NVARCHAR NATIONAL TINYTEXT TEXT MEDIUMTEXT LONGTEXT LONG TINYBLOB BLOB MEDIUMBLOB LONGBLOB
@@ -82,6 +85,9 @@ func (p *parser) columnType(c *Column) {
 			c.Binary = true
 		}
 		words = append(words, w)
+	}
+	if words[len(words)-1] == "ZEROFILL" && !slices.Contains(words, "UNSIGNED") { // it implies UNSIGNED
+		words = append(words[:len(words)-1], "UNSIGNED", "ZEROFILL")
 	}
 	c.Type = strings.Join(words, " ")
 	if words[0] == "SERIAL" {
@@ -180,6 +186,9 @@ func (p *parser) defaultValue(c *Column) {
 	case t.kind == tokString:
 		c.DefaultQuoted = true
 		text := t.text
+		if c := p.src[t.from]; c == 'N' || c == 'n' { // the reference keeps N'…' as it is written
+			text = p.src[t.from:t.to]
+		}
 		for p.peek().kind == tokString { // 'a' 'b' is one literal
 			text += p.next().text
 		}
@@ -188,7 +197,7 @@ func (p *parser) defaultValue(c *Column) {
 		set(strings.TrimPrefix(t.text, "+") + p.next().text)
 	case t.kind == tokWord && strings.HasPrefix(t.text, "_") && p.peek().kind != tokEnd: // charset introducer
 		c.DefaultQuoted = p.peek().kind == tokString
-		set(p.next().text)
+		set(hexDigits(p.next().text))
 	default:
 		from := t.from
 		to := t.to
@@ -196,6 +205,18 @@ func (p *parser) defaultValue(c *Column) {
 			p.skipParens()
 			to = p.toks[p.at-1].to
 		}
-		set(p.src[from:to])
+		set(hexDigits(p.src[from:to]))
 	}
+}
+
+// hexDigits takes the digits out of x'…': the reference keeps them as text. It
+// takes 0x… for the same form and so loses the last digit.
+func hexDigits(s string) string {
+	if len(s) > 2 && s[0] == '0' && (s[1] == 'x' || s[1] == 'X') {
+		return s[2 : len(s)-1]
+	}
+	if len(s) > 2 && (s[0] == 'x' || s[0] == 'X') && s[1] == '\'' {
+		return strings.TrimSuffix(s[2:], "'")
+	}
+	return s
 }

@@ -9,7 +9,8 @@ package ddl
 type Name struct{ DB, Name string }
 
 // Statement is one statement of a text. Text is the source from its first to its
-// last token, without the semicolon.
+// last token, without the semicolon; text in double quotes stands in single ones,
+// as the reference publishes it.
 type Statement struct {
 	Text string
 	// Node is one of *CreateTable, *AlterTable, *DropTable, *RenameTable,
@@ -115,7 +116,11 @@ type DropTable struct {
 }
 
 // RenameTable is RENAME TABLE; pairs are done in order.
-type RenameTable struct{ From, To []Name }
+// Pairs are where each "a TO b" stands in the statement's text.
+type RenameTable struct {
+	From, To []Name
+	Pairs    [][2]int
+}
 
 // Truncate is TRUNCATE TABLE.
 type Truncate struct{ Name Name }

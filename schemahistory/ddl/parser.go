@@ -8,13 +8,27 @@ func Parse(src string, mode Mode) []Statement {
 	var out []Statement
 	for _, toks := range tokenize(src, mode) {
 		p := &parser{src: src, toks: toks}
+		text := p.singleQuoted()
 		node := p.statement()
 		if node == nil || p.lost {
 			node = &Other{Words: p.words()}
 		}
-		out = append(out, Statement{Text: src[toks[0].from:toks[len(toks)-1].to], Node: node})
+		out = append(out, Statement{Text: text, Node: node})
 	}
 	return out
+}
+
+// singleQuoted is the statement's source with "text" written as 'text'.
+func (p *parser) singleQuoted() string {
+	from, end := p.toks[0].from, p.toks[len(p.toks)-1].to
+	out := ""
+	for _, t := range p.toks {
+		if t.kind == tokString && p.src[t.from] == '"' {
+			out += p.src[from:t.from] + "'" + strings.ReplaceAll(strings.ReplaceAll(t.text, `""`, `"`), "'", "''") + "'"
+			from = t.to
+		}
+	}
+	return out + p.src[from:end]
 }
 
 type parser struct {
@@ -263,7 +277,9 @@ func (p *parser) atEnd(n int) bool { return p.at+n >= len(p.toks) }
 func (p *parser) rename() any {
 	r := &RenameTable{}
 	p.ifExists()
+	start := p.toks[0].from
 	for {
+		at := p.peek().from - start
 		from := p.name()
 		for !p.end() && !p.peek().is("TO") && !p.peek().is(",") {
 			p.at++ // MariaDB: WAIT n, NOWAIT
@@ -273,6 +289,7 @@ func (p *parser) rename() any {
 			return r
 		}
 		r.From, r.To = append(r.From, from), append(r.To, p.name())
+		r.Pairs = append(r.Pairs, [2]int{at, p.toks[min(p.at, len(p.toks))-1].to - start})
 		if !p.take(",") {
 			return r
 		}
