@@ -355,3 +355,21 @@ func TestAvroReferences(t *testing.T) {
 		}
 	}
 }
+
+// TestAvroNameTwice: Avro has one record per name, so a second struct of that name
+// must fit the first, and is refused when it does not.
+func TestAvroNameTwice(t *testing.T) {
+	named := func(name string, fields ...record.Field) *record.Schema {
+		return &record.Schema{Type: record.Struct, Name: name, Fields: fields}
+	}
+	point := named("g.Point", record.Field{Name: "x", Schema: record.PlainFloat64})
+	other := named("g.Point", record.Field{Name: "x", Schema: record.PlainFloat64}, record.Field{Name: "z", Schema: record.PlainFloat64})
+	conv := avroConverter(t, staticRegistry(t), nil)
+	if _, err := conv.Encoder(t.Context(), &record.Topic{Name: "t"}, named("R", record.Field{Name: "a", Schema: point}, record.Field{Name: "b", Schema: point.AsOptional(true)})); err != nil {
+		t.Error(err)
+	}
+	_, err := conv.Encoder(t.Context(), &record.Topic{Name: "t"}, named("R", record.Field{Name: "a", Schema: point}, record.Field{Name: "b", Schema: other}))
+	if err == nil || !strings.Contains(err.Error(), "the registered record g.Point has no such field (field b.z)") {
+		t.Error(err)
+	}
+}

@@ -47,11 +47,12 @@ type avroOptions struct {
 type avroBuilder struct {
 	avroOptions
 	unnamed int // records that had no name so far
+	named   map[string]*avroSchema
 }
 
 // fromConnect returns the Avro schema that the Confluent converter registers.
 func (o avroOptions) fromConnect(s *record.Schema) (*avroSchema, error) {
-	b := avroBuilder{avroOptions: o}
+	b := avroBuilder{avroOptions: o, named: map[string]*avroSchema{}}
 	return b.build(s)
 }
 
@@ -121,7 +122,10 @@ func (b *avroBuilder) base(s *record.Schema) (*avroSchema, error) {
 	case record.Map:
 		t, err = b.mapType(s)
 	case record.Struct:
-		t, err = b.structType(s)
+		var again bool
+		if t, again, err = b.structType(s); again {
+			return t, err
+		}
 	default:
 		err = valueErrorf("Unknown schema type: %s", s.Type)
 	}
@@ -239,9 +243,11 @@ func (b *avroBuilder) mapType(s *record.Schema) (*avroSchema, error) {
 }
 
 // structType makes a record. A struct without name gets ConnectDefault, the
-// second one ConnectDefault2, and so on.
-func (b *avroBuilder) structType(s *record.Schema) (*avroSchema, error) {
-	t := &avroSchema{kind: avroRecord}
+// second one ConnectDefault2, and so on. Avro knows one record per name: a name
+// that was there before stands for the first one (again is true), and the plan
+// refuses a struct that does not fit it.
+func (b *avroBuilder) structType(s *record.Schema) (t *avroSchema, again bool, err error) {
+	t = &avroSchema{kind: avroRecord}
 	if s.Name != "" {
 		t.namespace, t.name = b.split(s.Name)
 	} else {
@@ -251,20 +257,24 @@ func (b *avroBuilder) structType(s *record.Schema) (*avroSchema, error) {
 			t.name += strconv.Itoa(b.unnamed)
 		}
 	}
+	if first := b.named[t.fullName()]; first != nil {
+		return first, true, nil
+	}
+	b.named[t.fullName()] = t
 	t.doc, _ = s.Param(paramRecordDoc)
 	seen := map[string]string{}
 	for _, f := range s.Fields {
 		field, err := b.field(s, f)
 		if err != nil {
-			return nil, within(f.Name, err)
+			return nil, false, within(f.Name, err)
 		}
 		if other, ok := seen[field.name]; ok {
-			return nil, valueErrorf("the fields %q and %q of %s both become the Avro field %q; rename one of them", other, f.Name, s.Name, field.name)
+			return nil, false, valueErrorf("the fields %q and %q of %s both become the Avro field %q; rename one of them", other, f.Name, s.Name, field.name)
 		}
 		seen[field.name] = f.Name
 		t.fields = append(t.fields, field)
 	}
-	return t, nil
+	return t, false, nil
 }
 
 func (b *avroBuilder) field(parent *record.Schema, f record.Field) (avroField, error) {

@@ -42,7 +42,7 @@ var charsets = map[string]charset{
 func StringDef() *configdef.Def {
 	d := converterTypeDef()
 	d.Options = append(d.Options, configdef.Option{Name: "converter.encoding", Type: configdef.String, Default: "UTF-8", HasDefault: true, Importance: configdef.High,
-		Doc: "Character set of the bytes, by its Java name: UTF-8, ISO-8859-1, US-ASCII, UTF-16, UTF-16BE or UTF-16LE.", Order: -1, Width: configdef.WidthNone,
+		Doc: "Character set of the bytes, by its Java name: UTF-8, ISO-8859-1, US-ASCII, UTF-16, UTF-16BE or UTF-16LE.", Order: -1, Width: configdef.WidthMedium, Display: "Encoding",
 		Check: func(in configdef.Input) []string {
 			if _, ok := charsets[strings.ToUpper(in.Value)]; ok {
 				return nil
