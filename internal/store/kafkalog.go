@@ -153,6 +153,9 @@ func (l *KafkaLog) wait(ctx context.Context, want map[int32]int64) error {
 
 // Sync implements Log.
 func (l *KafkaLog) Sync(ctx context.Context) error {
+	if err := l.client.Flush(ctx); err != nil {
+		return fmt.Errorf("write what is left to topic %s: %w", l.spec.Name, err)
+	}
 	adm := kadm.NewClient(l.client)
 	ends, err := adm.ListCommittedOffsets(ctx, l.spec.Name)
 	if err == nil {
