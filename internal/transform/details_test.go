@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"encoding/base64"
 	"math"
 	"math/big"
 	"strings"
@@ -268,5 +269,97 @@ func TestSourceSchema(t *testing.T) {
 	want := `s.items key=null value={before:null after:{id:1} source:{table:"t"} sourceSchema:{id:"t" table:{columns:array(struct("id" "INT4" 10 null null))}}}`
 	if got := show(&b, r); got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+}
+
+func geometryRecord(t *testing.T, b *record.Batch, wkb string, srid any) *record.Record {
+	t.Helper()
+	g := &record.Schema{Type: record.Struct, Optional: true, Name: geometryName, Version: 1, Fields: []record.Field{f("wkb", record.PlainBytes), f("srid", record.OptionalInt32)}}
+	s := structOf("s.g.Value", false, f("a", g))
+	raw, err := base64.StdEncoding.DecodeString(wkb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := b.Append()
+	r.Topic, r.ValueSchema = itemsTopic, s
+	r.Value, err = record.FromGo(b, s, map[string]any{"a": map[string]any{"wkb": raw, "srid": srid}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestGeometry uses recorded geometries.
+func TestGeometry(t *testing.T) {
+	const point, extended = "AQEAAAAAAAAAAAAAQAAAAAAAAPA/", "AQEAACDmEAAAAAAAAAAAAEAAAAAAAADwPw=="
+	const line, lineExtended = "AQIAAAACAAAAAAAAAAAAAAAAAAAAAADwPwAAAAAAAABAAAAAAAAACEA=", "AQIAACARDwAAAgAAAAAAAAAAAAAAAAAAAAAA8D8AAAAAAAAAQAAAAAAAAAhA"
+	const swapped, lineSwapped = "AQEAAAAAAAAAAADwPwAAAAAAAABA", "AQIAAAACAAAAAAAAAAAA8D8AAAAAAAAAAAAAAAAAAAhAAAAAAAAAAEA="
+	for _, c := range []struct {
+		class, option, value, in string
+		srid                     any
+		want                     string
+	}{
+		{"GeometryFormatTransformer", "format", "wkb", point, 4326, extended}, {"GeometryFormatTransformer", "format", "wkb", line, 3857, lineExtended},
+		{"GeometryFormatTransformer", "format", "ewkb", extended, 4326, point}, {"GeometryFormatTransformer", "format", "wkb", extended, 4326, point},
+		{"GeometryFormatTransformer", "format", "wkb", point, nil, "!Cannot convert to EWKB when SRID is null"},
+		{"SwapGeometryCoordinates", "srids", "4326", point, 4326, swapped}, {"SwapGeometryCoordinates", "srids", "1,3857", line, 3857, lineSwapped},
+		{"SwapGeometryCoordinates", "srids", "4326", point, 1, point}, {"SwapGeometryCoordinates", "srids", "4326", point, nil, point},
+		{"SwapGeometryCoordinates", "srids", "4326", "AQIAAAD///8P", 4326, "!the geometry is no WKB"},
+	} {
+		var b record.Batch
+		r := geometryRecord(t, &b, c.in, c.srid)
+		_, err := newStep(t, c.class, c.option, c.value).Apply(&b, r)
+		got := base64.StdEncoding.EncodeToString(b.Raw(b.Child(b.Child(r.Value, 0), 0)))
+		if err != nil {
+			got = "!" + err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%s %s %v: %s, want %s", c.class, c.value, c.srid, got, c.want)
+		}
+	}
+}
+
+func FuzzSwapWKB(fz *testing.F) {
+	for _, s := range []string{"AQEAAAAAAAAAAAAAQAAAAAAAAPA/", "AQIAACARDwAAAgAAAAAAAAAAAAAAAAAAAAAA8D8AAAAAAAAAQAAAAAAAAAhA", "AQcAAAABAAAAAQEAAAAAAAAAAAAAQAAAAAAAAPA/"} {
+		p, _ := base64.StdEncoding.DecodeString(s)
+		fz.Add(p)
+	}
+	fz.Fuzz(func(t *testing.T, p []byte) {
+		before := string(p)
+		if _, err := swapWKB(p, 0); err == nil {
+			if _, err := swapWKB(p, 0); err != nil || string(p) != before {
+				t.Error("swapping twice is not the same")
+			}
+		}
+	})
+}
+
+func TestVectors(t *testing.T) {
+	dense := &record.Schema{Type: record.Array, Optional: true, Name: "io.debezium.data.FloatVector", Version: 1, Elem: record.PlainFloat32}
+	s := structOf("s.v.Value", false, f("id", record.PlainInt32), f("e", dense), f("n", dense))
+	var b record.Batch
+	r := b.Append()
+	r.Topic, r.ValueSchema = itemsTopic, s
+	r.Value, _ = record.FromGo(&b, s, map[string]any{"id": 1, "e": []any{float32(1), float32(2.5), float32(-3e-5)}})
+	if _, err := newStep(t, "VectorToJsonConverter").Apply(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	if got := show(&b, r); got != `s.items key=null value={id:1 e:"{ \"values\": [1.0, 2.5, -3.0E-5] }" n:null}` || r.ValueSchema.Fields[1].Schema.Name != "io.debezium.data.Json" {
+		t.Error(got)
+	}
+}
+
+func TestRecordSize(t *testing.T) {
+	s := newStep(t, "EnforceRecordSize", "max.bytes", "1", "min.field.size", "3")
+	var b record.Batch
+	r := event(t, &b, "c", nil, row(1, "abcdef", 1))
+	if _, err := s.Apply(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	if got := show(&b, r); !strings.Contains(got, `after:{id:1 name:"" qty:1 price:x'0096'`) {
+		t.Error(got)
+	}
+	if c := cutCell(&b, b.StringCell("a😀b"), 2); b.Str(c) != "a" {
+		t.Errorf("%q", b.Str(c))
 	}
 }
