@@ -81,19 +81,10 @@ func (t *task) prepare(ctx context.Context, repl *pgconn.PgConn, have *bool) (st
 			return false, err
 		}
 		if slot == nil {
-			if *have && !unfinished && !d.snapshot && !t.opts.Slot.DropOnStop {
-				start, _ := newResumer(&s.at)
-				return false, t.unavailable(start, fmt.Sprintf("replication slot %q does not exist any more", t.opts.Slot.Name))
-			}
-			t.log.Info("creating replication slot", "slot", t.opts.Slot.Name)
-			if at, exported, err = t.createSlot(ctx, repl, t.opts.Slot.Name, false); err != nil {
+			if slot, exported, err = t.newSlot(ctx, repl, *have, unfinished || d.snapshot); err != nil {
 				return false, err
 			}
-			slot = &slotState{Plugin: "pgoutput", Restart: at, Confirmed: at}
-			if *have && !d.snapshot {
-				t.log.Warn("the slot was dropped at the last stop, as slot.drop.on.stop says; changes since then are lost", "slot", t.opts.Slot.Name)
-				s.moveTo(&Position{LSN: at, Proc: at, Commit: at, Type: msgCommit})
-			}
+			at = slot.Confirmed
 		}
 	}
 	if t.started != nil {
@@ -129,6 +120,27 @@ func (t *task) prepare(ctx context.Context, repl *pgconn.PgConn, have *bool) (st
 		}
 	}
 	return true, nil
+}
+
+// newSlot makes the slot when there is none. have tells that there is a position,
+// fresh that a snapshot follows; a position without a slot and without a snapshot
+// is a gap.
+func (t *task) newSlot(ctx context.Context, repl *pgconn.PgConn, have, fresh bool) (slot *slotState, exported string, err error) {
+	s := t.session
+	if have && !fresh && !t.opts.Slot.DropOnStop {
+		start, _ := newResumer(&s.at)
+		return nil, "", t.unavailable(start, fmt.Sprintf("replication slot %q does not exist any more", t.opts.Slot.Name))
+	}
+	t.log.Info("creating replication slot", "slot", t.opts.Slot.Name)
+	at, exported, err := t.createSlot(ctx, repl, t.opts.Slot.Name, false)
+	if err != nil {
+		return nil, "", err
+	}
+	if have && !fresh {
+		t.log.Warn("the slot was dropped at the last stop, as slot.drop.on.stop says; changes since then are lost", "slot", t.opts.Slot.Name)
+		s.moveTo(&Position{LSN: at, Proc: at, Commit: at, Type: msgCommit})
+	}
+	return &slotState{Plugin: "pgoutput", Restart: at, Confirmed: at}, exported, nil
 }
 
 // look asks what server this is.
