@@ -59,9 +59,7 @@ func charsetOf(collation string) string {
 func columnOf(d *ddl.Column, charset string) Column {
 	c := Column{Name: d.Name, TypeName: d.Type, JDBCType: jdbcType(d.Type), Length: d.Length, Scale: d.Scale,
 		Optional: !d.NotNull && !d.PrimaryKey, AutoIncremented: d.AutoIncrement || d.OnUpdate, Generated: d.AutoIncrement || d.OnUpdate, Labels: d.RawLabels}
-	if d.Comment != nil {
-		c.Comment = *d.Comment
-	}
+	c.Comment = d.Comment
 	word, _, _ := strings.Cut(d.Type, " ")
 	switch word {
 	case "DECIMAL", "NUMERIC", "DEC", "FIXED":

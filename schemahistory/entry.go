@@ -83,7 +83,7 @@ func tableJSON(t *Table) *jsonTable {
 		has := c.HasDefault
 		out.Columns = append(out.Columns, jsonColumn{Name: c.Name, JDBCType: c.JDBCType, TypeName: c.TypeName, TypeExpr: c.TypeName, Charset: orNull(c.Charset),
 			Length: orAbsent(c.Length), Scale: orAbsent(c.Scale), Position: i + 1, Optional: c.Optional, AutoInc: c.AutoIncremented, Generated: c.Generated,
-			Comment: orNull(c.Comment), HasDefault: &has, Default: c.Default, Labels: append([]string{}, c.Labels...)})
+			Comment: c.Comment, HasDefault: &has, Default: c.Default, Labels: append([]string{}, c.Labels...)})
 	}
 	return out
 }
@@ -260,9 +260,7 @@ func (j *jsonTable) table(id TableID, comment *string) *Table {
 		if c.Charset != nil {
 			x.Charset = *c.Charset
 		}
-		if c.Comment != nil {
-			x.Comment = *c.Comment
-		}
+		x.Comment = c.Comment
 		if c.Length != nil {
 			x.Length = *c.Length
 		}

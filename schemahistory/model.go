@@ -31,7 +31,7 @@ type Column struct {
 	Optional        bool
 	AutoIncremented bool
 	Generated       bool // auto-increment or ON UPDATE, as the reference sets it
-	Comment         string
+	Comment         *string // nil: none was written
 	HasDefault      bool
 	Default         *string  // expression text; nil: NULL
 	Labels          []string // of ENUM and SET, with their quotes
@@ -159,7 +159,7 @@ func (m *Model) Put(t *Table) {
 	if !m.Comments {
 		t.Comment, t.HasComment = "", false
 		for i := range t.Columns {
-			t.Columns[i].Comment = ""
+			t.Columns[i].Comment = nil
 		}
 	}
 	m.tables[m.fold(t.ID)] = t

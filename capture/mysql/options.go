@@ -35,6 +35,7 @@ type Options struct {
 	Columns     *options.ColumnFilter
 	ColumnRules *options.ColumnRules
 	KeyColumns  *options.KeyColumns
+	Converters  []*converter
 	Naming      *options.Naming
 	Skipped     options.Operations
 	GTIDs       GTIDFilter
@@ -121,7 +122,7 @@ func ParseOptions(flavor Flavor, connector string, taskID int, props map[string]
 			FieldName: options.FieldAdjuster(fieldMode(v)), SchemaName: options.SchemaAdjuster(v.Enum("schema.name.adjustment.mode")),
 		},
 	}
-	for _, step := range []func(configdef.Values) error{o.parseHistory, o.parseSnapshot, o.parseFilters, o.parseNaming} {
+	for _, step := range []func(configdef.Values) error{o.parseHistory, o.parseSnapshot, o.parseFilters, o.parseNaming, o.parseConverters} {
 		if err := step(v); err != nil {
 			return nil, err
 		}

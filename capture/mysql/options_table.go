@@ -41,6 +41,8 @@ var ownOptions = []configdef.Option{
 		"disabled", "preferred", "required", "verify_ca", "verify_identity"),
 	{Name: "connect.timeout.ms", Type: configdef.Int, Default: "30000", HasDefault: true, Importance: configdef.Medium, Width: configdef.WidthShort, Display: "Connection Timeout (ms)",
 		Doc: "Limit for connecting and logging in, in milliseconds.", Check: options.Checks(options.PositiveInt)},
+	{Name: "converters", Type: configdef.String, Importance: configdef.Low, Width: configdef.WidthMedium, Display: "List of prefixes defining custom values converters.",
+		Doc: "Names of converters: TinyIntOneToBooleanConverter and ZeroDateFallbackConverter work; others are Java classes, which millrace cannot load.", Check: options.Checks(checkConverters)},
 	flag("connect.keep.alive", "true", configdef.Low, "Keep connection alive (true/false)", "Reconnect when the server is silent for longer than the interval."),
 	{Name: "connect.keep.alive.interval.ms", Type: configdef.Long, Default: "60000", HasDefault: true, Importance: configdef.Low, Width: configdef.WidthShort, Display: "Keep alive interval (ms)",
 		Doc: "How long the server may be silent, in milliseconds; it is asked to send a heartbeat at 0.8 of it.", Check: options.Checks(options.PositiveLong)},

@@ -101,7 +101,9 @@ func changeColumn(b *record.Batch, c *schemahistory.Column, position int) record
 	set(9, record.BoolCell(c.Optional))
 	set(10, record.BoolCell(c.AutoIncremented))
 	set(11, record.BoolCell(c.Generated))
-	set(12, textOrNull(b, c.Comment))
+	if c.Comment != nil {
+		set(12, b.StringCell(*c.Comment))
+	}
 	if c.HasDefault && c.Default != nil {
 		set(13, b.StringCell(*c.Default))
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -131,6 +132,10 @@ func (t *task) loop(ctx context.Context, have bool) error {
 }
 
 func (t *task) explain(err error) error {
+	var said *errs.Error
+	if errors.As(err, &said) && said.Cause == nil {
+		return err // it says all there is to say
+	}
 	return fault(err, "", "The connector %q failed at %s:%d", t.opts.Connector, t.opts.Conn.Host, t.opts.Conn.Port)
 }
 
@@ -245,11 +250,15 @@ func (t *task) prepare(ctx context.Context, have *bool) (stream bool, err error)
 func (t *task) lostHistory(ctx context.Context) error {
 	if t.opts.Snapshot.Mode != "recovery" && !(t.opts.Snapshot.Mode == "configuration_based" && t.opts.Snapshot.OnSchemaError) {
 		t.model = nil
-		return fault(nil, "Set snapshot.mode=recovery for one start: it reads the definitions from the server, which is right if no table was changed since the stored position",
-			"The db history topic or its content is fully or partially missing. The connector %q has an offset, but no table definitions", t.opts.Connector)
+		return fault(nil, "That reads the definitions from the server, which is right if no table was changed since the stored position",
+			"The db history topic is missing. You may attempt to recover it by reconfiguring the connector to recovery.")
 	}
 	t.log.Warn("rebuilding the schema history from the server's definitions of now")
-	return t.readSchemas(ctx, t.db, false)
+	s := t.session
+	s.src.file, s.src.pos = s.at.File, s.at.Pos
+	s.src.moved()
+	s.src.tsUs = time.Now().UnixMicro()
+	return t.readSchemas(ctx, t.db, true)
 }
 
 // drain ends the task in order: what was read is sent and acknowledged, the

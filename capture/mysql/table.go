@@ -56,9 +56,10 @@ func (t *task) compile(v *schemahistory.Table, wire *binlog.TableMap) (*table, e
 		spec.Columns[i] = myvalue.Column{Name: c.Name, TypeName: c.TypeName, Length: c.Length, Scale: c.Scale, Charset: c.Charset, Optional: c.Optional,
 			HasDefault: c.HasDefault, Default: c.Default, Labels: unquoteLabels(c.Labels),
 			Truncate: rule.Truncate, MaskChars: rule.MaskChars, Hash: rule.Hash, Propagate: rule.Propagate}
-		if t.opts.Comments {
-			spec.Columns[i].Comment = c.Comment
+		if t.opts.Comments && c.Comment != nil {
+			spec.Columns[i].Comment = *c.Comment
 		}
+		t.opts.convert(tb.name, &spec.Columns[i])
 		spec.InValue[i] = t.opts.Columns.Included(id.DB, id.Name, c.Name)
 	}
 	if spec.Key = t.opts.KeyColumns.For(id.DB, id.Name, text); spec.Key == nil {

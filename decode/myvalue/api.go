@@ -47,6 +47,9 @@ type Column struct {
 	Propagate bool                  // column/datatype.propagate.source.type
 	// Boolean: TinyIntOneToBooleanConverter applies.
 	Boolean bool
+	// ZeroDate is what ZeroDateFallbackConverter puts in the place of a zero date, as
+	// the server would print it; "" none.
+	ZeroDate string
 }
 
 // Plan is how one column is decoded.
@@ -92,6 +95,11 @@ func Compile(col Column, wire *binlog.WireColumn, modes Modes, in *record.Intern
 	p.Text = k.text
 	if wire != nil {
 		if p.Wire, err = k.wire(&col, wire); err != nil {
+			return nil, err
+		}
+	}
+	if col.ZeroDate != "" {
+		if p.Wire, p.Text, err = zeroDates(&col, k, p.Wire); err != nil {
 			return nil, err
 		}
 	}

@@ -72,7 +72,7 @@ func baseType(name string) (base string, unsigned bool) {
 func kindOf(col *Column, m *Modes) (*kind, error) {
 	base, unsigned := baseType(col.TypeName)
 	if col.Boolean {
-		base = "BOOLEAN"
+		return positiveKind(), nil
 	}
 	switch base {
 	case "BOOL", "BOOLEAN":
@@ -157,6 +157,23 @@ func boolKind() *kind {
 			}
 			return record.BoolCell(false), nil
 		})}
+}
+
+// positiveKind is an integer under TinyIntOneToBooleanConverter: above 0 is true,
+// with the byte taken as signed.
+func positiveKind() *kind {
+	k := boolKind()
+	k.text = func(_ *record.Batch, p []byte) (record.Cell, error) {
+		v, err := strconv.ParseInt(string(p), 10, 64)
+		return record.BoolCell(v > 0), err
+	}
+	k.wire = same(func(_ *record.Batch, p []byte) (record.Cell, error) {
+		if len(p) < 1 {
+			return record.Cell{}, errShort
+		}
+		return record.BoolCell(int8(p[0]) > 0), nil
+	})
+	return k
 }
 
 func bitKind() *kind {

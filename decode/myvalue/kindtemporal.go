@@ -336,3 +336,27 @@ func vectorKind() *kind {
 	return &kind{schema: &record.Schema{Type: record.Array, Name: "io.debezium.data.FloatVector", Version: 1, Elem: record.PlainFloat32},
 		fallback: []any{}, class: classNone, text: f, wire: same(f)}
 }
+
+// zeroDates puts the fallback of ZeroDateFallbackConverter where a value is there
+// but is no date.
+func zeroDates(col *Column, k *kind, wire decodeFunc) (w, text decodeFunc, err error) {
+	var b record.Batch
+	c, err := k.text(&b, []byte(col.ZeroDate))
+	if err != nil {
+		return nil, nil, err
+	}
+	instead := record.NewDatum(&b, c)
+	wrap := func(f decodeFunc) decodeFunc {
+		if f == nil {
+			return nil
+		}
+		return func(b *record.Batch, p []byte) (record.Cell, error) {
+			c, err := f(b, p)
+			if err == nil && c.IsNull() {
+				c = b.Put(instead)
+			}
+			return c, err
+		}
+	}
+	return wrap(wire), wrap(k.text), nil
+}

@@ -1,0 +1,105 @@
+package mysql
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"millrace/decode/myvalue"
+	"millrace/internal/configdef"
+	"millrace/internal/javaregex"
+)
+
+// The bundled converters that have a counterpart here, by the class name without
+// its package (the packages binlog, mysql and mariadb all hold them).
+const (
+	tinyIntConverter  = "TinyIntOneToBooleanConverter"
+	zeroDateConverter = "ZeroDateFallbackConverter"
+)
+
+// converter is one entry of the option converters.
+type converter struct {
+	class    string
+	selector []*javaregex.Regexp // of db.table.column; nil: all
+	anyWidth bool                // length.checker=false
+	types    []string            // target.types; empty: all that have a fallback
+	fallback map[string]string   // by type: DATE, DATETIME, TIMESTAMP
+}
+
+// converterClass is the name of a converter class that works here; "": none.
+func converterClass(class string) string {
+	name, ok := strings.CutPrefix(strings.TrimSpace(class), "io.debezium.connector.")
+	_, name, found := strings.Cut(name, ".converters.")
+	if ok && found && (name == tinyIntConverter || name == zeroDateConverter) {
+		return name
+	}
+	return ""
+}
+
+func checkConverters(in configdef.Input) []string {
+	var out []string
+	for _, name := range configdef.SplitList(in.Value) {
+		if class := in.Props[name+".type"]; converterClass(class) == "" {
+			out = append(out, "millrace cannot load the Java class "+class+" of the converter "+name+"; only "+tinyIntConverter+" and "+zeroDateConverter+
+				" work. Use the handling modes (time.precision.mode, decimal.handling.mode, binary.handling.mode) or a transform (TimestampConverter, Cast, MaskField)")
+		} else if _, err := parseConverter(name, in.Props); err != nil {
+			out = append(out, err.Error())
+		}
+	}
+	return out
+}
+
+func parseConverter(name string, props map[string]string) (*converter, error) {
+	c := &converter{class: converterClass(props[name+".type"]), anyWidth: strings.EqualFold(strings.TrimSpace(props[name+".length.checker"]), "false"),
+		types: configdef.SplitList(strings.ToUpper(props[name+".target.types"])), fallback: map[string]string{}}
+	if s := strings.TrimSpace(props[name+".selector"]); s != "" {
+		var err error
+		if c.selector, err = javaregex.CompileList(s, javaregex.CaseInsensitive); err != nil {
+			return nil, fmt.Errorf("%s.selector: %w", name, err)
+		}
+	}
+	for _, typ := range []string{"date", "datetime", "timestamp"} {
+		if text := strings.TrimSpace(props[name+".fallback."+typ]); text != "" {
+			c.fallback[strings.ToUpper(typ)] = strings.TrimSuffix(strings.Replace(text, "T", " ", 1), "Z")
+		}
+	}
+	return c, nil
+}
+
+func (o *Options) parseConverters(v configdef.Values) error {
+	for _, name := range v.List("converters") {
+		c, err := parseConverter(name, v.Props())
+		if err != nil {
+			return err
+		}
+		o.Converters = append(o.Converters, c)
+	}
+	return nil
+}
+
+// convert sets what the converters say about a column.
+func (o *Options) convert(table string, col *myvalue.Column) {
+	base, _, _ := strings.Cut(col.TypeName, " ")
+	for _, c := range o.Converters {
+		if !c.selects(table + "." + col.Name) {
+			continue
+		}
+		switch c.class {
+		case tinyIntConverter:
+			col.Boolean = col.Boolean || base == "TINYINT" && (col.Length == 1 || c.anyWidth)
+		case zeroDateConverter:
+			if text := c.fallback[base]; text != "" && (len(c.types) == 0 || slices.Contains(c.types, base)) {
+				col.ZeroDate = text
+			}
+		}
+	}
+}
+
+func (c *converter) selects(column string) bool {
+	for _, re := range c.selector {
+		if re.MatchWhole(column) {
+			return true
+		}
+	}
+	return c.selector == nil
+}
