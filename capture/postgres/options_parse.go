@@ -308,13 +308,24 @@ var renamed = map[string]string{
 	"publication.autocreate": "publication.autocreate.mode", "signal.data.collections": "signal.data.collection",
 }
 
+// withoutEffect are options that change nothing here, and the value that needs no
+// word about it; nothing is ignored silently.
+var withoutEffect = []struct{ option, fine, why string }{
+	{"snapshot.max.threads", "1", "one connection reads a snapshot, by COPY"},
+	{"snapshot.max.threads.multiplier", "1", "one connection reads a snapshot, by COPY"},
+	{"legacy.snapshot.max.threads", "false", "one connection reads a snapshot, by COPY"},
+	{"snapshot.fetch.size", "", "snapshots are read by COPY, without a cursor"},
+	{"snapshot.tables.order.by.row.count", "disabled", "tables are read in the order of table.include.list, then by name"},
+	{"custom.metric.tags", "", "the labels of the metrics are fixed"},
+}
+
 func (o *Options) warnings(v configdef.Values) {
 	if !v.IsSet("plugin.name") {
 		o.warn("plugin.name is not set: pgoutput is used (the real connector would look for decoderbufs on the server)")
 	}
 	for _, c := range o.Signal.Channels {
 		switch c {
-		case "source", "kafka", "file", "in-process":
+		case "source", "kafka", "file":
 		default:
 			o.warn("signal.enabled.channels: there is no channel %q here; known are source, kafka and file", c)
 		}
@@ -329,6 +340,14 @@ func (o *Options) warnings(v configdef.Values) {
 	}
 	if v.IsSet("offset.mismatch.strategy") && o.Slot.Mismatch != v.Enum("offset.mismatch.strategy") {
 		o.warn("offset.mismatch.strategy: %q is unknown, no_validation is used", v.String("offset.mismatch.strategy"))
+	}
+	if o.Failures.Convert == "fail" {
+		o.warn("event.converting.failure.handling.mode=fail has no effect: a value that cannot be converted becomes null and is logged")
+	}
+	for _, x := range withoutEffect {
+		if v.IsSet(x.option) && !strings.EqualFold(v.String(x.option), x.fine) {
+			o.warn("%s=%s has no effect: %s", x.option, v.String(x.option), x.why)
+		}
 	}
 	old := make([]string, 0, len(renamed))
 	for k := range renamed {
