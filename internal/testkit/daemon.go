@@ -186,7 +186,7 @@ func (d *Daemon) Kill() {
 		return
 	}
 	_ = d.cmd.Process.Kill() // it may be gone already
-	_ = <-d.exited           // it was killed
+	<-d.exited
 	d.cmd = nil
 }
 
