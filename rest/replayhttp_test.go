@@ -59,7 +59,7 @@ func newKafka(t *testing.T) string {
 }
 
 // startWorkerOn starts a worker with a REST server that others can call.
-func startWorkerOn(t *testing.T, boot string) *testWorker {
+func startWorkerOn(t *testing.T, boot string, more ...worker.Plugin) *testWorker {
 	t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(boot), kgo.AllowAutoTopicCreation())
 	if err != nil {
@@ -78,7 +78,7 @@ func startWorkerOn(t *testing.T, boot string) *testWorker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := worker.New(cfg, worker.NewRegistry(plugins()), metrics.New(), worker.NewLoggers(&slog.LevelVar{}), log)
+	w := worker.New(cfg, worker.NewRegistry(append(plugins(), more...)), metrics.New(), worker.NewLoggers(&slog.LevelVar{}), log)
 	if err := w.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
