@@ -364,15 +364,22 @@ func TestSinkRebalance(t *testing.T) {
 	first, second := newCollect(), newCollect()
 	var mu sync.Mutex
 	open := false
-	first.put = func(b *record.Batch) error {
+	trying := make(chan struct{})
+	first.put = func(*record.Batch) error {
 		mu.Lock()
 		defer mu.Unlock()
+		select {
+		case <-trying:
+		default:
+			close(trying)
+		}
 		if !open {
 			return &quickErr{}
 		}
 		return nil
 	}
 	_, stop1 := run(t, cfg, first)
+	<-trying // it has all partitions
 	cfg2 := cfg
 	cfg2.Task = 1
 	_, stop2 := run(t, cfg2, second)
