@@ -158,6 +158,9 @@ func (e *exprEnv) eval(n *exprNode) (exprVal, error) {
 	}
 	switch n.op {
 	case "get":
+		if a.kind == exprStruct && a.schema != nil {
+			return e.field(a, n)
+		}
 		return e.property(a, n.name, n.safe)
 	case "call":
 		return e.call(a, n)
@@ -264,6 +267,18 @@ func (e *exprEnv) several(n *exprNode) (exprVal, error) {
 		sb.WriteString(e.text(v))
 	}
 	return exprVal{kind: exprText, s: sb.String()}, nil
+}
+
+// field is a field of a struct; the node remembers where it lay in the last schema.
+func (e *exprEnv) field(v exprVal, n *exprNode) (exprVal, error) {
+	if n.seen != v.schema {
+		i, s := v.schema.Field(n.name)
+		if i < 0 {
+			return v, fmt.Errorf("%s is not a valid field name", n.name)
+		}
+		n.seen, n.index, n.field = v.schema, i, s
+	}
+	return e.wrap(n.field, fieldValue(e.b, v.c, n.index, n.field, true)), nil
 }
 
 // property is a field of a struct, an entry of a map, a header, or a part of a

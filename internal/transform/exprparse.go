@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"millrace/internal/javaregex"
+	"millrace/internal/record"
 )
 
 // exprNode is a node of a parsed expression.
@@ -17,6 +18,12 @@ type exprNode struct {
 	name  string
 	safe  bool // ?.
 	regex *javaregex.Regexp
+
+	// For "get": where the field lay in the schema seen last. A node belongs to one
+	// step, which one goroutine uses.
+	seen  *record.Schema
+	index int
+	field *record.Schema
 }
 
 // exprError is an expression that cannot be parsed; column counts from 1.
