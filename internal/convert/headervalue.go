@@ -157,10 +157,8 @@ func (p *valueParser) decimal(w string) (typed, bool) {
 	if !ok {
 		return typed{}, false
 	}
-	if -400 <= scale && scale <= 400 {
-		if whole, ok := parseUnscaled(w, 0); ok && whole.IsInt64() {
-			return smallestInt(whole.Int64()), true
-		}
+	if whole, ok := parseUnscaled(w, 0); ok && whole.IsInt64() {
+		return smallestInt(whole.Int64()), true
 	}
 	if scale != 0 {
 		if f, err := strconv.ParseFloat(w, 32); err == nil && !math.IsInf(f, 0) {
@@ -175,7 +173,8 @@ func (p *valueParser) decimal(w string) (typed, bool) {
 }
 
 // decimalTextScale checks that a text is a decimal number and returns the scale
-// that Java's BigDecimal gives it.
+// that Java's BigDecimal gives it. Exponents beyond a thousand are no numbers here:
+// a few bytes of them would take megabytes to write out.
 func decimalTextScale(w string) (scale int, ok bool) {
 	i, digits, point := 0, 0, -1
 	if w[0] == '+' || w[0] == '-' {
@@ -189,7 +188,7 @@ func decimalTextScale(w string) (scale int, ok bool) {
 			point = digits
 		case (c == 'e' || c == 'E') && digits > 0:
 			exp, err := strconv.ParseInt(w[i+1:], 10, 32)
-			if err != nil || exp > 10_000 || exp < -10_000 {
+			if err != nil || exp > 1000 || exp < -1000 {
 				return 0, false
 			}
 			if point < 0 {
