@@ -107,6 +107,10 @@ func ParseOptions(flavor Flavor, connector string, taskID int, props map[string]
 	if err != nil {
 		return nil, err
 	}
+	return parseValues(flavor, connector, taskID, v)
+}
+
+func parseValues(flavor Flavor, connector string, taskID int, v configdef.Values) (*Options, error) {
 	o := &Options{
 		Flavor: flavor, Connector: connector, TaskID: taskID, Prefix: v.String("topic.prefix"),
 		Conn:          parseConn(v),

@@ -23,11 +23,13 @@ var errStopped = errors.New("asked to stop")
 // connection.
 type pacedConn struct {
 	net.Conn
-	ctx     context.Context //nolint:containedctx // the life of one replication session, as net/http keeps a request's
-	session atomic.Pointer[session]
+	pause   atomic.Pointer[pauseFunc] // nil: not streaming yet
 	stopped atomic.Bool
 	silence time.Duration // the server may be silent for so long; 0 for ever
 }
+
+// pauseFunc sends what is due and answers until when to wait for the server.
+type pauseFunc func() (time.Time, error)
 
 func (c *pacedConn) stop() {
 	c.stopped.Store(true)
@@ -36,8 +38,8 @@ func (c *pacedConn) stop() {
 
 // Read implements net.Conn.
 func (c *pacedConn) Read(p []byte) (int, error) {
-	s := c.session.Load()
-	if s == nil {
+	pause := c.pause.Load()
+	if pause == nil {
 		return c.Conn.Read(p)
 	}
 	limit := time.Time{}
@@ -45,7 +47,7 @@ func (c *pacedConn) Read(p []byte) (int, error) {
 		limit = time.Now().Add(c.silence)
 	}
 	for {
-		due, err := s.pause(c.ctx)
+		due, err := (*pause)()
 		if err != nil {
 			return 0, err
 		}
@@ -73,7 +75,7 @@ func (c *pacedConn) Read(p []byte) (int, error) {
 
 // handler gives events to the session; it runs in the goroutine that reads.
 type handler struct {
-	s    *session
+	take func(e *replication.BinlogEvent, sum bool) error
 	conn *pacedConn
 	err  error // what the session stopped with
 	sum  bool  // events end with a checksum
@@ -87,7 +89,7 @@ func (h *handler) HandleEvent(e *replication.BinlogEvent) error {
 	if f, ok := e.Event.(*replication.FormatDescriptionEvent); ok {
 		h.sum = f.ChecksumAlgorithm == replication.BINLOG_CHECKSUM_ALG_CRC32
 	}
-	if err := h.s.event(h.conn.ctx, e, h.sum); err != nil {
+	if err := h.take(e, h.sum); err != nil {
 		h.err = err
 		return err
 	}
@@ -99,7 +101,7 @@ func (h *handler) HandleEvent(e *replication.BinlogEvent) error {
 func (t *task) stream(ctx context.Context) error {
 	s := t.session
 	s.disconnected()
-	h := &handler{s: s}
+	h := &handler{take: func(e *replication.BinlogEvent, sum bool) error { return s.event(ctx, e, sum) }}
 	tlsConf, try, err := t.opts.Conn.tlsConfig()
 	if err != nil {
 		return err
@@ -121,7 +123,7 @@ func (t *task) stream(ctx context.Context) error {
 			if err != nil {
 				return nil, err
 			}
-			h.conn = &pacedConn{Conn: raw, ctx: ctx, silence: c.KeepAlive}
+			h.conn = &pacedConn{Conn: raw, silence: c.KeepAlive}
 			return h.conn, nil
 		},
 	}
@@ -132,7 +134,8 @@ func (t *task) stream(ctx context.Context) error {
 		return fmt.Errorf("read the binary log: %w", err)
 	}
 	t.log.Info("streaming", "file", s.at.File, "pos", s.at.Pos, "gtids", s.at.GTIDs)
-	h.conn.session.Store(s)
+	pause := pauseFunc(func() (time.Time, error) { return s.pause(ctx) })
+	h.conn.pause.Store(&pause)
 	stop := context.AfterFunc(ctx, h.conn.stop)
 	defer stop()
 	// The syncer's own goroutine runs the session; its end is told through GetEvent.
