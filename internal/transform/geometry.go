@@ -210,85 +210,91 @@ func setSRID(p []byte, strip bool, srid uint32) ([]byte, error) {
 	return p, nil
 }
 
+// wkbReader walks a geometry and swaps x and y as it goes.
+type wkbReader struct {
+	p     []byte
+	at    int
+	order binary.ByteOrder
+	dims  int
+}
+
+// count reads a number of parts; no geometry has more of them than bytes.
+func (w *wkbReader) count() (int, bool) {
+	if w.at+4 > len(w.p) {
+		return 0, false
+	}
+	n := int(w.order.Uint32(w.p[w.at:]))
+	w.at += 4
+	return n, n <= len(w.p)
+}
+
+// points swaps n coordinates.
+func (w *wkbReader) points(n int) bool {
+	if n > (len(w.p)-w.at)/(8*w.dims) {
+		return false
+	}
+	for ; n > 0; n-- {
+		x, y := w.order.Uint64(w.p[w.at:]), w.order.Uint64(w.p[w.at+8:])
+		w.order.PutUint64(w.p[w.at:], y)
+		w.order.PutUint64(w.p[w.at+8:], x)
+		w.at += 8 * w.dims
+	}
+	return true
+}
+
 // swapWKB swaps x and y of every coordinate in place and returns the bytes read.
 func swapWKB(p []byte, depth int) (int, error) {
-	bad := func() (int, error) { return 0, dataErr("the geometry is no WKB") }
+	bad := dataErr("the geometry is no WKB")
 	if len(p) < 5 || depth > 32 {
-		return bad()
+		return 0, bad
 	}
-	o := wkbOrder(p)
-	kind := o.Uint32(p[1:])
-	at, dims := 5, 2
-	if kind&wkbSRID != 0 {
-		at += 4
-	}
+	w := wkbReader{p: p, at: 5, order: wkbOrder(p), dims: 2}
+	kind := w.order.Uint32(p[1:])
 	if kind&wkbZ != 0 {
-		dims++
+		w.dims++
 	}
 	if kind&wkbM != 0 {
-		dims++
+		w.dims++
+	}
+	if kind&wkbSRID != 0 {
+		w.at += 4
 	}
 	kind &= 0x1FFFFFFF
 	switch kind / 1000 { // ISO's way of saying the same
 	case 1, 2:
-		dims = 3
+		w.dims = 3
 	case 3:
-		dims = 4
+		w.dims = 4
 	}
-	count := func() (int, bool) {
-		if at+4 > len(p) {
-			return 0, false
-		}
-		n := int(o.Uint32(p[at:]))
-		at += 4
-		return n, n <= len(p)
-	}
-	points := func(n int) bool {
-		if n > (len(p)-at)/(8*dims) {
-			return false
-		}
-		for ; n > 0; n-- {
-			x, y := o.Uint64(p[at:]), o.Uint64(p[at+8:])
-			o.PutUint64(p[at:], y)
-			o.PutUint64(p[at+8:], x)
-			at += 8 * dims
-		}
-		return true
-	}
+	ok, n := true, 1
 	switch kind % 1000 {
 	case 1:
-		if !points(1) {
-			return bad()
-		}
+		ok = w.points(1)
 	case 2:
-		if n, ok := count(); !ok || !points(n) {
-			return bad()
+		if n, ok = w.count(); ok {
+			ok = w.points(n)
 		}
 	case 3:
-		rings, ok := count()
-		for ; ok && rings > 0; rings-- {
-			var n int
-			if n, ok = count(); ok {
-				ok = points(n)
+		rings, some := w.count()
+		for ok = some; ok && rings > 0; rings-- {
+			if n, ok = w.count(); ok {
+				ok = w.points(n)
 			}
 		}
-		if !ok {
-			return bad()
-		}
 	case 4, 5, 6, 7:
-		parts, ok := count()
-		if !ok {
-			return bad()
-		}
-		for ; parts > 0; parts-- {
-			n, err := swapWKB(p[at:], depth+1)
+		parts, some := w.count()
+		for ok = some; ok && parts > 0; parts-- {
+			n, err := swapWKB(p[min(w.at, len(p)):], depth+1)
 			if err != nil {
 				return 0, err
 			}
-			at += n
+			w.at += n
 		}
 	default:
 		return 0, dataErr("geometries of WKB type %d are not known", kind)
 	}
-	return at, nil
+	if !ok {
+		return 0, bad
+	}
+	return w.at, nil
 }
