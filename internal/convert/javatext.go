@@ -5,68 +5,22 @@ import (
 	"math/big"
 	"math/bits"
 	"strconv"
+
+	"millrace/internal/record"
 )
 
-// appendJavaDouble appends v as Java's Double.toString does since JDK 19: the
-// shortest decimal that reads back, always with a fraction, in scientific form
-// below 10^-3 and from 10^7 on. NaN and infinities come as Java's words.
-func appendJavaDouble(dst []byte, v float64) []byte { return appendJavaFloating(dst, v, 64) }
+// appendJavaDouble appends v as the recordings' Java prints a double.
+func appendJavaDouble(dst []byte, v float64) []byte { return record.AppendJavaDouble(dst, v) }
 
-// appendJavaFloat is appendJavaDouble for a float (Float.toString).
-func appendJavaFloat(dst []byte, v float64) []byte { return appendJavaFloating(dst, v, 32) }
+// appendJavaFloat is appendJavaDouble for a float.
+func appendJavaFloat(dst []byte, v float64) []byte { return record.AppendJavaFloat(dst, float32(v)) }
 
-func appendJavaFloating(dst []byte, v float64, size int) []byte {
-	switch {
-	case v != v:
-		return append(dst, "NaN"...)
-	case v > math.MaxFloat64:
-		return append(dst, "Infinity"...)
-	case v < -math.MaxFloat64:
-		return append(dst, "-Infinity"...)
+// appendJavaNumber is one of the two by the size in bits.
+func appendJavaNumber(dst []byte, v float64, size int) []byte {
+	if size == 32 {
+		return appendJavaFloat(dst, v)
 	}
-	abs := math.Abs(v)
-	if abs == 0 || abs >= 1e-3 && abs < 1e7 {
-		from := len(dst)
-		dst = strconv.AppendFloat(dst, v, 'f', -1, size)
-		for _, c := range dst[from:] {
-			if c == '.' {
-				return dst
-			}
-		}
-		return append(dst, '.', '0')
-	}
-	return appendJavaScientific(dst, v, size)
-}
-
-// appendJavaScientific writes d.ddE[-]n. Java takes two digits where one would
-// do, and then the two that lie closest: 4.9E-324, not 5.0E-324.
-func appendJavaScientific(dst []byte, v float64, size int) []byte {
-	var buf [40]byte
-	s := strconv.AppendFloat(buf[:0], v, 'e', -1, size)
-	if i := 0; true {
-		if s[0] == '-' {
-			i = 1
-		}
-		if s[i+1] == 'e' {
-			s = strconv.AppendFloat(buf[:0], v, 'e', 1, size)
-		}
-	}
-	for i, c := range s {
-		if c != 'e' {
-			continue
-		}
-		dst = append(append(dst, s[:i]...), 'E')
-		exp := s[i+1:]
-		if exp[0] == '-' {
-			dst = append(dst, '-')
-		}
-		exp = exp[1:]
-		for len(exp) > 1 && exp[0] == '0' {
-			exp = exp[1:]
-		}
-		return append(dst, exp...)
-	}
-	return append(dst, s...)
+	return appendJavaDouble(dst, v)
 }
 
 // appendUnscaled appends the digits of a big-endian two's complement number

@@ -103,8 +103,8 @@ func appendJSONBase64(dst, p []byte) []byte {
 func appendJSONFloat(dst []byte, v float64, size int) []byte {
 	if v-v != 0 {
 		dst = append(dst, '"')
-		dst = appendJavaFloating(dst, v, size)
+		dst = appendJavaNumber(dst, v, size)
 		return append(dst, '"')
 	}
-	return appendJavaFloating(dst, v, size)
+	return appendJavaNumber(dst, v, size)
 }
