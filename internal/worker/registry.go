@@ -32,11 +32,25 @@ func NewRegistry(plugins []Plugin) *Registry {
 		}
 	}
 	for a, classes := range alias {
-		if len(classes) != 1 || r.names[a] != nil {
-			continue // ambiguous: Connect takes neither
+		if r.names[a] != nil {
+			continue
 		}
+		if len(classes) == 1 {
+			for class := range classes {
+				r.names[a] = r.names[class] // in every kind that the class has
+			}
+			continue
+		}
+		// Ambiguous: Connect takes none of them. Of connectors the first in the table
+		// counts, since in Connect the others are seldom installed beside it.
+		first := -1
 		for _, is := range classes {
-			r.names[a] = is
+			if k := plugins[is[0]].Kind; (k == KindSource || k == KindSink) && (first < 0 || is[0] < first) {
+				first = is[0]
+			}
+		}
+		if first >= 0 {
+			r.names[a] = []int{first}
 		}
 	}
 	return r

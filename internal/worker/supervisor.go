@@ -98,8 +98,11 @@ func (s *supervisor) configEvent(ctx context.Context, ev store.Event) {
 		}
 		return
 	}
+	if ev.Kind == store.ConnectorRemoved && s.m.Config() != nil {
+		s.do(ctx, s.m.Removed()) // and created again since
+	}
 	if s.m.Config() == nil {
-		s.do(ctx, s.m.Load(c)) // new, or deleted and created again: no event before counts
+		s.do(ctx, s.m.Load(c)) // no event before counts
 		return
 	}
 	switch ev.Kind {
