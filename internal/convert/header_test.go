@@ -57,7 +57,6 @@ func describe(t *testing.T, b *record.Batch, h record.Header) string {
 // escapes, or fails on null.
 var headersOnPurpose = map[string]string{
 	"[[1],[]]":                   "ARRAY<ARRAY<INT8>> [[1], []]",
-	"123456789.123":              "FLOAT32 1.23456792E8", // JDK 17 writes a digit more than later ones
 	"null":                       "null null",
 	"[[300],[1]]":                "ARRAY<ARRAY<INT16>> [[300], [1]]",
 	`[[1],["a"]]`:                "ARRAY<ARRAY<null>> [[1], [a]]",
