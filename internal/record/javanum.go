@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"math"
 	"math/big"
 	"math/bits"
@@ -42,6 +43,17 @@ func appendJava(dst []byte, v float64, f floatFormat) []byte {
 	}
 	if math.IsInf(v, 0) {
 		return append(dst, "Infinity"...)
+	}
+	if v >= 1e-3 && v < 1e7 && v < f.exact {
+		// The common case: no exponent, and no power of two that Java prints its own way.
+		if frac, e := math.Frexp(v); frac != 0.5 || e-1 >= f.powers {
+			from := len(dst)
+			dst = strconv.AppendFloat(dst, v, 'f', -1, f.size)
+			if bytes.IndexByte(dst[from:], '.') < 0 {
+				dst = append(dst, '.', '0')
+			}
+			return dst
+		}
 	}
 	var buf [32]byte
 	digits, exp := javaDigits(buf[:0], v, f)

@@ -1,8 +1,6 @@
 package transform
 
 import (
-	"bytes"
-	"math"
 	"math/big"
 	"strconv"
 	"strings"
@@ -13,40 +11,10 @@ import (
 // appendJavaFloat appends a number as Java's Float.toString and Double.toString
 // write it; bits is 32 or 64.
 func appendJavaFloat(dst []byte, f float64, bits int) []byte {
-	switch {
-	case math.IsNaN(f):
-		return append(dst, "NaN"...)
-	case math.IsInf(f, 1):
-		return append(dst, "Infinity"...)
-	case math.IsInf(f, -1):
-		return append(dst, "-Infinity"...)
-	case f == 0:
-		if math.Signbit(f) {
-			return append(dst, "-0.0"...)
-		}
-		return append(dst, "0.0"...)
+	if bits == 32 {
+		return record.AppendJavaFloat(dst, float32(f))
 	}
-	if a := math.Abs(f); a >= 1e-3 && a < 1e7 {
-		n := len(dst)
-		dst = strconv.AppendFloat(dst, f, 'f', -1, bits)
-		if bytes.IndexByte(dst[n:], '.') < 0 {
-			dst = append(dst, ".0"...)
-		}
-		return dst
-	}
-	s := strconv.FormatFloat(f, 'e', -1, bits)
-	mant, exp, _ := strings.Cut(s, "e")
-	if !strings.Contains(mant, ".") {
-		mant += ".0"
-	}
-	exp = strings.TrimPrefix(exp, "+")
-	neg := strings.HasPrefix(exp, "-")
-	exp = strings.TrimLeft(strings.TrimPrefix(exp, "-"), "0")
-	dst = append(append(dst, mant...), 'E')
-	if neg {
-		dst = append(dst, '-')
-	}
-	return append(dst, exp...)
+	return record.AppendJavaDouble(dst, f)
 }
 
 // decimalOf reads the unscaled value of a Connect decimal.
