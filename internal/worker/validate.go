@@ -171,6 +171,10 @@ func (w *Worker) validate(ctx context.Context, config *store.Map) (*ConfigInfos,
 	out := &ConfigInfos{Name: class, Groups: f.groups}
 	var undefined []ConfigInfo
 	for _, r := range f.def.Validate(props) {
+		if r.Option == nil || r.Option.Hidden {
+			undefined = append(undefined, w.frameworkInfo(f, r, config))
+			continue
+		}
 		out.Configs = append(out.Configs, w.frameworkInfo(f, r, config))
 	}
 	known := map[string]bool{}
