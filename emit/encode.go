@@ -187,9 +187,9 @@ func (e *encoder) convert(ctx context.Context, b *record.Batch, r *record.Record
 		case 0:
 			k.Headers, err = e.headers(b, r)
 		case 1:
-			k.Key, err = e.bytes(ctx, &e.route.key, e.cfg.Key, r.Topic, r.KeySchema, b, r.Key)
+			k.Key, err = e.bytes(ctx, &e.route.key, e.cfg.Key, r.KeySchema, b, r, r.Key, false)
 		case 2:
-			k.Value, err = e.bytes(ctx, &e.route.value, e.cfg.Value, r.Topic, r.ValueSchema, b, r.Value)
+			k.Value, err = e.bytes(ctx, &e.route.value, e.cfg.Value, r.ValueSchema, b, r, r.Value, true)
 		}
 		switch {
 		case err == nil && keep:
@@ -221,15 +221,22 @@ func (e *encoder) setRoute(t *record.Topic) {
 	e.topic, e.route = t, rt
 }
 
-// bytes appends a converted key or value to the slab; nil is Kafka's null.
-func (e *encoder) bytes(ctx context.Context, c *planCache, conv convert.Converter, t *record.Topic, s *record.Schema, b *record.Batch, v record.Cell) ([]byte, error) {
-	enc, err := c.get(ctx, conv, t, s)
+// bytes appends the converted key or value v of r to the slab; nil is Kafka's
+// null. A converter of values may look at the whole record.
+func (e *encoder) bytes(ctx context.Context, c *planCache, conv convert.Converter, s *record.Schema, b *record.Batch, r *record.Record, v record.Cell, value bool) ([]byte, error) {
+	enc, err := c.get(ctx, conv, r.Topic, s)
 	if err != nil {
 		return nil, err
 	}
 	sl := e.slab
 	from := len(sl.buf)
-	out, null, err := enc.Append(sl.buf, b, v)
+	var out []byte
+	var null bool
+	if whole, ok := enc.(convert.RecordEncoder); ok && value {
+		out, null, err = whole.AppendRecord(sl.buf, b, r)
+	} else {
+		out, null, err = enc.Append(sl.buf, b, v)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -106,6 +106,11 @@ func converters() []worker.Plugin {
 	add(worker.Plugin{Class: "org.apache.kafka.connect.storage.StringConverter", Def: titled(convert.StringDef(), "converter.encoding", "Encoding"), NewConverter: convert.NewString, NewHeaderConverter: convert.NewStringHeader})
 	add(worker.Plugin{Class: "org.apache.kafka.connect.converters.ByteArrayConverter", Def: convert.BytesDef(), NewConverter: convert.NewBytes, NewHeaderConverter: convert.NewBytesHeader})
 	add(worker.Plugin{Class: "io.confluent.connect.avro.AvroConverter", Version: avroVersion, Def: convert.AvroDef(), NewConverter: convert.NewAvro})
+	add(worker.Plugin{Class: "io.confluent.connect.json.JsonSchemaConverter", Version: avroVersion, Def: convert.JSONSchemaDef(), NewConverter: convert.NewJSONSchema})
+	add(worker.Plugin{Class: "io.confluent.connect.protobuf.ProtobufConverter", Version: avroVersion, Def: convert.ProtobufDef(), NewConverter: convert.NewProtobuf})
+	add(worker.Plugin{Class: "io.debezium.converters.CloudEventsConverter", Version: debeziumVersion, Def: convert.CloudEventsDef(), NewConverter: convert.NewCloudEvents})
+	add(worker.Plugin{Class: "io.debezium.converters.BinaryDataConverter", Version: debeziumVersion, Def: convert.DelegatingDef(), NewConverter: convert.NewBinaryData, NewHeaderConverter: convert.NewBinaryDataHeader})
+	add(worker.Plugin{Class: "io.debezium.converters.ByteArrayConverter", Version: debeziumVersion, Def: convert.DelegatingDef(), NewConverter: convert.NewDebeziumBytes, NewHeaderConverter: convert.NewDebeziumBytesHeader})
 	add(worker.Plugin{Class: "org.apache.kafka.connect.storage.SimpleHeaderConverter", Def: &configdef.Def{}, NewHeaderConverter: convert.NewSimpleHeader})
 	for _, t := range []struct {
 		name string
