@@ -311,9 +311,7 @@ var renamed = map[string]string{
 // withoutEffect are options that change nothing here, and the value that needs no
 // word about it; nothing is ignored silently.
 var withoutEffect = []struct{ option, fine, why string }{
-	{"snapshot.max.threads", "1", "one connection reads a snapshot, by COPY"},
-	{"snapshot.max.threads.multiplier", "1", "one connection reads a snapshot, by COPY"},
-	{"legacy.snapshot.max.threads", "false", "one connection reads a snapshot, by COPY"},
+	{"legacy.snapshot.max.threads", "false", "snapshot.max.threads reads large tables in pieces, one table after the other"},
 	{"snapshot.fetch.size", "", "snapshots are read by COPY, without a cursor"},
 	{"snapshot.tables.order.by.row.count", "disabled", "tables are read in the order of table.include.list, then by name"},
 	{"custom.metric.tags", "", "the labels of the metrics are fixed"},

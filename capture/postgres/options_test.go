@@ -132,7 +132,7 @@ func TestParseOptions(t *testing.T) {
 		"database.autosave": "always", "replica.identity.autoset.values": "public.a:FULL,public.b:INDEX b_idx", "table.whitelist": "x",
 		"snapshot.select.statement.overrides": "public.a, public.z", "snapshot.select.statement.overrides.public.a": "select 1",
 		"unavailable.value.placeholder": "hex:0102", "value.converter": "io.confluent.connect.avro.AvroConverter", "flush.lsn.source": "false",
-		"slot.stream.params": "a=b;c", "snapshot.max.threads": "4", "message.key.columns": "public.a:x,y", "decimal.handling.mode": " String ",
+		"slot.stream.params": "a=b;c", "snapshot.fetch.size": "100", "message.key.columns": "public.a:x,y", "decimal.handling.mode": " String ",
 	} {
 		p[k] = v
 	}
@@ -158,7 +158,7 @@ func TestParseOptions(t *testing.T) {
 		t.Errorf("key columns %v", got)
 	}
 	all := strings.Join(o.Warnings, "\n")
-	for _, w := range []string{"public.z", "autosave", "table.include.list", "slot.stream.params", "snapshot.max.threads=4"} {
+	for _, w := range []string{"public.z", "autosave", "table.include.list", "slot.stream.params", "snapshot.fetch.size=100"} {
 		if !strings.Contains(all, w) {
 			t.Errorf("no warning about %s in:\n%s", w, all)
 		}

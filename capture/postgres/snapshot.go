@@ -65,6 +65,10 @@ func (t *task) snapshot(ctx context.Context, tables []*tableMeta, slot *slotStat
 	if err := r.choose(ctx, tables, t.opts.Snapshot.Overrides); err != nil {
 		return err
 	}
+	defer r.closeMore()
+	if err := r.openMore(ctx); err != nil {
+		return err
+	}
 	if err := r.read(ctx); err != nil {
 		return err
 	}
@@ -121,6 +125,8 @@ type snapshotReader struct {
 	at   LSN
 	info snappg.Info
 	kind string // INITIAL or BLOCKING
+	// more are further connections on the same snapshot, for snapshot.max.threads.
+	more []*pgconn.PgConn
 
 	tables []*snapshotTable
 	split  snappg.Splitter
@@ -135,14 +141,17 @@ type snapshotReader struct {
 
 type snapshotTable struct {
 	table
-	meta    *tableMeta
-	sql     string
-	pick    []int // with an override: for each column of the table the field of the query, -1 none
-	columns int   // fields of the query
-	fields  [][]byte
-	done    int64 // rows read
-	counted int64 // of them in the metric
-	counter prometheus.Counter
+	meta  *tableMeta
+	sql   string
+	names []string // columns of sql
+	// overridden: sql is a statement of the user.
+	overridden bool
+	pick       []int // with an override: for each column of the table the field of the query, -1 none
+	columns    int   // fields of the query
+	fields     [][]byte
+	done       int64 // rows read
+	counted    int64 // of them in the metric
+	counter    prometheus.Counter
 }
 
 // choose picks and compiles the tables to read, in reading order.
@@ -186,7 +195,7 @@ func (r *snapshotReader) selectOf(ctx context.Context, st *snapshotTable, overri
 	}
 	cols := all
 	if over, ok := overrides[st.name]; ok {
-		st.sql = strings.TrimRight(strings.TrimSpace(over), "; \n\t")
+		st.sql, st.overridden = strings.TrimRight(strings.TrimSpace(over), "; \n\t"), true
 		var err error
 		if cols, err = snappg.Columns(ctx, r.conn, st.sql); err != nil {
 			return fault(err, "Correct the statement", "The property snapshot.select.statement.overrides.%s does not work", st.name)
@@ -201,7 +210,7 @@ func (r *snapshotReader) selectOf(ctx context.Context, st *snapshotTable, overri
 		if len(cols) == 0 {
 			cols = all
 		}
-		st.sql = snappg.Select(st.meta.Schema, st.meta.Name, cols, "")
+		st.names, st.sql = cols, snappg.Select(st.meta.Schema, st.meta.Name, cols, "")
 	}
 	st.pick, st.columns, st.fields = make([]int, len(all)), len(cols), make([][]byte, len(all))
 	for i, c := range all {
@@ -233,7 +242,7 @@ func (r *snapshotReader) read(ctx context.Context) error {
 		r.log.Info("reading table", "table", st.name)
 		r.noteSnapshot("IN_PROGRESS", [2]string{"current_collection_in_progress", st.name}, [2]string{"data_collections", names})
 		start := time.Now()
-		n, err := snappg.Copy(ctx, r.conn, st.sql, func(line []byte) error { return look.Row(i, line) })
+		n, err := r.copyTable(ctx, st, func(line []byte) error { return look.Row(i, line) })
 		if err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()

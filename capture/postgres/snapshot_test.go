@@ -190,3 +190,55 @@ func TestSnapshotSpeed(t *testing.T) {
 	until(t, "the snapshot", func() bool { out.mu.Lock(); defer out.mu.Unlock(); return out.n >= n })
 	t.Logf("%d rows/s", int(n/time.Since(began).Seconds()))
 }
+
+// TestParallelSnapshot reads one large table over three connections under writers:
+// every row of the moment once, none of later.
+func TestParallelSnapshot(t *testing.T) {
+	r := newRig(t, "create table a(id int primary key, v text, w int); insert into a select g, repeat('x', 100), 0 from generate_series(1, 20000) g; create table b(id int primary key); insert into b values (1)",
+		"snapshot.mode", "initial", "snapshot.max.threads", "3", "snapshot.max.threads.multiplier", "4")
+	out := newSink()
+	done := make(chan struct{})
+	c := r.Connect(t)
+	go func() {
+		defer close(done)
+		for i := range 200 {
+			if _, err := c.Exec(t.Context(), "update a set w = w + 1 where id % 200 = $1", i); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	x := r.start(nil, out)
+	<-done
+	r.Exec(t, "insert into b values (2)")
+	rs := out.wait(t, "the end", func(rs []got) bool { return len(rs) > 0 && rs[len(rs)-1].After == "{id:2}" })
+	if err := x.end(); err != nil {
+		t.Fatal(err)
+	}
+	seen, first, lastInTable := map[string]int{}, 0, 0
+	for i, g := range rs {
+		if g.Op != "r" {
+			continue
+		}
+		seen[g.Topic+g.Key]++
+		if g.Snapshot == "first" && i == 0 {
+			first++
+		}
+		if g.Snapshot == "last_in_data_collection" {
+			lastInTable++
+		}
+	}
+	if len(seen) != 20001 || first != 1 || lastInTable != 1 {
+		t.Errorf("%d rows, %d first, %d last in a table", len(seen), first, lastInTable)
+	}
+	for k, n := range seen {
+		if n != 1 {
+			t.Fatalf("row %s came %d times", k, n)
+		}
+	}
+	for k, v := range state(rs, "a") {
+		if !strings.HasSuffix(v, "w:1}") {
+			t.Fatalf("row %s ends as %s", k, v[len(v)-10:])
+		}
+	}
+}
