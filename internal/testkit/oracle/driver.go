@@ -65,11 +65,31 @@ func (d *Driver) Check(ctx context.Context, c *Case, want []Row, hex string) (re
 		return Result{Records: len(want)}, err
 	}
 	s.inbox.Settle(ctx, d.Quiet)
-	if res = Compare(want, Rows(s.inbox.Records(), s.run, c)); len(res.Differences) == 0 {
-		return res, nil
+	if res, err = s.compare(ctx, want); err != nil || len(res.Differences) == 0 {
+		return res, err
 	}
 	s.inbox.Settle(ctx, d.Patience)
-	return Compare(want, Rows(s.inbox.Records(), s.run, c)), nil
+	return s.compare(ctx, want)
+}
+
+// compare compares what is there now, and what else the case asks for.
+func (s *session) compare(ctx context.Context, want []Row) (Result, error) {
+	rows := Rows(s.inbox.Records(), s.run, s.c)
+	if s.c.Describe {
+		more, err := s.topicSettings(ctx)
+		if err != nil {
+			return Result{Records: len(want)}, err
+		}
+		rows = append(rows, more...)
+	}
+	if s.c.Status {
+		more, err := s.taskStates(ctx)
+		if err != nil {
+			return Result{Records: len(want)}, err
+		}
+		rows = append(rows, more)
+	}
+	return Compare(want, rows, s.c.Loose...), nil
 }
 
 func (s *session) clean(ctx context.Context) error {
@@ -240,8 +260,11 @@ func (s *session) ready(ctx context.Context, how string) error {
 			return err
 		}
 		err = s.inbox.Wait(ctx, m, 1500*time.Millisecond, nil)
-		if err == nil {
+		if err == nil && s.c.Streamed != nil && *s.c.Streamed {
 			return s.sync(ctx)
+		}
+		if err == nil {
+			return nil
 		}
 		if !errors.Is(err, errNoMark) || time.Now().After(end) {
 			return fmt.Errorf("never streamed: %w", err)

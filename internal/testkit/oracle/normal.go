@@ -178,6 +178,8 @@ func (n *Normal) special(text, k, key string, special bool) Value {
 		return n.Text(text)
 	case k == "version":
 		return "<version>"
+	case k == "sequence" && (n.extra.Split == nil || !*n.extra.Split):
+		return digits.ReplaceAllStringFunc(text, func(m string) string { return n.ident("lsn", m) })
 	case k == "sequence":
 		// A commit position equals the next change's only when nobody else writes WAL.
 		s := sequenceLast.ReplaceAllStringFunc(text, func(m string) string { return `"` + n.ident("lsn", digits.FindString(m)) + `"]` })

@@ -12,8 +12,8 @@ const cases = "../../../testdata/oracle"
 // TestRecordings reads every case and recording and compares each with itself:
 // nothing differs, and a change in any scalar is seen.
 func TestRecordings(t *testing.T) {
-	paths, err := filepath.Glob(filepath.Join(cases, "postgres", "*.yaml"))
-	if err != nil || len(paths) < 200 {
+	paths, err := filepath.Glob(filepath.Join(cases, "[pt][or][sa]*", "*.yaml")) // postgres, transforms
+	if err != nil || len(paths) < 300 {
 		t.Fatalf("%d cases, %v", len(paths), err)
 	}
 	records := 0
@@ -90,7 +90,8 @@ func TestParseJSON(t *testing.T) {
 
 func TestNormal(t *testing.T) {
 	run := Run{Prefix: "pabc", DB: "dabc", Slot: "sabc", Bootstrap: "127.0.0.1:9092"}
-	n := NewNormal(run, Normalise{IDs: []string{"uuid"}})
+	yes := true
+	n := NewNormal(run, Normalise{IDs: []string{"uuid"}, Split: &yes})
 	for _, c := range []struct{ in, want string }{
 		{`{"ts_ms":5,"source":{"lsn":77,"txId":9,"ts_ms":0,"version":"3","sequence":"[\"66\",\"77\"]","db":"dabc"}}`,
 			`{"ts_ms": "<ts>", "source": {"lsn": "lsn#1", "txId": "tx#1", "ts_ms": 0, "version": "<version>", "sequence": "[\"commit#1\",\"lsn#1\"]", "db": "inventory"}}`},

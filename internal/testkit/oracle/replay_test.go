@@ -34,6 +34,12 @@ func TestPostgresReplay(t *testing.T) {
 	replay(t, "postgres")
 }
 
+// TestTransformsReplay does the same for transforms, predicates and converters.
+// Cases on MySQL are left to that source's own tests.
+func TestTransformsReplay(t *testing.T) {
+	replay(t, "transforms")
+}
+
 func replay(t *testing.T, area string) {
 	server, kafka := testkit.Postgres(t), testkit.Kafka(t)
 	paths := casePaths(t, area)

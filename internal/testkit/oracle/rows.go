@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -96,6 +97,9 @@ func partitionRows(rs []*kgo.Record, run Run, c *Case) []Row {
 		}
 		row.Set("key", n.record(r.Key))
 		row.Set("value", n.record(r.Value))
+		if c.Timestamps {
+			row.Set("timestamp", Int(strconv.FormatInt(r.Timestamp.UnixMilli(), 10)))
+		}
 		if h := headers(n, r); len(h) > 0 {
 			row.Set("headers", h)
 		}
