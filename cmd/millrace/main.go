@@ -40,6 +40,7 @@ func commands() []command {
 		{"run", "worker.properties [connector.json …]", "run a worker: connectors behind Kafka Connect's REST API", runWorker},
 		{"plugins", "", "list the connectors, converters, transforms and predicates of this binary", listPlugins},
 		{"validate", "connector.json …", "check connector configs as PUT …/config/validate does, without a worker", validateFiles},
+		{"doctor", "connector.json", "check everything a connector needs, with the SQL that fixes what is missing", runDoctor},
 		{"version", "", "print the version", printVersion},
 	}
 }

@@ -155,32 +155,15 @@ type converterSet struct {
 // options, else the worker's with the worker's.
 func (w *Worker) converters(props map[string]string) (converterSet, error) {
 	var s converterSet
-	find := func(key string, kind Kind) (*Plugin, map[string]string, error) {
-		from := props
-		class := strings.TrimSpace(props[key])
-		if class == "" {
-			from, class = w.cfg.Props, strings.TrimSpace(w.cfg.Props[key])
-		}
-		if class == "" {
-			class = "org.apache.kafka.connect.storage.SimpleHeaderConverter" // only header.converter has a default
-		}
-		p := w.reg.Find(class, kind)
-		if p == nil {
-			return nil, nil, &errs.Error{Java: errs.ConfigException, Msg: fmt.Sprintf("Invalid value %s for configuration %s: Class %s could not be found.", class, key, class)}
-		}
-		sub := configdef.Prefixed(from, key+".")
-		sub["converter.type"] = strings.TrimSuffix(key, ".converter")
-		return p, sub, nil
-	}
-	kp, ks, err := find("key.converter", KindConverter)
+	kp, ks, err := w.converterFor(props, "key.converter", KindConverter)
 	if err != nil {
 		return s, err
 	}
-	vp, vs, err := find("value.converter", KindConverter)
+	vp, vs, err := w.converterFor(props, "value.converter", KindConverter)
 	if err != nil {
 		return s, err
 	}
-	hp, hs, err := find("header.converter", KindHeaderConverter)
+	hp, hs, err := w.converterFor(props, "header.converter", KindHeaderConverter)
 	if err != nil {
 		return s, err
 	}
@@ -195,6 +178,25 @@ func (w *Worker) converters(props map[string]string) (converterSet, error) {
 		return s, &errs.Error{Java: errs.ConfigException, Msg: "header.converter", Cause: err}
 	}
 	return s, nil
+}
+
+// converterFor finds the class that a converter property names, and its options.
+func (w *Worker) converterFor(props map[string]string, key string, kind Kind) (*Plugin, map[string]string, error) {
+	from := props
+	class := strings.TrimSpace(props[key])
+	if class == "" {
+		from, class = w.cfg.Props, strings.TrimSpace(w.cfg.Props[key])
+	}
+	if class == "" {
+		class = "org.apache.kafka.connect.storage.SimpleHeaderConverter" // only header.converter has a default
+	}
+	p := w.reg.Find(class, kind)
+	if p == nil {
+		return nil, nil, &errs.Error{Java: errs.ConfigException, Msg: fmt.Sprintf("Invalid value %s for configuration %s: Class %s could not be found.", class, key, class)}
+	}
+	sub := configdef.Prefixed(from, key+".")
+	sub["converter.type"] = strings.TrimSuffix(key, ".converter")
+	return p, sub, nil
 }
 
 // stages builds the transform chain with its predicates.
