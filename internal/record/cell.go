@@ -39,11 +39,23 @@ func Int64Cell(v int64) Cell { return Cell{bits: uint64(v), kind: Int64} }
 // Int32Cell makes an Int32 cell.
 func Int32Cell(v int32) Cell { return Cell{bits: uint64(int64(v)), kind: Int32} }
 
-// Float32Cell makes a Float32 cell.
-func Float32Cell(v float32) Cell { return Cell{bits: math.Float64bits(float64(v)), kind: Float32} }
+// javaNaN is the one NaN of Java's serialised forms; Go's own has a bit more.
+const javaNaN = 0x7ff8000000000000
 
-// Float64Cell makes a Float64 cell.
-func Float64Cell(v float64) Cell { return Cell{bits: math.Float64bits(v), kind: Float64} }
+// Float32Cell makes a Float32 cell. Every NaN is the same one.
+func Float32Cell(v float32) Cell {
+	c := Float64Cell(float64(v))
+	c.kind = Float32
+	return c
+}
+
+// Float64Cell makes a Float64 cell. Every NaN is the same one.
+func Float64Cell(v float64) Cell {
+	if v != v {
+		return Cell{bits: javaNaN, kind: Float64}
+	}
+	return Cell{bits: math.Float64bits(v), kind: Float64}
+}
 
 // BoolCell makes a Boolean cell.
 func BoolCell(v bool) Cell {
