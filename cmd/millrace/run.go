@@ -23,6 +23,7 @@ func allCommands() []command { return append(demoCommands(), commands()...) }
 
 func runWorker(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("run", "worker.properties [connector.json …]")
+	addr := fs.String("pprof", "", "serve Go profiles on this address, e.g. 127.0.0.1:6060")
 	if err := e.parse(fs, args); err != nil {
 		return helpOr(err)
 	}
@@ -34,6 +35,11 @@ func runWorker(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
+	end, err := profile(*addr)
+	if err != nil {
+		return err
+	}
+	defer end()
 	return serve(ctx, e, cfg, fs.Args()[1:])
 }
 
