@@ -146,11 +146,16 @@ func (m *Model) newTable(id TableID, n *ddl.CreateTable) *Table {
 // columnKeys adds the keys that a column definition itself makes.
 func (t *Table) columnKeys(d *ddl.Column) {
 	if d.PrimaryKey {
-		t.PrimaryKey = []string{d.Name}
+		t.PrimaryKey, t.promoted = []string{d.Name}, ""
 	}
 	if d.Unique {
-		t.Uniques = append(t.Uniques, Unique{Name: d.Name, Columns: []string{d.Name}})
+		t.addUnique(Unique{Name: d.Name, Columns: []string{d.Name}})
 	}
+}
+
+func (t *Table) addUnique(u Unique) {
+	t.Uniques = append(t.Uniques, u)
+	t.promote(&u)
 }
 
 // addKey adds a table key; primary key columns become NOT NULL.
@@ -166,14 +171,14 @@ func (t *Table) addKey(k *ddl.Key) {
 		}
 	}
 	if k.Primary {
-		t.PrimaryKey = cols
+		t.PrimaryKey, t.promoted = cols, ""
 		return
 	}
 	name := k.Name
 	if name == "" && len(cols) > 0 {
 		name = cols[0]
 	}
-	t.Uniques = append(t.Uniques, Unique{Name: name, Columns: cols, Expression: k.Expression})
+	t.addUnique(Unique{Name: name, Columns: cols, Expression: k.Expression})
 }
 
 func (t *Table) notNull(i int) {
@@ -288,7 +293,7 @@ func (m *Model) action(t *Table, a *ddl.Action, renames map[string]string) strin
 	case ddl.AddKey:
 		t.addKey(&a.Key)
 	case ddl.DropPrimaryKey:
-		t.PrimaryKey = nil
+		t.PrimaryKey, t.promoted = nil, ""
 	case ddl.DropKey:
 		t.dropKey(a.From)
 	case ddl.RenameKey:
@@ -303,6 +308,9 @@ func (m *Model) action(t *Table, a *ddl.Action, renames map[string]string) strin
 
 func (t *Table) dropKey(name string) {
 	t.Uniques = slices.DeleteFunc(t.Uniques, func(u Unique) bool { return strings.EqualFold(u.Name, name) })
+	if t.promoted != "" && strings.EqualFold(t.promoted, name) {
+		t.PrimaryKey, t.promoted = nil, ""
+	}
 }
 
 func (t *Table) dropColumn(at int) {

@@ -48,11 +48,13 @@ type Unique struct {
 type Table struct {
 	ID         TableID
 	Charset    string
-	PrimaryKey []string
+	PrimaryKey []string // or the unique key that stands for it
 	Columns    []Column
 	Uniques    []Unique
 	Comment    string
 	HasComment bool
+
+	promoted string // unique key that PrimaryKey is taken from
 }
 
 // Column returns the index of a column, found without regard to case; -1: none.
@@ -60,23 +62,22 @@ func (t *Table) Column(name string) int {
 	return slices.IndexFunc(t.Columns, func(c Column) bool { return strings.EqualFold(c.Name, name) })
 }
 
-// Key returns the columns that make the record key: the primary key, else the
-// first unique key whose columns are all NOT NULL and no expressions, else none.
-func (t *Table) Key() []string {
-	if len(t.PrimaryKey) > 0 {
-		return t.PrimaryKey
+// Key returns the columns that make the record key: the primary key, or the unique
+// key that took its place when it was added.
+func (t *Table) Key() []string { return t.PrimaryKey }
+
+// promote lets a unique key stand for the primary key, as the reference does: when
+// there is none, the columns are all NOT NULL, and no part is an expression.
+func (t *Table) promote(u *Unique) {
+	if len(t.PrimaryKey) > 0 || u.Expression || len(u.Columns) == 0 {
+		return
 	}
-	for _, u := range t.Uniques {
-		ok := !u.Expression && len(u.Columns) > 0
-		for _, name := range u.Columns {
-			i := t.Column(name)
-			ok = ok && i >= 0 && !t.Columns[i].Optional
-		}
-		if ok {
-			return u.Columns
+	for _, name := range u.Columns {
+		if i := t.Column(name); i < 0 || t.Columns[i].Optional {
+			return
 		}
 	}
-	return nil
+	t.PrimaryKey, t.promoted = slices.Clone(u.Columns), u.Name
 }
 
 func (t *Table) clone() *Table {

@@ -207,6 +207,9 @@ func (s *session) finish(e *replication.BinlogEvent) error {
 	s.inTx, s.skipEvent, s.skipRow = false, 0, 0
 	s.at.File, s.at.Event, s.at.Row = s.file, 0, 0
 	s.at.Snapshot, s.at.TxID, s.at.Counts = "", "", nil
+	if s.t.opts.Transactions {
+		s.at.TxID, s.at.Counts = s.txID, s.tx.Counts()
+	}
 	if e.Header.LogPos != 0 {
 		s.at.Pos = int64(e.Header.LogPos)
 	}

@@ -46,6 +46,9 @@ func defaultCell(b *record.Batch, col *Column, k *kind, text string) (record.Cel
 			return epoch()
 		}
 	case classDate, classTime:
+		if k.class == classDate && (len(text) < 5 || text[4] != '-') { // '24-2-3' is none
+			return record.Cell{}, false
+		}
 		if strings.HasPrefix(text, "0000-00-00") {
 			if col.Optional {
 				return record.Cell{}, false
@@ -86,7 +89,11 @@ func defaultCell(b *record.Batch, col *Column, k *kind, text string) (record.Cel
 			return zonedCell(b, sec, int(us-sec*microsPerSecond), min(max(col.Length, 0), 6)), true
 		}
 	}
-	c, err := k.text(b, []byte(text))
+	read := k.text
+	if k.literal != nil {
+		read = k.literal
+	}
+	c, err := read(b, []byte(text))
 	return c, err == nil
 }
 

@@ -28,6 +28,7 @@ type kind struct {
 	wire     func(col *Column, w *binlog.WireColumn) (decodeFunc, error)
 	fallback any
 	class    class
+	literal  decodeFunc // reads a default's text; nil: text does
 }
 
 // class groups kinds by how their default literals are read.
@@ -432,6 +433,9 @@ func binaryKind(col *Column, m *Modes, fixed bool) *kind {
 		return b.SpanCell(t, from, len(a)), nil
 	}
 	k := &kind{schema: &record.Schema{Type: record.Bytes}, fallback: []byte{}, class: classBinary, text: f, wire: same(f)}
+	if pad > 0 { // the default is not padded
+		k.literal = binaryKind(col, m, false).text
+	}
 	if m.Binary != "" && m.Binary != "bytes" {
 		k.schema, k.fallback = &record.Schema{Type: record.String}, ""
 	}

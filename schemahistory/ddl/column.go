@@ -188,6 +188,8 @@ func (p *parser) defaultValue(c *Column) {
 		text := t.text
 		if c := p.src[t.from]; c == 'N' || c == 'n' { // the reference keeps N'…' as it is written
 			text = p.src[t.from:t.to]
+		} else if c == '"' { // and "it's" as 'it''s'
+			text = strings.ReplaceAll(strings.ReplaceAll(text, `""`, `"`), "'", "''")
 		}
 		for p.peek().kind == tokString { // 'a' 'b' is one literal
 			text += p.next().text
