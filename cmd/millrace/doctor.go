@@ -258,7 +258,7 @@ func (d *diagnosis) kafka(ctx context.Context, cfg *worker.Config, props map[str
 			Do: "Check bootstrap.servers, security.protocol, sasl.* and ssl.* in the worker's properties (producer.* goes over them, producer.override.* over that)"})
 		return
 	}
-	d.add(capture.Finding{Check: "kafka", Subject: servers, State: capture.StateOK, Found: fmt.Sprintf("%d brokers answer", r.Brokers)})
+	d.add(capture.Finding{Check: "kafka", Subject: servers, State: capture.StateOK, Found: fmt.Sprintf("brokers that answer: %d", r.Brokers)})
 	if len(topics) > 0 {
 		rules, _ := emit.ParseTopicRules(props) // the config was found valid
 		d.add(topicsFinding(r, servers, len(topics), cfg.TopicCreation && rules != nil, props["transforms"] != ""))
