@@ -103,6 +103,9 @@ func NewDaemon(t testing.TB, bin string, props map[string]string) *Daemon {
 	DropTopics(t, tag)
 	t.Cleanup(func() {
 		d.Kill()
+		if _, race, found := strings.Cut(d.log.String(), "WARNING: DATA RACE"); found {
+			t.Errorf("the daemon has a data race:%s", race[:min(len(race), 4000)])
+		}
 		if t.Failed() {
 			t.Logf("the daemon's log ends with:\n%s", d.LogTail(6000))
 		}

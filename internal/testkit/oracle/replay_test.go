@@ -22,7 +22,8 @@ var update = flag.Bool("update", false, "rewrite known.txt from this run; causes
 
 // TestPostgresReplay runs every recorded PostgreSQL case against a daemon and
 // compares what lands in Kafka with what Debezium wrote. Cases that known.txt
-// names may differ; they fail the test when they have become equal.
+// names may differ; they fail the test when they have become equal, unless the
+// cause begins with "varies".
 //
 //	MILLRACE_TEST_CASES=GLOB       only these cases
 //	MILLRACE_TEST_CONNECT=URL      another daemon, for instance the real Kafka Connect
@@ -180,7 +181,8 @@ func (s *summary) run(t *testing.T, d *Driver, path, hex string) {
 		s.passed++
 	}
 	cause, listed := s.known[c.Name]
-	if *update && ok == listed {
+	varies := strings.HasPrefix(cause, "varies") // it depends on when the catalog is read
+	if *update && ok == listed && !varies {
 		delete(s.now, c.Name)
 		if !ok {
 			s.now[c.Name] = "not looked at yet"
@@ -189,7 +191,7 @@ func (s *summary) run(t *testing.T, d *Driver, path, hex string) {
 		return
 	}
 	switch {
-	case ok && listed:
+	case ok && listed && !varies:
 		t.Errorf("%s is equal now: take it out of known.txt (%s)", c.Name, cause)
 	case ok:
 		if testing.Verbose() {
