@@ -30,7 +30,7 @@ type Column struct {
 	Length, Scale   int    // -1 absent
 	Optional        bool
 	AutoIncremented bool
-	Generated       bool // auto-increment or ON UPDATE, as the reference sets it
+	Generated       bool    // auto-increment or ON UPDATE, as the reference sets it
 	Comment         *string // nil: none was written
 	HasDefault      bool
 	Default         *string  // expression text; nil: NULL

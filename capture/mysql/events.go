@@ -351,7 +351,8 @@ func (s *session) tableMap(ctx context.Context, p []byte) error {
 		s.tables[m.ID] = &table{id: id, name: id.DB + "." + id.Name}
 		return nil
 	}
-	if v == nil || len(v.Columns) != len(m.Columns) {
+	rowEnd := versioned(v, m)
+	if v == nil || len(v.Columns) != len(m.Columns) && rowEnd == 0 {
 		if v, err = s.unknown(ctx, id, m, v); err != nil || v == nil {
 			s.tables[m.ID] = &table{id: id, name: id.DB + "." + id.Name}
 			return err
@@ -361,6 +362,7 @@ func (s *session) tableMap(ctx context.Context, p []byte) error {
 	if err != nil {
 		return err
 	}
+	tb.rowEnd = rowEnd
 	s.tables[m.ID], s.byName[id] = tb, tb
 	return nil
 }
@@ -426,6 +428,11 @@ func (s *session) row(tb *table, kind binlog.Kind, n int) error {
 		op = emit.OpUpdate
 	case binlog.Delete:
 		op = emit.OpDelete
+	}
+	if tb.rowEnd != 0 {
+		if op = s.unversioned(tb, op); op == 0 {
+			return nil
+		}
 	}
 	if s.t.opts.Skipped.Has(byte(op)) {
 		return nil

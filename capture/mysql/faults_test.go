@@ -206,3 +206,20 @@ func TestUnloggedDDL(t *testing.T) {
 		}
 	})
 }
+
+// Rows of a system-versioned table come as of any other: without their history.
+func TestSystemVersioning(t *testing.T) {
+	r := newRig(t, MariaDB)
+	r.exec("create table a (id int primary key, v int) with system versioning")
+	out := newSink()
+	x := r.start(nil, out)
+	r.streaming(out)
+	r.exec("insert into a values (1, 1), (2, 2); update a set v = 10 where id = 1; delete from a where id = 2; delete history from a; insert into a values (3, 3)")
+	want := []string{"a c {id:1} {id:1 v:1}", "a c {id:2} {id:2 v:2}", "a u {id:1} {id:1 v:10}", "a d {id:2} null", "a tombstone {id:2}", "a c {id:3} {id:3 v:3}"}
+	if rs := texts(out.wait(t, len(want))); !slices.Equal(rs, want) {
+		t.Errorf("got %q", rs)
+	}
+	if err := x.end(); err != nil {
+		t.Error(err)
+	}
+}

@@ -52,6 +52,8 @@ type Options struct {
 	Heartbeat       time.Duration
 	HeartbeatQuery  string
 	SignalTable     string
+	NotifyChannels  []string // sink, log
+	NotifyTopic     string
 	OnBadEvent      string // fail, warn, skip, ignore
 	OnBadSchema     string
 	Retries         int
@@ -118,6 +120,7 @@ func parseValues(flavor Flavor, connector string, taskID int, v configdef.Values
 		IgnoreGTIDs:   v.Bool("gtid.ignore.on.recovery"),
 		SkipUnchanged: v.Bool("skip.messages.without.change"), Tombstones: v.Bool("tombstones.on.delete"), ExtendedHeaders: v.Bool("extended.headers.enabled"),
 		Transactions: v.Bool("provide.transaction.metadata"), Heartbeat: v.Millis("heartbeat.interval.ms"), HeartbeatQuery: v.String("heartbeat.action.query"),
+		NotifyChannels: v.List("notification.enabled.channels"), NotifyTopic: v.String("notification.sink.topic.name"),
 		SignalTable: v.String("signal.data.collection"), OnBadEvent: v.Enum("event.processing.failure.handling.mode"), OnBadSchema: v.Enum("inconsistent.schema.handling.mode"),
 		Retries: v.Int("errors.max.retries"), RetryWait: v.Millis("retriable.restart.connector.wait.ms"), BatchRecords: v.Int("max.batch.size"),
 		Modes: myvalue.Modes{
@@ -125,6 +128,11 @@ func parseValues(flavor Flavor, connector string, taskID int, v configdef.Values
 			Binary: v.Enum("binary.handling.mode"), TimeAdjuster: v.Bool("enable.time.adjuster"),
 			FieldName: options.FieldAdjuster(fieldMode(v)), SchemaName: options.SchemaAdjuster(v.Enum("schema.name.adjustment.mode")),
 		},
+	}
+	for _, c := range o.NotifyChannels {
+		if c != "sink" && c != "log" {
+			o.Warnings = append(o.Warnings, "notification.enabled.channels: there is no channel "+c+" here; known are sink and log")
+		}
 	}
 	for _, step := range []func(configdef.Values) error{o.parseHistory, o.parseSnapshot, o.parseFilters, o.parseNaming, o.parseConverters} {
 		if err := step(v); err != nil {

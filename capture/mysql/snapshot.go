@@ -48,6 +48,7 @@ func (t *task) snapshot(ctx context.Context, data bool) error {
 	s.src.moved()
 	s.src.tsUs = time.Now().UnixMicro()
 	t.model = t.newModel()
+	t.noteSnapshot("STARTED")
 	if err := t.readSchemas(ctx, conn, true); err != nil {
 		return err
 	}
@@ -66,6 +67,7 @@ func (t *task) snapshot(ctx context.Context, data bool) error {
 	unlock()
 	s.now = time.Now()
 	s.at.Snapshot = ""
+	t.noteSnapshot("COMPLETED")
 	if t.opts.Heartbeat > 0 {
 		s.heartbeat(ctx)
 	}

@@ -19,9 +19,12 @@ type table struct {
 	version  *schemahistory.Table
 	wire     *binlog.TableMap // nil for a snapshot
 	captured bool
-	rows     *myvalue.Table
-	env      *emit.Envelope
-	src      template
+	// rowEnd is the hidden column of a system-versioned table of MariaDB that says
+	// until when a row is current; 0: the table is not versioned.
+	rowEnd int
+	rows   *myvalue.Table
+	env    *emit.Envelope
+	src    template
 }
 
 // captured reports whether rows of a table make records.

@@ -46,7 +46,7 @@ func defaultCell(b *record.Batch, col *Column, k *kind, text string) (record.Cel
 			return epoch()
 		}
 	case classDate, classTime:
-		if k.class == classDate && (len(text) < 5 || text[4] != '-') { // '24-2-3' is none
+		if k.class == classDate && strings.IndexByte(text, '-') != 4 { // '24-2-3' is none
 			return record.Cell{}, false
 		}
 		if strings.HasPrefix(text, "0000-00-00") {

@@ -206,9 +206,19 @@ func (p *parser) defaultValue(c *Column) {
 		if p.peek().is("(") {
 			p.skipParens()
 			to = p.toks[p.at-1].to
+			c.DefaultExpr = !isNow(t.text) // MariaDB: an expression needs no brackets
 		}
 		set(hexDigits(p.src[from:to]))
 	}
+}
+
+// isNow reports whether a function is a synonym of CURRENT_TIMESTAMP.
+func isNow(name string) bool {
+	switch strings.ToUpper(name) {
+	case "CURRENT_TIMESTAMP", "NOW", "LOCALTIME", "LOCALTIMESTAMP":
+		return true
+	}
+	return false
 }
 
 // hexDigits takes the digits out of x'…': the reference keeps them as text. It
