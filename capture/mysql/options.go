@@ -129,6 +129,7 @@ func parseValues(flavor Flavor, connector string, taskID int, v configdef.Values
 			FieldName: options.FieldAdjuster(fieldMode(v)), SchemaName: options.SchemaAdjuster(v.Enum("schema.name.adjustment.mode")),
 		},
 	}
+	o.withoutEffect(v)
 	for _, c := range o.NotifyChannels {
 		if c != "sink" && c != "log" {
 			o.Warnings = append(o.Warnings, "notification.enabled.channels: there is no channel "+c+" here; known are sink and log")

@@ -250,8 +250,8 @@ func (t *task) prepare(ctx context.Context, have *bool) (stream bool, err error)
 func (t *task) lostHistory(ctx context.Context) error {
 	if t.opts.Snapshot.Mode != "recovery" && !(t.opts.Snapshot.Mode == "configuration_based" && t.opts.Snapshot.OnSchemaError) {
 		t.model = nil
-		return fault(nil, "That reads the definitions from the server, which is right if no table was changed since the stored position",
-			"The db history topic is missing. You may attempt to recover it by reconfiguring the connector to recovery.")
+		t.log.Warn("snapshot.mode=recovery reads the definitions from the server, which is right if no table was changed since the stored position")
+		return fault(nil, "", "The db history topic is missing. You may attempt to recover it by reconfiguring the connector to recovery.")
 	}
 	t.log.Warn("rebuilding the schema history from the server's definitions of now")
 	s := t.session
