@@ -11,6 +11,7 @@ import (
 	"github.com/mattn/go-isatty"
 
 	"millrace/capture"
+	"millrace/capture/mysql"
 	"millrace/capture/postgres"
 	"millrace/emit"
 	"millrace/internal/metrics"
@@ -31,6 +32,18 @@ func doctors() map[string]examine {
 			}
 			return postgres.Doctor(ctx, o, offset), nil
 		},
+		"io.debezium.connector.mysql.MySqlConnector":     mysqlDoctor(mysql.MySQL),
+		"io.debezium.connector.mariadb.MariaDbConnector": mysqlDoctor(mysql.MariaDB),
+	}
+}
+
+func mysqlDoctor(flavor mysql.Flavor) examine {
+	return func(ctx context.Context, name string, props map[string]string, offset []byte) (*capture.Checkup, error) {
+		o, err := mysql.ParseOptions(flavor, name, 0, props)
+		if err != nil {
+			return nil, err
+		}
+		return mysql.Doctor(ctx, o, offset), nil
 	}
 }
 
