@@ -223,3 +223,29 @@ func TestSystemVersioning(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Statements and row images that stop the real connector.
+func TestWhatStopsOthers(t *testing.T) {
+	r := newRig(t, MySQL)
+	r.exec("create table a (id int primary key, v varchar(20), w text)")
+	out := newSink()
+	x := r.start(nil, out)
+	r.streaming(out)
+	var want []string
+	for i, c := range []struct{ sql, want string }{
+		{`set sql_mode='ANSI_QUOTES'; alter table "a" add "q" int; set sql_mode=''; insert into a values (1, 'v', 'w', 4)`, "a c {id:1} {id:1 q:4 v:v w:w}"},
+		{"alter table a rename column v to w, rename column w to v; insert into a values (2, 'w', 'v', 5)", "a c {id:2} {id:2 q:5 v:v w:w}"},
+		{"create library lib language javascript as $$ export function f() { return 1 } $$; drop library lib; alter database collate utf8mb4_bin; insert into a values (3, null, null, null)", "a c {id:3} {id:3 q:<nil> v:<nil> w:<nil>}"},
+		{"set binlog_row_image=MINIMAL; update a set q = 6 where id = 2; set binlog_row_image=FULL", "a u {id:2} {id:2 q:6 v:<nil> w:<nil>}"},
+		{"set binlog_row_image=NOBLOB; update a set q = 7 where id = 2; set binlog_row_image=FULL", "a u {id:2} {id:2 q:7 v:<nil> w:w}"},
+	} {
+		r.exec(c.sql)
+		want = append(want, c.want)
+		if rs := texts(out.wait(t, i+1)); !slices.Equal(rs, want) {
+			t.Fatalf("%s\n got  %s\n want %s", c.sql, rs[len(rs)-1], c.want)
+		}
+	}
+	if err := x.end(); err != nil {
+		t.Error(err)
+	}
+}
