@@ -186,6 +186,9 @@ func diagnose(ctx context.Context, e *env, f *connectorFile, workerFile string) 
 	for _, x := range f.config.Entries() {
 		if !f.config.IsNull(x.Key) {
 			raw[x.Key] = x.Value
+			if workerFile == "" && strings.Contains(x.Value, "${") {
+				d.Notes = append(d.Notes, x.Key+" names a config provider; those are in worker.properties, so add --worker for its value.")
+			}
 		}
 	}
 	props, err := cfg.Providers.Resolve(raw)
