@@ -249,3 +249,23 @@ func TestWhatStopsOthers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Addresses are the same from the stream as from a snapshot.
+func TestInet(t *testing.T) {
+	r := newRig(t, MariaDB)
+	const values = " values (1, '10.0.0.0', '2001:db8::'), (2, '255.1.2.3', '::ffff:1.2.3.4'), (3, null, '::1')"
+	r.exec("create table a (id int primary key, f inet4, s inet6); insert into a" + values)
+	out := newSink()
+	x := r.start(nil, out, "snapshot.mode", "initial")
+	snap := texts(out.wait(t, 3))
+	r.streaming(out)
+	r.exec("create table b (id int primary key, f inet4, s inet6); insert into b" + values)
+	for i, g := range texts(out.wait(t, 6))[3:] {
+		if want := "b c" + strings.TrimPrefix(snap[i], "a r"); g != want {
+			t.Errorf("streamed %s, not %s", g, want)
+		}
+	}
+	if err := x.end(); err != nil {
+		t.Error(err)
+	}
+}

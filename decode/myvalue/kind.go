@@ -106,8 +106,7 @@ func kindOf(col *Column, m *Modes) (*kind, error) {
 		return floatKind(base, col), nil
 	case "DECIMAL", "NUMERIC", "DEC", "FIXED":
 		return decimalKind(col, m), nil
-	case "CHAR", "CHARACTER", "VARCHAR", "TINYTEXT", "TEXT", "MEDIUMTEXT", "LONGTEXT", "NCHAR", "NVARCHAR", "NATIONAL",
-		"INET4", "INET6", "XMLTYPE":
+	case "CHAR", "CHARACTER", "VARCHAR", "TINYTEXT", "TEXT", "MEDIUMTEXT", "LONGTEXT", "NCHAR", "NVARCHAR", "NATIONAL", "XMLTYPE":
 		return textKind(record.PlainString.Copy()), nil
 	case "BINARY", "VARBINARY", "TINYBLOB", "BLOB", "MEDIUMBLOB", "LONGBLOB":
 		return binaryKind(col, m, base == "BINARY"), nil
@@ -117,6 +116,10 @@ func kindOf(col *Column, m *Modes) (*kind, error) {
 		return setKind(col), nil
 	case "JSON":
 		return jsonKind(), nil
+	case "INET4":
+		return inetKind(4), nil
+	case "INET6":
+		return inetKind(16), nil
 	case "UUID":
 		return uuidKind(), nil
 	case "YEAR":

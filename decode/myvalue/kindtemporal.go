@@ -3,6 +3,7 @@ package myvalue
 import (
 	"encoding/binary"
 	"math"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -105,6 +106,26 @@ func uuidKind() *kind {
 			b.SetArena(a)
 			return b.SpanCell(record.String, from, len(a)), nil
 		})}
+}
+
+// inetKind is MariaDB's INET4 and INET6: size bytes in network order, trailing zero
+// bytes cut off.
+func inetKind(size int) *kind {
+	k := textKind(record.PlainString.Copy())
+	k.wire = same(func(b *record.Batch, p []byte) (record.Cell, error) {
+		var v [16]byte
+		copy(v[:], p)
+		at := netip.AddrFrom16(v)
+		if size == 4 {
+			at = netip.AddrFrom4([4]byte(v[:4]))
+		}
+		a := b.Arena()
+		from := len(a)
+		a = at.AppendTo(a)
+		b.SetArena(a)
+		return b.SpanCell(record.String, from, len(a)), nil
+	})
+	return k
 }
 
 func yearKind(m *Modes) *kind {
