@@ -143,7 +143,7 @@ func (e *encoder) one(ctx, send context.Context, b *record.Batch, i int) error {
 	from, hfrom := len(s.buf), len(s.hdrs)
 	s.recs = s.recs[:len(s.recs)+1]
 	k := &s.recs[len(s.recs)-1]
-	*k = kgo.Record{Partition: r.Partition}
+	*k = kgo.Record{}
 	ok, err := e.convert(ctx, b, r, k)
 	if err == nil && ok && !e.route.ready {
 		err = e.ready(ctx, r.Topic)
@@ -164,6 +164,7 @@ func (e *encoder) one(ctx, send context.Context, b *record.Batch, i int) error {
 			e.cfg.OnTopic(k.Topic)
 		}
 	}
+	k.Partition = r.Partition // a transform may have chosen it
 	if r.Timestamp != record.NoTimestamp {
 		k.Timestamp = time.UnixMilli(r.Timestamp)
 	}
