@@ -86,7 +86,7 @@ func (t *task) createSlot(ctx context.Context, conn *pgconn.PgConn, name string,
 	}
 	res, err := pglogrepl.ParseCreateReplicationSlot(conn.Exec(ctx, sql))
 	if err != nil {
-		if context.Cause(ctx) == errSlotWait {
+		if errors.Is(context.Cause(ctx), errSlotWait) {
 			err = errSlotWait
 		}
 		return 0, "", fmt.Errorf("create replication slot %q: %w", name, err)

@@ -193,7 +193,7 @@ func (r *snapshotReader) selectOf(ctx context.Context, st *snapshotTable, overri
 	for i, c := range st.meta.Columns {
 		all[i] = c.Name
 	}
-	cols := all
+	var cols []string
 	if over, ok := overrides[st.name]; ok {
 		st.sql, st.overridden = strings.TrimRight(strings.TrimSpace(over), "; \n\t"), true
 		var err error
@@ -201,7 +201,6 @@ func (r *snapshotReader) selectOf(ctx context.Context, st *snapshotTable, overri
 			return fault(err, "Correct the statement", "The property snapshot.select.statement.overrides.%s does not work", st.name)
 		}
 	} else {
-		cols = nil
 		for i, c := range all {
 			if st.rows.Spec.InValue[i] || slices.Contains(st.rows.Spec.Key, i) {
 				cols = append(cols, c)

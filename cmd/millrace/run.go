@@ -80,7 +80,7 @@ func serve(ctx context.Context, e *env, cfg *worker.Config, files []string) (err
 			_ = srv.Close()
 		}
 		for range cfg.Listeners {
-			<-failed
+			<-failed //nolint:errcheck // http.ErrServerClosed; an error of its own was returned already
 		}
 	}()
 	if err := w.Start(ctx); err != nil {

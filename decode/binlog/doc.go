@@ -117,7 +117,6 @@ func (r *reader) packedBytes(what string) []byte {
 	return r.take(int(n), what)
 }
 
-func (r *reader) rest() []byte { return r.take(len(r.p)-r.at, "rest") }
 func (r *reader) err() error {
 	if r.bad == nil {
 		return nil

@@ -158,7 +158,7 @@ func appendInt128(dst []byte, neg bool, hi, lo uint64) []byte {
 	if neg && hi|lo != 0 {
 		sign = ^hi
 	}
-	n := 16 // bytes to write
+	var n int // bytes to write
 	if sign == 0 {
 		w := lo
 		if neg && hi|lo != 0 {

@@ -43,7 +43,6 @@ var (
 	errHstore      = &ValueError{Type: "hstore", Reason: "is no hstore"}
 	errArray       = &ValueError{Type: "array", Reason: "is no array literal"}
 	errArrayNull   = &ValueError{Type: "array", Reason: "has a null element, which its schema does not allow"}
-	errArrayDeep   = &ValueError{Type: "array", Reason: "is nested too deeply"}
 	errVector      = &ValueError{Type: "vector", Reason: "is no vector", Quiet: true}
 	errSparse      = &ValueError{Type: "sparsevec", Reason: "is no sparse vector of at most 32767 dimensions", Quiet: true}
 	errTimeNoDays  = &ValueError{Type: "time", Reason: "is outside 00:00:00 to 24:00:00"}

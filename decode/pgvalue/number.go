@@ -1,6 +1,7 @@
 package pgvalue
 
 import (
+	"errors"
 	"math"
 	"strconv"
 	"unsafe"
@@ -97,7 +98,7 @@ func parseFloat(t []byte, size int) (float64, bool) {
 	}
 	v, err := strconv.ParseFloat(lend(t), size)
 	if err != nil {
-		if ne, isNum := err.(*strconv.NumError); !isNum || ne.Err != strconv.ErrRange {
+		if !errors.Is(err, strconv.ErrRange) {
 			return 0, false
 		}
 	}

@@ -2,7 +2,6 @@ package pgvalue
 
 import (
 	"math"
-	"strings"
 )
 
 // OIDs of PostgreSQL's built-in types, from pg_type.dat.
@@ -360,14 +359,6 @@ func (s shape) textual() bool {
 		return true
 	}
 	return s.root.Kind == 'e'
-}
-
-// extension is the name of a type that is known by name in any schema.
-func (s shape) extension() string {
-	if s.root.Kind == 'e' || s.root.OID < 10000 && s.root.OID != 0 && Builtin(s.root.OID) != nil {
-		return ""
-	}
-	return strings.TrimPrefix(s.root.Name, "_")
 }
 
 // KeyDiffers reports whether the column decodes differently in the record's key,

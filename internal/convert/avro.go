@@ -270,7 +270,7 @@ func (a *Avro) Decode(ctx context.Context, topic *record.Topic, data []byte, b *
 	}
 	p, err := a.readPlan(ctx, topic, id)
 	if err != nil {
-		if _, ok := err.(*errs.Error); ok {
+		if _, ok := err.(*errs.Error); ok { //nolint:errorlint // only an error that is already worded goes out as it is
 			return nil, record.Cell{}, err
 		}
 		return failed(err)

@@ -122,7 +122,7 @@ func (e *ceEncoder) AppendRecord(dst []byte, b *record.Batch, r *record.Record) 
 		dst, err = e.appendJSON(dst, b, c, &p)
 	}
 	if err != nil {
-		if _, typed := err.(*errs.Error); !typed {
+		if _, typed := err.(*errs.Error); !typed { //nolint:errorlint // only an error that is already worded goes out as it is
 			err = dataError(e.topic, "the event cannot be written", err)
 		}
 		return dst[:from], false, err

@@ -28,7 +28,7 @@ func valueErrorf(format string, args ...any) error {
 
 // within adds a field name to the path of a value error.
 func within(name string, err error) error {
-	if e, ok := err.(*valueError); ok {
+	if e, ok := err.(*valueError); ok { //nolint:errorlint // made right here, never wrapped
 		if e.path == "" {
 			e.path = name
 		} else {
@@ -52,7 +52,7 @@ func dataError(topic *record.Topic, what string, cause error) error {
 	if topic != nil && topic.Name != "" {
 		msg += " (topic " + topic.Name + ")"
 	}
-	if _, ok := cause.(*errs.Error); !ok && cause != nil {
+	if _, ok := cause.(*errs.Error); !ok && cause != nil { //nolint:errorlint // only an error that is already worded goes out as it is
 		return &errs.Error{Java: errs.DataException, Msg: msg + ": " + cause.Error()}
 	}
 	return &errs.Error{Java: errs.DataException, Msg: msg, Cause: cause}

@@ -64,10 +64,9 @@ type protoReadField struct {
 
 // protoToConnect makes Connect schemas and reading plans of .proto files.
 type protoToConnect struct {
-	file     *protoFile
-	wrappers bool
-	open     map[string]bool
-	nodes    int
+	file  *protoFile
+	open  map[string]bool
+	nodes int
 }
 
 // message compiles a message into a struct schema.

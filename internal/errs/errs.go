@@ -67,7 +67,7 @@ func Trace(err error) string {
 		if sb.Len() > 0 {
 			sb.WriteString("\nCaused by: ")
 		}
-		e, ok := err.(*Error)
+		e, ok := err.(*Error) //nolint:errorlint // each link of the chain is printed by itself
 		if !ok {
 			sb.WriteString(ConnectException + ": " + err.Error())
 			var inner *Error

@@ -45,7 +45,6 @@ func recordings(t *testing.T) map[string][]line {
 // capture is a Log that remembers what was appended.
 type capture struct {
 	MemoryLog
-	last []Record
 }
 
 func newStores(t *testing.T) (*Configs, *capture) {

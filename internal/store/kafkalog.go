@@ -42,7 +42,6 @@ type KafkaLog struct {
 	mu      sync.Mutex
 	applied map[int32]int64 // next offset to be applied per partition
 	moved   chan struct{}   // closed and replaced when applied moves
-	failed  error
 }
 
 // NewKafkaLog makes a log; opts carry brokers, security and client.id. Nothing

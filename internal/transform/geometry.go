@@ -266,7 +266,8 @@ func swapWKB(p []byte, depth int) (int, error) {
 	case 3:
 		w.dims = 4
 	}
-	ok, n := true, 1
+	var ok bool
+	var n int
 	switch kind % 1000 {
 	case 1:
 		ok = w.points(1)
@@ -282,8 +283,9 @@ func swapWKB(p []byte, depth int) (int, error) {
 			}
 		}
 	case 4, 5, 6, 7:
-		parts, some := w.count()
-		for ok = some; ok && parts > 0; parts-- {
+		var parts int
+		parts, ok = w.count()
+		for ; ok && parts > 0; parts-- {
 			n, err := swapWKB(p[min(w.at, len(p)):], depth+1)
 			if err != nil {
 				return 0, err

@@ -262,8 +262,7 @@ func (t *SinkTask) refused(ctx context.Context, c *chunk, bad *errs.RecordError)
 			}
 			continue
 		}
-		t.report(ctx, rec, failure{"TASK_PUT", "org.apache.kafka.connect.sink.SinkTask"}, x.Err)
-		return unrecoverable(x.Err)
+		return unrecoverable(errors.Join(x.Err, t.report(ctx, rec, failure{"TASK_PUT", "org.apache.kafka.connect.sink.SinkTask"}, x.Err)))
 	}
 	t.count(c)
 	return nil

@@ -65,7 +65,7 @@ func (s *Sink) add(ctx context.Context, b *record.Batch, i int) error {
 			return err
 		}
 	}
-	l := &s.lanes[0]
+	var l *lane
 	hash := uint64(0)
 	if len(id) > 0 {
 		hash = maphash.Bytes(seed, id) | 1

@@ -20,15 +20,14 @@ const casesDir = "../../testdata/oracle/sinks/debezium-jdbc"
 
 // sinkCase is a case file of the recordings; sinkreplay.py documents its form.
 type sinkCase struct {
-	Target  string            `yaml:"target"`
-	Setup   string            `yaml:"setup"`
-	Config  map[string]any    `yaml:"config"`
-	Schemas map[string]any    `yaml:"schemas"`
-	Records []map[string]any  `yaml:"records"`
-	Then    []map[string]any  `yaml:"then"`
-	Source  map[string]any    `yaml:"source"`
-	raw     []byte            `yaml:"-"`
-	vars    map[string]string `yaml:"-"`
+	Target  string           `yaml:"target"`
+	Setup   string           `yaml:"setup"`
+	Config  map[string]any   `yaml:"config"`
+	Schemas map[string]any   `yaml:"schemas"`
+	Records []map[string]any `yaml:"records"`
+	Then    []map[string]any `yaml:"then"`
+	Source  map[string]any   `yaml:"source"`
+	raw     []byte           `yaml:"-"`
 }
 
 func loadCase(t *testing.T, name string) *sinkCase {
@@ -133,14 +132,13 @@ func scalarSchema(t *testing.T, s string) map[string]any {
 
 // feeder turns the records of a case into batches.
 type feeder struct {
-	t         *testing.T
-	c         *sinkCase
-	schemas   map[string]map[string]any
-	key, val  convert.Converter
-	hdr       convert.HeaderConverter
-	topics    map[string]*record.Topic
-	offsets   map[string]int64
-	plainConv convert.Converter
+	t        *testing.T
+	c        *sinkCase
+	schemas  map[string]map[string]any
+	key, val convert.Converter
+	hdr      convert.HeaderConverter
+	topics   map[string]*record.Topic
+	offsets  map[string]int64
 }
 
 func newFeeder(t *testing.T, c *sinkCase, schemasEnable string) *feeder {

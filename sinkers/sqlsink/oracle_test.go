@@ -317,9 +317,7 @@ func (p *postgresTarget) read(t *testing.T) map[string]tableState {
 		if len(pk) > 0 {
 			order = pk
 		}
-		for _, row := range list("select " + strings.Join(sel, ", ") + " from " + q(r[0]) + "." + q(r[1]) + " order by " + strings.Join(order, ", ")) {
-			st.Rows = append(st.Rows, row)
-		}
+		st.Rows = append(st.Rows, list("select "+strings.Join(sel, ", ")+" from "+q(r[0])+"."+q(r[1])+" order by "+strings.Join(order, ", "))...)
 		name := r[1].(string)
 		if r[0] != "public" {
 			name = r[0].(string) + "." + name

@@ -107,7 +107,7 @@ func CopyParallel(ctx context.Context, conns []*pgconn.PgConn, queries []string,
 		for range full {
 			continue
 		}
-		<-ended
+		<-ended //nolint:errcheck // err, or what it brought about
 		return rows, err
 	}
 	return rows, <-ended
