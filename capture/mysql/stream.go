@@ -110,6 +110,7 @@ func (t *task) stream(ctx context.Context) error {
 		tlsConf = nil
 	}
 	c := &t.opts.Conn
+	pause := pauseFunc(func() (time.Time, error) { return s.pause(ctx) })
 	cfg := replication.BinlogSyncerConfig{
 		ServerID: c.ServerID, Flavor: string(t.opts.Flavor), Host: c.Host, Port: uint16(c.Port), User: c.User, Password: c.Password, TLSConfig: tlsConf,
 		HeartbeatPeriod: time.Duration(float64(c.KeepAlive) * 0.8), DisableRetrySync: true, DiscardGTIDSet: true, EventCacheCount: 1, Charset: "utf8mb4",
@@ -123,19 +124,23 @@ func (t *task) stream(ctx context.Context) error {
 			if err != nil {
 				return nil, err
 			}
-			h.conn = &pacedConn{Conn: raw, silence: c.KeepAlive}
-			return h.conn, nil
+			conn := &pacedConn{Conn: raw, silence: c.KeepAlive}
+			if h.conn == nil {
+				// Only the first connection carries the log; it paces from its first
+				// byte, as the syncer's goroutine reads as soon as there is one.
+				conn.pause.Store(&pause)
+				h.conn = conn
+			}
+			return conn, nil
 		},
 	}
+	t.log.Info("streaming", "file", s.at.File, "pos", s.at.Pos, "gtids", s.at.GTIDs)
 	syncer := replication.NewBinlogSyncer(cfg)
 	defer syncer.Close()
 	streamer, err := t.start(syncer)
 	if err != nil {
 		return fmt.Errorf("read the binary log: %w", err)
 	}
-	t.log.Info("streaming", "file", s.at.File, "pos", s.at.Pos, "gtids", s.at.GTIDs)
-	pause := pauseFunc(func() (time.Time, error) { return s.pause(ctx) })
-	h.conn.pause.Store(&pause)
 	stop := context.AfterFunc(ctx, h.conn.stop)
 	defer stop()
 	// The syncer's own goroutine runs the session; its end is told through GetEvent.

@@ -18,8 +18,9 @@ import (
 	"millrace/internal/store"
 )
 
-// joinGroup starts the membership in the group of workers and the leader's duties.
-func (w *Worker) joinGroup() error {
+// makeMember makes the membership in the group of workers, before anything runs
+// that looks at it.
+func (w *Worker) makeMember() error {
 	id := strings.TrimSpace(w.cfg.Props["client.id"])
 	if id == "" {
 		id = "connect-" + w.cfg.Advertised
@@ -38,12 +39,17 @@ func (w *Worker) joinGroup() error {
 		session: c.Session, beat: c.Heartbeat, limit: c.RebalanceTimeout, sync: c.SyncTimeout,
 		assign: Assignor{Delay: c.RebalanceDelay}, rejoin: make(chan struct{}, 1), poke: make(chan struct{}, 1), generation: -1}
 	w.member = m
+	return nil
+}
+
+// joinGroup starts the membership and the leader's duties.
+func (w *Worker) joinGroup() {
+	m := w.member
 	ctx, cancel := context.WithCancel(context.Background())
 	w.leaveGroup = cancel
 	w.left.Add(2)
 	go func() { defer w.left.Done(); m.run(ctx) }()
 	go func() { defer w.left.Done(); w.leaderDuties(ctx) }()
-	return nil
 }
 
 // regroup asks for a rebalance when the amount of work has changed: the leader

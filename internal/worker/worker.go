@@ -65,6 +65,12 @@ func (w *Worker) Start(ctx context.Context) error {
 	if err := w.openStores(); err != nil {
 		return err
 	}
+	if w.cfg.Distributed {
+		if err := w.makeMember(); err != nil {
+			w.admin.Close()
+			return err
+		}
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	read := make(chan struct{})
 	waiting := make(chan struct{})
@@ -85,12 +91,16 @@ func (w *Worker) Start(ctx context.Context) error {
 	// made only afterwards, from what the store says then.
 	g.Go(func() error { return w.configs.Start(gctx, w.onConfig) })
 	if err := g.Wait(); err != nil {
+		if w.member != nil {
+			w.member.cl.Close()
+		}
 		w.admin.Close()
 		return err
 	}
 	close(w.started)
 	if w.cfg.Distributed {
-		return w.joinGroup()
+		w.joinGroup()
+		return nil
 	}
 	for _, name := range w.configs.Names() {
 		w.send(name, func(ctx context.Context, s *supervisor) {
