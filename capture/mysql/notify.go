@@ -10,7 +10,7 @@ import (
 // noteSnapshot notifies about the initial snapshot on the channels that are
 // enabled.
 func (t *task) noteSnapshot(kind string) {
-	n := capture.Notification{ID: uuid(), Aggregate: capture.InitialSnapshot, Type: kind, Data: [][2]string{{"connector_name", t.opts.Prefix}}}
+	n := capture.Notification{ID: capture.UUID(), Aggregate: capture.InitialSnapshot, Type: kind, Data: [][2]string{{"connector_name", t.opts.Prefix}}}
 	for _, c := range t.opts.NotifyChannels {
 		switch c {
 		case "sink":

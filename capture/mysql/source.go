@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"millrace/capture"
 	"millrace/emit"
 	"millrace/internal/errs"
 	"millrace/internal/metrics"
@@ -77,7 +77,7 @@ func (s *Source) run(ctx context.Context, offset []byte, out output, started fun
 	if err != nil {
 		return fault(err, "Delete the connector's offsets or write them anew", "The connector %q cannot read its stored offset", s.opts.Connector)
 	}
-	t := &task{src: s, opts: s.opts, log: s.log, metrics: s.metrics, out: out, started: started, runID: uuid(), interner: &record.Interner{}, topics: map[string]*record.Topic{}}
+	t := &task{src: s, opts: s.opts, log: s.log, metrics: s.metrics, out: out, started: started, runID: capture.UUID(), interner: &record.Interner{}, topics: map[string]*record.Topic{}}
 	adjust := t.opts.Modes.SchemaName
 	t.source = t.interner.Intern(sourceSchema(t.opts.Flavor, adjust))
 	t.changes = newChangeSchemas(t.interner, t.opts.Flavor, adjust, t.source)
@@ -285,12 +285,4 @@ func (t *task) contextHeaders() [][2]string {
 		{"__debezium.context.connectorName", string(t.opts.Flavor)},
 		{"__debezium.context.runId", t.runID},
 	}
-}
-
-// uuid makes a random UUID (version 4).
-func uuid() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -223,7 +223,7 @@ func (i *incremental) applyStops() {
 		id := i.id
 		if !i.running() {
 			i.note("COMPLETED")
-			id = uuid() // the request has ended by now
+			id = capture.UUID() // the request has ended by now
 		}
 		i.s.t.notify(i.s.batch(), capture.Notification{ID: id, Aggregate: capture.IncrementalSnapshot, Type: "ABORTED",
 			Data: [][2]string{{"connector_name", i.s.t.opts.Prefix}, {"data_collections", strings.Join(gone, ",")}}})
@@ -381,7 +381,7 @@ func (i *incremental) readMax(ctx context.Context, r *chunkReader, filter *strin
 // readChunk reads the next chunk between its watermarks and returns its rows.
 func (i *incremental) readChunk(ctx context.Context) (int, error) {
 	r, o := i.cur, i.s.t.opts
-	id := uuid()
+	id := capture.UUID()
 	began := time.Now()
 	if err := i.mark(ctx, id, capture.SignalOpen, began); err != nil {
 		return 0, err

@@ -130,19 +130,7 @@ func (p *Position) Offset() []byte {
 	for _, e := range p.Extra {
 		m.Put(e.Key, e.Value)
 	}
-	var out bytes.Buffer
-	out.WriteByte('{')
-	for i, e := range m.Entries() {
-		if i > 0 {
-			out.WriteByte(',')
-		}
-		q, _ := json.Marshal(e.Key)
-		out.Write(q)
-		out.WriteByte(':')
-		out.WriteString(e.Value)
-	}
-	out.WriteByte('}')
-	return out.Bytes()
+	return capture.OffsetJSON(m)
 }
 
 // ParseOffset reads a stored source offset: this connector's own or Debezium's.

@@ -231,7 +231,7 @@ func (t *task) noteSnapshot(kind string, data ...[2]string) {
 	if len(t.opts.Notify.Channels) == 0 {
 		return
 	}
-	t.notify(t.session.batch(), capture.Notification{ID: uuid(), Aggregate: capture.InitialSnapshot, Type: kind,
+	t.notify(t.session.batch(), capture.Notification{ID: capture.UUID(), Aggregate: capture.InitialSnapshot, Type: kind,
 		Data: append([][2]string{{"connector_name", t.opts.Prefix}}, data...)})
 }
 

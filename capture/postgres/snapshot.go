@@ -87,7 +87,7 @@ func (t *task) borrowSnapshot(ctx context.Context) (conn *pgconn.PgConn, name st
 	if conn, _, err = t.opts.Conn.connectReplication(ctx); err != nil {
 		return nil, "", 0, fmt.Errorf("open a replication connection for the snapshot: %w", err)
 	}
-	at, name, err = t.createSlot(ctx, conn, "millrace_"+strings.ReplaceAll(uuid(), "-", "")[:24], true)
+	at, name, err = t.createSlot(ctx, conn, "millrace_"+strings.ReplaceAll(capture.UUID(), "-", "")[:24], true)
 	if err == nil {
 		return conn, name, at, nil
 	}

@@ -3,7 +3,6 @@ package postgres
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"millrace/capture"
 	"millrace/emit"
 	"millrace/internal/errs"
 	"millrace/internal/metrics"
@@ -93,7 +93,7 @@ func (s *Source) run(ctx context.Context, offset []byte, out output, started fun
 	if err != nil {
 		return fault(err, "Delete the connector's offsets or write them anew", "The connector %q cannot read its stored offset", s.opts.Connector)
 	}
-	t := &task{src: s, opts: s.opts, log: s.log, metrics: s.metrics, out: out, started: started, runID: uuid(), interner: &record.Interner{}}
+	t := &task{src: s, opts: s.opts, log: s.log, metrics: s.metrics, out: out, started: started, runID: capture.UUID(), interner: &record.Interner{}}
 	t.source = t.interner.Intern(sourceSchemaFor(s.opts.Naming.SchemaName))
 	n := s.opts.Naming
 	t.topics = topics{byName: map[string]*record.Topic{}}
@@ -279,14 +279,6 @@ func (t *task) contextHeaders() [][2]string {
 		{"__debezium.context.connectorName", "postgresql"},
 		{"__debezium.context.runId", t.runID},
 	}
-}
-
-// uuid makes a random UUID (version 4).
-func uuid() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // signalTopic reads signals from Kafka; emit.SignalTopic is one.
