@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,7 +45,8 @@ func newNetwork(seed uint64) *network {
 func (n *network) dial(ctx context.Context, nw, addr string) (net.Conn, error) {
 	if n.refuse.Load() {
 		n.refused.Add(1)
-		return nil, errors.New("connection refused")
+		// As the net package says it: the client tells network errors from others by their type.
+		return nil, &net.OpError{Op: "dial", Net: nw, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	}
 	var d net.Dialer
 	c, err := d.DialContext(ctx, nw, addr)
