@@ -39,7 +39,7 @@ func ask(t *testing.T, w *testWorker, method, path, body string) (int, map[strin
 func owners(t *testing.T, w *testWorker, n int, accept func(map[string][]string) bool) map[string][]string {
 	t.Helper()
 	var last map[string][]string
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		last = map[string][]string{}
 		running := 0
 		_, all := ask(t, w, "GET", "/connectors?expand=status", "")

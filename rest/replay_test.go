@@ -349,7 +349,7 @@ func (k *talk) read(s map[string]any) *recorded {
 		until = u
 	}
 	var text []byte
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		text, _ = os.ReadFile(file)
 		if text != nil && strings.Contains(string(text), until) {
 			break
@@ -385,7 +385,7 @@ func (k *talk) kafka(s map[string]any) *recorded {
 		least = n
 	}
 	var rows [][2]any
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		rows = nil
 		for _, r := range readTopic(k.t, k.w.client, k.topic(name)) {
 			key := string(r.Key)
@@ -422,7 +422,7 @@ func (k *talk) kafka(s map[string]any) *recorded {
 
 // readTopic reads a topic from its beginning to its present end.
 func readTopic(t *testing.T, cl *kgo.Client, topic string) []*kgo.Record {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	ends, err := kadm.NewClient(cl).ListEndOffsets(ctx, topic)
 	if err != nil {

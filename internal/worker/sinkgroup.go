@@ -12,7 +12,10 @@ import (
 
 // The group callbacks. While Run works on polled records rebalances are blocked
 // (BlockRebalanceOnPoll); while it waits to put a batch again they are allowed,
-// and mu is free.
+// and mu is free. A poll that gives nothing does not block them, so a revocation
+// may come while a Put is in flight: it waits for that Put first (joinPut), since
+// what is written after the partition has gone could be put over newer rows of its
+// next owner.
 
 func (t *SinkTask) onAssigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
 	t.mu.Lock()
@@ -32,6 +35,7 @@ func (t *SinkTask) onAssigned(_ context.Context, _ *kgo.Client, added map[string
 func (t *SinkTask) onRevoked(ctx context.Context, _ *kgo.Client, gone map[string][]int32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.joinPut()
 	if !t.closing {
 		if err := t.commit(ctx); err != nil && t.failed == nil {
 			t.failed = err
@@ -43,7 +47,25 @@ func (t *SinkTask) onRevoked(ctx context.Context, _ *kgo.Client, gone map[string
 func (t *SinkTask) onLost(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.joinPut()
 	t.forget(gone)
+}
+
+// joinPut waits for the Put in flight. A failed one stays for Run, which drops what
+// was revoked before it puts the rest again. It is called with mu held.
+func (t *SinkTask) joinPut() {
+	c := t.inflight
+	if c == nil {
+		return
+	}
+	err := <-t.result
+	if err != nil {
+		t.result <- err
+		return
+	}
+	t.inflight = nil
+	t.count(c)
+	t.advance(c)
 }
 
 func (t *SinkTask) forget(gone map[string][]int32) {

@@ -20,6 +20,17 @@ const chunkBytes = 6 << 20
 // process takes the records of a poll through decode, transforms and Put, chunk by
 // chunk; the last chunk's Put is left running. It is called with mu held.
 func (t *SinkTask) process(ctx context.Context, fetches kgo.Fetches) error {
+	// Whose the records are is settled now: while a chunk waits to be put again the
+	// group may take a partition away and give it back, and then it is read anew.
+	owned := map[string]map[int32]*sinkPart{}
+	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+		if len(f.Records) > 0 {
+			if owned[f.Topic] == nil {
+				owned[f.Topic] = map[int32]*sinkPart{}
+			}
+			owned[f.Topic][f.Partition] = t.assigned[f.Topic][f.Partition]
+		}
+	})
 	it := fetches.RecordIter()
 	for !it.Done() {
 		c := &t.slots[0]
@@ -29,8 +40,8 @@ func (t *SinkTask) process(ctx context.Context, fetches kgo.Fetches) error {
 		c.reset()
 		for size := 0; !it.Done() && size < chunkBytes; {
 			rec := it.Next()
-			part := t.assigned[rec.Topic][rec.Partition]
-			if part == nil { // revoked while an earlier chunk waited
+			part := owned[rec.Topic][rec.Partition]
+			if part == nil || part.revoked { // while an earlier chunk waited
 				continue
 			}
 			size += len(rec.Key) + len(rec.Value)

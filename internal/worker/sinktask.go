@@ -259,7 +259,7 @@ func (t *SinkTask) loop(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if t.inflight == nil {
+		if !t.putting() {
 			t.waiting.Store(false)
 			t.cl.AllowRebalance()
 		}
@@ -280,7 +280,7 @@ func (t *SinkTask) poll(ctx context.Context, next time.Time) kgo.Fetches {
 	t.wakeMu.Lock()
 	t.wakeFn = cancel
 	t.wakeMu.Unlock()
-	if t.inflight != nil && len(t.result) > 0 {
+	if len(t.result) > 0 {
 		cancel() // it was done before wakeFn was there; take what is buffered
 	}
 	if !t.paused.Load() {
@@ -290,6 +290,13 @@ func (t *SinkTask) poll(ctx context.Context, next time.Time) kgo.Fetches {
 		<-ctx.Done()
 	}
 	return nil
+}
+
+// putting reports whether a Put is in flight.
+func (t *SinkTask) putting() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.inflight != nil
 }
 
 // handle works off what one poll gave.

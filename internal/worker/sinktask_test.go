@@ -76,7 +76,7 @@ func (c *collect) values() []string {
 // await waits until n records have arrived.
 func (c *collect) await(t *testing.T, n int) {
 	t.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	for len(c.values()) < n {
 		select {
 		case <-c.changed:
@@ -173,7 +173,7 @@ func (r *sinkRig) committed(t *testing.T, group string) map[int32]int64 {
 // awaitCommit asks until the group has committed an offset for partition 0.
 func (r *sinkRig) awaitCommit(t *testing.T, group string, offset int64) {
 	t.Helper()
-	late := time.Now().Add(15 * time.Second)
+	late := time.Now().Add(time.Minute)
 	for r.committed(t, group)[0] != offset {
 		if time.Now().After(late) {
 			t.Fatalf("group %s committed %v, want %d", group, r.committed(t, group), offset)
@@ -260,7 +260,7 @@ func TestSinkDeadLetters(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	recs := cl.PollFetches(ctx).Records()
 	if len(recs) != 1 || string(recs[0].Value) != "bad" {
@@ -312,7 +312,7 @@ func TestSinkStopsOnBadRecords(t *testing.T) {
 // is what its own goroutine got.
 func waitEnd(t *testing.T, task *SinkTask) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	err := NewSinkTask(task.cfg, task.sink).Run(ctx, func() {})
 	if ctx.Err() != nil {

@@ -22,7 +22,10 @@ import (
 )
 
 // oddSource is a source task that does what its connector's "do" says.
-type oddSource struct{ do string }
+type oddSource struct {
+	do       string
+	released chan struct{}
+}
 
 func (s *oddSource) Partition() []byte { return []byte(`{"p":1}`) }
 
@@ -34,14 +37,13 @@ func (s *oddSource) Run(ctx context.Context, _ []byte, out *emit.Pipeline, start
 	case "fail":
 		return &errs.Error{Java: errs.DebeziumException, Msg: "the log is gone", Hint: "take a new snapshot", Cause: errors.New("no such file")}
 	case "hang":
-		<-ctx.Done()
-		time.Sleep(20 * time.Second) // a task that does not heed its context
+		<-s.released // a task that does not heed its context
 	}
 	<-ctx.Done()
 	return out.Drain(context.WithoutCancel(ctx))
 }
 
-func oddPlugins() []Plugin {
+func oddPlugins(released chan struct{}) []Plugin {
 	json := "org.apache.kafka.connect.json.JsonConverter"
 	return []Plugin{
 		{Class: "test.OddConnector", Kind: KindSource, Version: "1.2", TaskClass: "test.OddTask",
@@ -50,7 +52,7 @@ func oddPlugins() []Plugin {
 				if e.Props["do"] == "refuse" {
 					return nil, &errs.Error{Java: errs.ConfigException, Msg: "refused"}
 				}
-				return &oddSource{e.Props["do"]}, nil
+				return &oddSource{e.Props["do"], released}, nil
 			}},
 		{Class: json, Kind: KindConverter, Def: convert.JSONDef(), NewConverter: convert.NewJSON},
 		{Class: "org.apache.kafka.connect.storage.SimpleHeaderConverter", Kind: KindHeaderConverter, Def: &configdef.Def{}, NewHeaderConverter: convert.NewSimpleHeader},
@@ -73,11 +75,13 @@ func oddWorker(t *testing.T, log *slog.Logger, more map[string]string) *Worker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := New(cfg, NewRegistry(oddPlugins()), metrics.New(), NewLoggers(&slog.LevelVar{}), log)
+	released := make(chan struct{})
+	w := New(cfg, NewRegistry(oddPlugins(released)), metrics.New(), NewLoggers(&slog.LevelVar{}), log)
 	if err := w.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		close(released)
 		if err := w.Stop(); err != nil {
 			t.Error(err)
 		}
@@ -104,7 +108,7 @@ func put(t *testing.T, w *Worker, name string, m *store.Map) {
 func state(t *testing.T, w *Worker, name, want string) *TaskStatusInfo {
 	t.Helper()
 	var st *TaskStatusInfo
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if s, err := w.TaskStatus(name, 0); err == nil {
 			if st = s; st.State == want {
 				return st
@@ -137,21 +141,14 @@ func TestAFailureHarmsNobodyElse(t *testing.T) {
 	// longer than the graceful timeout and the cut.
 	put(t, w, "hang", odd("hang"))
 	state(t, w, "hang", store.StateRunning)
-	began := time.Now()
 	if err := w.SetTarget(t.Context(), "hang", store.Paused); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.SetTarget(t.Context(), "good", store.Paused); err != nil {
 		t.Fatal(err)
 	}
-	state(t, w, "good", store.StatePaused)
-	if d := time.Since(began); d > time.Second {
-		t.Errorf("the other connector paused after %v", d)
-	}
-	state(t, w, "hang", store.StatePaused)
-	if d := time.Since(began); d > 5*time.Second {
-		t.Errorf("the hanging task was given up after %v", d)
-	}
+	state(t, w, "good", store.StatePaused) // although the other one hangs
+	state(t, w, "hang", store.StatePaused) // it was given up; nobody has released it
 }
 
 func TestPauseStopAndDelete(t *testing.T) {
@@ -184,7 +181,7 @@ func TestPauseStopAndDelete(t *testing.T) {
 
 func await(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if f() {
 			return
 		}
