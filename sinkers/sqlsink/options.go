@@ -19,14 +19,14 @@ const TaskClass = "io.debezium.connector.jdbc.JdbcSinkConnectorTask"
 // Def is the option table of Debezium's JDBC sink. Debezium itself accepts any
 // value at POST and lets the task fail; here a wrong value is refused with its reason.
 func Def() *configdef.Def {
-	return &configdef.Def{Options: append(append(connectionOptions(), writeOptions()...), namingOptions()...)}
+	return &configdef.Def{Options: inOrder(append(append(connectionOptions(), writeOptions()...), namingOptions()...))}
 }
 
 func connectionOptions() []configdef.Option {
 	const group = "Connection"
 	poolDoc := " One connection per task is used; the option is accepted because published configs carry it, and it bounds nothing below that."
 	return []configdef.Option{
-		{Name: "connection.url", Type: configdef.String, Required: true, Importance: configdef.High, Group: group, Order: 1, Width: configdef.WidthLong, Display: "Hostname",
+		{Name: "connection.url", Type: configdef.String, Importance: configdef.High, Group: group, Order: 1, Width: configdef.WidthLong, Display: "Hostname",
 			Doc: "JDBC URL of the target: jdbc:postgresql://, jdbc:mysql://, jdbc:mariadb:// or jdbc:sqlite:.", Check: checkURL},
 		{Name: "connection.username", Type: configdef.String, Importance: configdef.High, Group: group, Order: 2, Display: "Username",
 			Doc: "User of the target database.", Check: checkUser},
@@ -136,6 +136,9 @@ func atLeast(least int64) func(configdef.Input) []string {
 }
 
 func checkURL(in configdef.Input) []string {
+	if !in.Set || in.Value == "" {
+		return []string{"Missing required configuration \"connection.url\" which has no default value."}
+	}
 	if _, err := parseURL(in.Value); err != nil {
 		return []string{fmt.Sprintf("The 'connection.url' value is invalid: %v", err)}
 	}
