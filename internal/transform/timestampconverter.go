@@ -51,7 +51,7 @@ func timestampConverterDef() *configdef.Def {
 		opt("target.type", configdef.String, required, configdef.High, "Form to convert to.", oneOf("string", "unix", "Date", "Time", "Timestamp")),
 		opt("format", configdef.String, "", configdef.Medium, "Pattern of java.text.SimpleDateFormat, for text on either side.", timestampFormat),
 		opt("unix.precision", configdef.String, "milliseconds", configdef.Low, "Unit of unix times.", oneOf("nanoseconds", "microseconds", "milliseconds", "seconds")),
-		syntaxOption(),
+		hidden(syntaxOption()), // works here as in its neighbours, and is not listed by Connect
 		fillOption(),
 	}}
 }

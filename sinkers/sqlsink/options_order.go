@@ -49,7 +49,7 @@ var listed = []struct {
 // inOrder lists options as Debezium does: all in one group, old names behind the
 // names they stand for; what it does not list is hidden.
 func inOrder(options []configdef.Option) []configdef.Option {
-	rows := map[string]configdef.Option{}
+	rows, shown := map[string]configdef.Option{}, map[string]bool{}
 	for _, o := range options {
 		rows[o.Name] = o
 	}
@@ -65,12 +65,12 @@ func inOrder(options []configdef.Option) []configdef.Option {
 		} else {
 			order++
 		}
-		delete(rows, l.name)
+		shown[l.name] = true
 		o.Group, o.Order, o.Type, o.Importance, o.Width, o.Display = "Connector", order, l.kind, l.imp, l.width, l.title
 		out = append(out, o)
 	}
 	for _, o := range options {
-		if _, left := rows[o.Name]; left {
+		if !shown[o.Name] {
 			o.Hidden = true
 			out = append(out, o)
 		}
