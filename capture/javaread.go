@@ -230,7 +230,11 @@ func (r *javaReader) fill(c *javaClass, o *javaObject, depth int) {
 	if c == nil || r.bad != nil {
 		return
 	}
-	r.fill(c.parent, o, depth)
+	if depth > maxJavaDepth { // a class may say that it is its own parent
+		r.bad = errJavaKey
+		return
+	}
+	r.fill(c.parent, o, depth+1)
 	if c.flags&javaExternal == 0 {
 		for _, f := range c.fields {
 			o.fields[f.name] = r.field(f.kind, depth)
