@@ -6,7 +6,7 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 COMPOSE := github.com/compose-spec/compose-go/v2/cmd@v2.16.2
 FUZZTIME ?= 20s
 
-.PHONY: demo build test short lint bench fuzz clean
+.PHONY: demo build test test-versions short lint bench fuzz clean
 
 demo: ## a real PostgreSQL, Kafka, a connector and a sink in one process; Ctrl-C ends it
 	@go run ./cmd/millrace demo $(ARGS)
@@ -16,6 +16,9 @@ build: ## bin/millrace, one static binary
 
 test: ## everything, against real servers
 	@scripts/test
+
+test-versions: ## the PostgreSQL source against PostgreSQL 14 to 18 (ARGS="15 17" for some)
+	@scripts/versions $(ARGS)
 
 short: ## what needs no servers, quickly
 	go test -short ./...

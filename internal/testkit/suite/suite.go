@@ -57,6 +57,7 @@ func Run(t *testing.T, d Driver) {
 			continue
 		}
 		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
 			t.Run("live", func(t *testing.T) { live(t, d, s) })
 			t.Run("restarted", func(t *testing.T) { restarted(t, d, s) })
 		})
