@@ -249,16 +249,25 @@ func (t *Table) cell(b *record.Batch, p *pgvalue.Plan, row *Row, i int, text []b
 		}
 	}
 	if err != nil {
-		if t.fail && !(p.Schema.Optional && quiet(err)) {
-			return v, fmt.Errorf("decode column %q of table %s.%s: %w", t.Spec.Columns[i].Name, t.Spec.Schema, t.Spec.Name, err)
-		}
-		row.Failures = append(row.Failures, Failure{t.Spec.Columns[i].Name, err})
-		v = record.Cell{}
+		return t.failed(b, p, row, i, err)
 	}
 	if v.IsNull() && p.Null != nil {
 		v = b.Put(p.Null)
 	}
 	return v, nil
+}
+
+// failed is what becomes of a value that could not be converted: an error, or the
+// plan's constant for null and a note in the row.
+func (t *Table) failed(b *record.Batch, p *pgvalue.Plan, row *Row, i int, err error) (record.Cell, error) {
+	if t.fail && !(p.Schema.Optional && quiet(err)) {
+		return record.Cell{}, fmt.Errorf("decode column %q of table %s.%s: %w", t.Spec.Columns[i].Name, t.Spec.Schema, t.Spec.Name, err)
+	}
+	row.Failures = append(row.Failures, Failure{t.Spec.Columns[i].Name, err})
+	if p.Null != nil {
+		return b.Put(p.Null), nil
+	}
+	return record.Cell{}, nil
 }
 
 // quiet says whether Debezium makes null of the value in every failure mode.

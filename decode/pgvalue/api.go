@@ -3,9 +3,9 @@
 // default is, what stands for an unchanged TOAST value and for a null in a
 // NOT NULL column. It is pure: no I/O, no goroutine, no logger.
 //
-// The stream (pgoutput, protocol text form) and the snapshot (COPY text form) run
-// the same plans, so a row read by either gives the same value wherever Debezium's
-// own two paths agree; where they differ the plan knows (Path).
+// The stream (pgoutput, text form) and the snapshot (COPY, binary form where a type has
+// a simple one, else text) give the same value wherever Debezium's own two paths agree;
+// where they differ the plan knows (Path).
 package pgvalue
 
 import "millrace/internal/record"
@@ -51,6 +51,9 @@ type Type struct {
 	BaseMod int32  // domain: typtypmod
 	Elem    uint32 // array: typelem (only when typlen = -1 and typcategory A), else 0
 	Labels  []string
+	// Output is the qualified, quoted name of the type's output function (typoutput),
+	// by which a snapshot asks for the text form within a binary COPY; "" unknown.
+	Output string
 }
 
 // Types resolves OIDs. Lookups of OIDs it does not know return nil, and the
@@ -91,6 +94,9 @@ type Plan struct {
 	// Decode makes the cell of a value's text form. The text is only read during
 	// the call. It copies into b's arena what it keeps.
 	Decode func(b *record.Batch, text []byte) (record.Cell, error)
+	// DecodeBinary makes the same cell of a value's binary form (COPY, FORMAT binary).
+	// Nil: the text form must be read. Only plans of the snapshot path have it.
+	DecodeBinary func(b *record.Batch, data []byte) (record.Cell, error)
 	// Null is the value for NULL: nil for null, else the fallback of a NOT NULL
 	// column (its default, or Debezium's fallback for the type).
 	Null *record.Datum

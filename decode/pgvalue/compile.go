@@ -47,6 +47,9 @@ func Compile(col Column, types Types, modes Modes, path Path, in *record.Interne
 	m.addParams(schema, &col, s, path)
 	p.Schema = in.Intern(schema)
 	p.Decode = m.wrap(cd.decode)
+	if bin := c.binaryOf(s, cd); bin != nil {
+		p.DecodeBinary = m.wrap(bin)
+	}
 
 	var null *record.Datum
 	switch {

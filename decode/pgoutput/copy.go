@@ -1,0 +1,132 @@
+package pgoutput
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"millrace/decode/pgvalue"
+	"millrace/internal/record"
+)
+
+// Copy decodes the rows of a COPY (FORMAT binary) of some columns of a table. It is
+// immutable like its table.
+type Copy struct {
+	t      *Table
+	fields []copyField
+	absent []int // columns of the table that no field brings
+}
+
+// copyField is a field of the rows: a column of the table.
+type copyField struct {
+	col    int
+	binary bool // else the text form
+}
+
+// Binary reports whether column i is decoded from its binary form: the type has one,
+// and the value and the key both read it. Otherwise the query has to give its text.
+func (t *Table) Binary(i int) bool {
+	c := &t.cols[i]
+	return (c.plan == nil || c.plan.DecodeBinary != nil) && (c.key == nil || c.key.DecodeBinary != nil)
+}
+
+// NewCopy makes the decoder of rows whose fields are the table's columns cols, in
+// that order, each in its binary form where Binary says so and else as text. Columns
+// that are left out are null.
+func (t *Table) NewCopy(cols []int) *Copy {
+	c := &Copy{t: t}
+	have := make([]bool, len(t.cols))
+	for _, i := range cols {
+		c.fields = append(c.fields, copyField{i, t.Binary(i)})
+		have[i] = true
+	}
+	for i := range have {
+		if !have[i] {
+			c.absent = append(c.absent, i)
+		}
+	}
+	return c
+}
+
+// Decode decodes a row: the count of its fields, then of each its length (-1 null)
+// and its bytes. The row is only read during the call.
+func (c *Copy) Decode(b *record.Batch, row []byte) (Row, error) {
+	t := c.t
+	if len(row) < 2 || int(int16(binary.BigEndian.Uint16(row))) != len(c.fields) {
+		return Row{}, c.malformed()
+	}
+	row = row[2:]
+	out := t.start(b)
+	for _, f := range c.fields {
+		if len(row) < 4 {
+			return Row{}, c.malformed()
+		}
+		n := int(int32(binary.BigEndian.Uint32(row)))
+		row = row[4:]
+		kind := byte('t')
+		switch {
+		case n == -1:
+			n, kind = 0, 'n'
+		case n < 0 || n > len(row):
+			return Row{}, c.malformed()
+		case f.binary:
+			kind = 'b'
+		}
+		if err := t.putCopy(b, &out, f.col, row[:n:n], kind); err != nil {
+			return Row{}, err
+		}
+		row = row[n:]
+	}
+	if len(row) > 0 {
+		return Row{}, c.malformed()
+	}
+	for _, i := range c.absent {
+		if err := t.putCopy(b, &out, i, nil, 'n'); err != nil {
+			return Row{}, err
+		}
+	}
+	return out, nil
+}
+
+func (c *Copy) malformed() error {
+	return fmt.Errorf("decode a row of table %s.%s: it does not have the binary form of COPY with %d fields", c.t.Spec.Schema, c.t.Spec.Name, len(c.fields))
+}
+
+// putCopy decodes column i into the value and the key.
+func (t *Table) putCopy(b *record.Batch, row *Row, i int, data []byte, kind byte) error {
+	c := &t.cols[i]
+	var v record.Cell
+	if c.plan != nil {
+		var err error
+		if v, err = t.copied(b, c.plan, row, i, data, kind); err != nil {
+			return err
+		}
+		b.SetChild(row.Value, c.field, v)
+	}
+	if c.key == nil {
+		return nil
+	}
+	if !c.shared {
+		var err error
+		if v, err = t.copied(b, c.key, row, i, data, kind); err != nil {
+			return err
+		}
+	}
+	b.SetChild(row.Key, c.at, v)
+	return nil
+}
+
+// copied decodes one value by a plan; everything but the binary form goes the way of
+// the stream.
+func (t *Table) copied(b *record.Batch, p *pgvalue.Plan, row *Row, i int, data []byte, kind byte) (record.Cell, error) {
+	if kind != 'b' {
+		return t.cell(b, p, row, i, data, kind)
+	}
+	v, err := p.DecodeBinary(b, data)
+	if err != nil {
+		return t.failed(b, p, row, i, err)
+	}
+	if v.IsNull() && p.Null != nil {
+		return b.Put(p.Null), nil
+	}
+	return v, nil
+}
