@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"strconv"
 	"strings"
@@ -18,8 +19,8 @@ import (
 // Driver runs cases against a daemon. It is safe for concurrent use.
 type Driver struct {
 	Rest     *testkit.Rest
-	Server   testkit.Endpoint // PostgreSQL
-	Kafka    string           // bootstrap server
+	Servers  map[string]testkit.Endpoint // by engine: postgres, mysql, mariadb
+	Kafka    string                      // bootstrap server
 	Hub      *Hub
 	Timeout  time.Duration // for each thing that is waited for
 	Quiet    time.Duration // silence that ends a case
@@ -29,15 +30,14 @@ type Driver struct {
 // placeholder is a name of the run in a case's text.
 var placeholder = regexp.MustCompile(`\{(prefix|db|slot|bootstrap|pg_host|pg_port)\}`)
 
-const sentinel = `public\.zz_sentinel` // the table of markers, as a regular expression
-
 // session is one run of one case.
 type session struct {
 	*Driver
 	c     *Case
 	run   Run
 	name  string // connector
-	db    *testkit.Database
+	db    engine
+	made  bool // the database is there
 	inbox *Inbox
 	marks int
 	hex   string
@@ -50,6 +50,9 @@ func digitsOf(n int32) string { return strconv.Itoa(int(n)) }
 // case could not be run to its end.
 func (d *Driver) Check(ctx context.Context, c *Case, want []Row, hex string) (res Result, err error) {
 	s := &session{Driver: d, c: c, hex: hex, name: "c" + hex, run: Run{Prefix: "p" + hex, DB: "d" + hex, Slot: "s" + hex, Bootstrap: d.Kafka}}
+	if s.db, err = d.engine(c, s.run); err != nil {
+		return Result{Records: len(want)}, err
+	}
 	s.inbox = d.Hub.Inbox(s.run.Prefix)
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
@@ -58,9 +61,10 @@ func (d *Driver) Check(ctx context.Context, c *Case, want []Row, hex string) (re
 		defer cancel()
 		err = errors.Join(err, s.clean(clean))
 	}()
-	if s.db, err = testkit.CreateDatabase(ctx, d.Server, s.run.DB); err != nil {
+	if err := s.db.create(ctx); err != nil {
 		return Result{Records: len(want)}, fmt.Errorf("creating the database: %w", err)
 	}
+	s.made = true
 	if err := s.play(ctx); err != nil {
 		return Result{Records: len(want)}, err
 	}
@@ -89,6 +93,20 @@ func (s *session) compare(ctx context.Context, want []Row) (Result, error) {
 		}
 		rows = append(rows, more)
 	}
+	if s.c.History {
+		more, err := s.history(ctx)
+		if err != nil {
+			return Result{Records: len(want)}, err
+		}
+		rows = append(rows, more...)
+	}
+	if s.c.Offsets {
+		more, err := s.offsets(ctx)
+		if err != nil {
+			return Result{Records: len(want)}, err
+		}
+		rows = append(rows, more...)
+	}
 	return Compare(want, rows, s.c.Loose...), nil
 }
 
@@ -97,16 +115,13 @@ func (s *session) clean(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if s.db != nil {
-		err = s.db.Drop(ctx)
+	if s.made {
+		err = s.db.drop(ctx)
 	}
 	return errors.Join(err, s.Hub.Forget(ctx, s.run.Prefix))
 }
 
 func (s *session) play(ctx context.Context) error {
-	if err := s.sql(ctx, "create table zz_sentinel(id serial primary key, mark text);\ninsert into zz_sentinel(mark) values ('zz-setup');"); err != nil {
-		return err
-	}
 	if err := s.sql(ctx, s.fill(s.c.Setup)); err != nil {
 		return fmt.Errorf("setup: %w", err)
 	}
@@ -207,14 +222,14 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 func (s *session) sql(ctx context.Context, script string) error {
-	return execSQL(ctx, s.db.URL, script)
+	return s.db.exec(ctx, script)
 }
 
 // mark makes a change in the marker table and returns its text.
 func (s *session) mark(ctx context.Context) (string, error) {
 	s.marks++
 	m := fmt.Sprintf("zz-%s-%d-", s.hex, s.marks)
-	return m, s.sql(ctx, "insert into public.zz_sentinel(mark) values ('"+m+"')")
+	return m, s.sql(ctx, "insert into "+s.db.markers()+"(mark) values ('"+m+"')")
 }
 
 func (s *session) wait(ctx context.Context, text string) error {
@@ -287,25 +302,21 @@ func (s *session) fill(text string) string {
 		case "{bootstrap}":
 			return s.Kafka
 		case "{pg_host}":
-			return s.Server.Host
+			return s.Servers["postgres"].Host
 		}
-		return s.Server.Port
+		return s.Servers["postgres"].Port
 	})
 }
 
 // config is the connector's config: the driver's defaults, the case's, then more.
 func (s *session) config(more Config) map[string]string {
 	c := map[string]string{
-		"connector.class": "io.debezium.connector.postgresql.PostgresConnector", "tasks.max": "1", "topic.prefix": s.run.Prefix,
-		"database.hostname": s.Server.Host, "database.port": s.Server.Port, "database.user": s.Server.User, "database.password": "postgres",
-		"database.dbname": s.run.DB, "plugin.name": "pgoutput", "slot.name": s.run.Slot, "publication.name": s.run.Slot,
+		"tasks.max": "1", "topic.prefix": s.run.Prefix,
 		"key.converter": "org.apache.kafka.connect.json.JsonConverter", "key.converter.schemas.enable": "true",
 		"value.converter": "org.apache.kafka.connect.json.JsonConverter", "value.converter.schemas.enable": "true",
 		"poll.interval.ms": "50",
 	}
-	if s.Server.Password != "" {
-		c["database.password"] = s.Server.Password
-	}
+	maps.Copy(c, s.db.config())
 	over := Config{}
 	for _, m := range []Config{s.c.Config, more} {
 		for k, v := range m {
@@ -320,7 +331,7 @@ func (s *session) config(more Config) map[string]string {
 		}
 	}
 	if l, ok := c["table.include.list"]; ok {
-		c["table.include.list"] = l + "," + sentinel
+		c["table.include.list"] = l + "," + strings.ReplaceAll(s.db.markers(), ".", `\.`)
 	}
 	return c
 }

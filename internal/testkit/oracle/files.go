@@ -34,6 +34,23 @@ type Case struct {
 	Describe   bool     `yaml:"describe"`   // compare partitions and settings of the topics
 	Timestamps bool     `yaml:"timestamps"` // compare the time of the Kafka records
 	Loose      []string `yaml:"loose"`      // fields whose differences do not count
+	History    bool     `yaml:"history"`    // compare the schema history
+	Offsets    bool     `yaml:"offsets"`    // stop the connector at the end and compare the offset it left
+}
+
+// Alone reports whether a case needs its server for itself: it sees transactions or
+// positions of others, or sets a variable of the server.
+func (c *Case) Alone() bool {
+	if c.Engine == "postgres" {
+		return false
+	}
+	on := func(k, v string) bool { x := c.Config[k]; return x != nil && *x == v }
+	text := strings.ToLower(c.Setup)
+	for _, s := range c.Steps {
+		text += strings.ToLower(s.SQL)
+	}
+	return on("provide.transaction.metadata", "true") || len(c.Normal.Relative) > 0 || c.Offsets || strings.Contains(text, "set global") || strings.Contains(text, "flush ") ||
+		on("include.schema.changes", "true") && on("snapshot.mode", "no_data")
 }
 
 // Step is one thing to do; its fields are done in the order they stand here.
@@ -65,7 +82,10 @@ type Normalise struct {
 	Any     []string    `yaml:"any"`     // fields and headers whose value does not count
 	Replace [][2]string `yaml:"replace"` // regular expression and text, on all text
 	Split   *bool       `yaml:"split"`   // number commit positions apart from change positions
-	replace []replacement
+	// Relative names positions (pos) of the stream to show as their distance from
+	// the topic's first one.
+	Relative []string `yaml:"relative"`
+	replace  []replacement
 }
 
 type replacement struct {
@@ -116,7 +136,10 @@ func LoadCase(path string) (*Case, error) {
 	if area := filepath.Base(filepath.Dir(path)); area == "postgres" { // recorded with these, without saying so
 		yes := true
 		c.Streamed, c.Normal.Split = cmp.Or(c.Streamed, &yes), cmp.Or(c.Normal.Split, &yes)
-		c.Engine = cmp.Or(c.Engine, area)
+	}
+	c.Engine = cmp.Or(c.Engine, filepath.Base(filepath.Dir(path)))
+	if c.Engine == "transforms" {
+		c.Engine = "postgres"
 	}
 	group := regexp.MustCompile(`\\(\d)`) // Python's spelling of a group in a replacement
 	for _, r := range c.Normal.Replace {

@@ -44,6 +44,7 @@ type Normal struct {
 	seen   map[string]map[string]int
 	names  *strings.Replacer
 	number map[string]string
+	base   *int64 // first position of the stream, for Relative
 }
 
 // NewNormal makes the normalisation of one topic partition.
@@ -111,9 +112,17 @@ func (n *Normal) Walk(v Value, key string, special bool) Value {
 		out := &Object{Keys: x.Keys, Vals: make([]Value, len(x.Vals))}
 		for i, k := range x.Keys {
 			out.Vals[i] = n.Walk(x.Vals[i], k, inner)
+			if k == "pos" {
+				if p := n.distance(x, x.Vals[i]); p != "" {
+					out.Vals[i] = p
+				}
+			}
 		}
 		return out
 	case []Value:
+		if key == "data_collections" {
+			x = n.byCollection(x)
+		}
 		out := make([]Value, len(x))
 		for i, e := range x {
 			out[i] = n.Walk(e, key, special)
@@ -127,6 +136,44 @@ func (n *Normal) Walk(v Value, key string, special bool) Value {
 		return n.scalar(v, x, true, key, special)
 	}
 	return v
+}
+
+// distance is how far a streamed position lies behind the topic's first one, as
+// text, when the case wants that; else "".
+func (n *Normal) distance(source *Object, pos Value) string {
+	at, ok := pos.(Int)
+	if snap, _ := source.Get("snapshot"); !ok || len(n.extra.Relative) == 0 || snap != "false" {
+		return ""
+	}
+	p, err := strconv.ParseInt(string(at), 10, 64)
+	if err != nil {
+		return ""
+	}
+	if n.base == nil {
+		n.base = &p
+	}
+	return "pos+" + strconv.FormatInt(p-*n.base, 10)
+}
+
+// byCollection sorts the counts of an END record when they are all of the run's
+// database: the real connector's order depends on a hash of their names.
+func (n *Normal) byCollection(list []Value) []Value {
+	name := func(v Value) string {
+		if o, ok := v.(*Object); ok {
+			s, _ := o.Get("data_collection")
+			text, _ := s.(string)
+			return text
+		}
+		return ""
+	}
+	for _, v := range list {
+		if !strings.HasPrefix(name(v), n.run.DB) {
+			return list
+		}
+	}
+	out := slices.Clone(list)
+	slices.SortStableFunc(out, func(a, b Value) int { return strings.Compare(name(a), name(b)) })
+	return out
 }
 
 func hasAll(o *Object, keys ...string) bool {
@@ -163,6 +210,9 @@ func (n *Normal) scalar(v Value, text string, isText bool, key string, special b
 	if kind := n.number[k]; kind != "" && (special && text != "0" || isText && slices.Contains(n.extra.IDs, k)) {
 		return n.ident(kind, text)
 	}
+	if special && k == "server_id" {
+		return "<server_id>"
+	}
 	if !isText {
 		return v
 	}
@@ -190,8 +240,6 @@ func (n *Normal) special(text, k, key string, special bool) Value {
 		names := strings.Split(text, ",")
 		sort.Strings(names)
 		return n.Text(strings.Join(names, ","))
-	case k == "server_id":
-		return "<server_id>"
 	}
 	return n.Text(text)
 }

@@ -135,3 +135,15 @@ func TestSplitSQL(t *testing.T) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
+
+func TestSplitMySQL(t *testing.T) {
+	in := "/* a; */ select ';', \";\", `;` ; -- a; b\nselect 'it\\';' # x;\n; set sql_mode='NO_BACKSLASH_ESCAPES'; select 'c:\\'; create table t(id int/*x*/primary key);\n" +
+		"delimiter //\ncreate procedure p() begin select 1; end //\nDELIMITER ;\nselect 2"
+	want := []string{
+		"/* a; */ select ';', \";\", `;`", "-- a; b\nselect 'it\\';' # x;", "set sql_mode='NO_BACKSLASH_ESCAPES'", "select 'c:\\'",
+		"create table t(id int/*x*/ primary key)", "create procedure p() begin select 1; end", "select 2",
+	}
+	if got := splitMySQL(in); !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}

@@ -35,16 +35,41 @@ func TestPostgresReplay(t *testing.T) {
 	replay(t, "postgres")
 }
 
+// TestMySQLReplay does the same for MySQL.
+func TestMySQLReplay(t *testing.T) {
+	replay(t, "mysql")
+}
+
+// TestMariaDBReplay does the same for MariaDB.
+func TestMariaDBReplay(t *testing.T) {
+	replay(t, "mariadb")
+}
+
 // TestTransformsReplay does the same for transforms, predicates and converters.
-// Cases on MySQL are left to that source's own tests.
 func TestTransformsReplay(t *testing.T) {
 	replay(t, "transforms")
 }
 
 func replay(t *testing.T, area string) {
-	server, kafka := testkit.Postgres(t), testkit.Kafka(t)
 	paths := casePaths(t, area)
 	known := knownDifferences(t, area)
+	together, alone := []string{}, []string{}
+	servers, kafka := map[string]testkit.Endpoint{}, testkit.Kafka(t)
+	find := map[string]func(testing.TB) testkit.Endpoint{"postgres": testkit.Postgres, "mysql": testkit.MySQL, "mariadb": testkit.MariaDB}
+	for _, p := range paths {
+		c, err := LoadCase(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, have := servers[c.Engine]; !have && find[c.Engine] != nil {
+			servers[c.Engine] = find[c.Engine](t)
+		}
+		if c.Alone() {
+			alone = append(alone, p)
+		} else {
+			together = append(together, p)
+		}
+	}
 
 	rest := &testkit.Rest{URL: os.Getenv("MILLRACE_TEST_CONNECT")}
 	if rest.URL == "" {
@@ -60,13 +85,13 @@ func replay(t *testing.T, area string) {
 		t.Fatal(err)
 	}
 	defer hub.Close()
-	driver := &Driver{Rest: rest, Server: server, Kafka: kafka, Hub: hub, Timeout: 30 * time.Second, Quiet: 300 * time.Millisecond, Patience: 1500 * time.Millisecond}
+	driver := &Driver{Rest: rest, Servers: servers, Kafka: kafka, Hub: hub, Timeout: 30 * time.Second, Quiet: 300 * time.Millisecond, Patience: 1500 * time.Millisecond}
 
 	began := time.Now()
 	sum := newSummary(known, number("MILLRACE_TEST_DIFFS", 3))
 	limit := make(chan struct{}, number("MILLRACE_TEST_PARALLEL", 8))
 	var wg sync.WaitGroup
-	for i, p := range paths {
+	for i, p := range together {
 		limit <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-limit }()
@@ -74,6 +99,9 @@ func replay(t *testing.T, area string) {
 		})
 	}
 	wg.Wait()
+	for i, p := range alone {
+		sum.run(t, driver, p, fmt.Sprintf("%s%03x", tag, len(together)+i))
+	}
 	if *update {
 		sum.rewrite(t, area)
 	}

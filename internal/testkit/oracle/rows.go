@@ -50,6 +50,9 @@ func Rows(records []*kgo.Record, run Run, c *Case) []Row {
 		if markerTx[txOf(r.Value)] || bytes.Contains(r.Value, []byte("zz-")) || bytes.Contains(r.Value, marker) || bytes.Contains(r.Key, marker) || strings.Contains(r.Topic, "zz_sentinel") {
 			continue
 		}
+		if foreignDDL(r.Value, run) {
+			continue
+		}
 		p := part{r.Topic, r.Partition}
 		parts[p] = append(parts[p], r)
 	}
@@ -73,6 +76,14 @@ func Rows(records []*kgo.Record, run Run, c *Case) []Row {
 		out = append(out, partitionRows(rs, run, c)...)
 	}
 	return out
+}
+
+var databaseName = regexp.MustCompile(`"databaseName":"([^"]*)"`)
+
+// foreignDDL reports whether a schema change is of another run's database.
+func foreignDDL(value []byte, run Run) bool {
+	m := databaseName.FindSubmatch(value)
+	return m != nil && bytes.Contains(value, []byte(`"tableChanges":`)) && len(m[1]) > 0 && !bytes.Contains(m[1], []byte(run.DB[1:]))
 }
 
 func (c *Case) ignores(topic string) bool {
