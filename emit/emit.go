@@ -51,6 +51,9 @@ type Config struct {
 	Topics    TopicMaker  // makes a topic before the first record goes to it
 	Partition []byte      // source partition as JSON, the key of the offset
 	Offsets   OffsetStore
+	// Transaction makes the pipeline exactly-once; Offsets is not used then. nil: at
+	// least once.
+	Transaction *Transaction
 	// FlushInterval is offset.flush.interval.ms, FlushTimeout offset.flush.timeout.ms.
 	FlushInterval, FlushTimeout time.Duration
 	// QueueBytes bounds what is read from the log and not yet acknowledged; 0: 8 MiB,

@@ -162,6 +162,12 @@ func kafkaError(r *kgo.Record, err error) error {
 	case errors.Is(err, kerr.ClusterAuthorizationFailed):
 		return &errs.Error{Java: kafkaErrors + "ClusterAuthorizationException", Msg: "Not authorized to produce idempotently",
 			Hint: "Grant IDEMPOTENT_WRITE on the cluster to the producer's principal, or set producer.override.enable.idempotence=false", Cause: err}
+	case errors.Is(err, kerr.ProducerFenced), errors.Is(err, kerr.InvalidProducerEpoch):
+		return &errs.Error{Java: kafkaErrors + "ProducerFencedException", Msg: "There is a newer producer with the same transactionalId which fences the current one.",
+			Hint: "Another worker runs this task by now, or its offsets were changed; restart the task if none does", Cause: err}
+	case errors.Is(err, kerr.TransactionalIDAuthorizationFailed):
+		return &errs.Error{Java: kafkaErrors + "TransactionalIdAuthorizationException", Msg: "Transactional Id authorization failed.",
+			Hint: "Grant WRITE and DESCRIBE on the transactional id <group.id>-<connector>-<task> to the producer's principal", Cause: err}
 	case errors.Is(err, kerr.InvalidTopicException):
 		return &errs.Error{Java: kafkaErrors + "InvalidTopicException", Msg: "Invalid topics: [" + r.Topic + "]"}
 	}

@@ -94,8 +94,16 @@ func (p *Pipeline) Start(ctx context.Context) {
 	p.cancel, p.cancelE = cancel, cancelE
 	go func() {
 		defer close(p.encDone)
-		newEncoder(p).loop(enc, run)
+		if e := newEncoder(p); p.cfg.Transaction != nil {
+			e.txnLoop(enc, run)
+		} else {
+			e.loop(enc, run)
+		}
 	}()
+	if p.cfg.Transaction != nil { // the encoder commits
+		close(p.comDone)
+		return
+	}
 	go func() {
 		defer close(p.comDone)
 		p.commitLoop(run)
@@ -236,7 +244,7 @@ func (p *Pipeline) ForgetTopics() { p.told.Add(1) }
 // Drain ends cleanly: waits until everything sent is acknowledged, stores the
 // last offset, stops the goroutines and closes the client. Bounded by ctx. On a
 // dead pipeline it still stores what was acknowledged before the failure, as
-// Connect does, and returns the cause.
+// Connect does, and returns the cause; a transactional one stores nothing then.
 func (p *Pipeline) Drain(ctx context.Context) error {
 	if p.ended {
 		return p.Cause()
@@ -252,8 +260,10 @@ func (p *Pipeline) Drain(ctx context.Context) error {
 	cancel()
 	close(p.comStop)
 	<-p.comDone
-	if serr := p.store(ctx); err == nil && serr != nil {
-		err = serr
+	if p.cfg.Transaction == nil {
+		if serr := p.store(ctx); err == nil && serr != nil {
+			err = serr
+		}
 	}
 	if c := p.Cause(); c != nil {
 		err = c

@@ -64,15 +64,20 @@ func (r *Result) Log(log *slog.Logger, client string) {
 // limit on delivery, and (better than Connect's own one request in flight)
 // idempotence on. Records for an explicit partition keep it; the others are
 // placed by Kafka's own hash of the key.
-func Producer(props map[string]string) Result { return read(forProducer, props) }
+func Producer(props map[string]string) Result { return read(forProducer, props, "") }
+
+// Transactional reads the properties of a producer that writes in transactions
+// under an id. Idempotence and acks=all are on, whatever the properties say, as in
+// Connect; a note tells.
+func Transactional(props map[string]string, id string) Result { return read(forProducer, props, id) }
 
 // Consumer reads the properties of a sink's consumer. Connect's defaults: start
 // at the earliest offset, no auto commit. The group itself is Result.GroupID; the
 // options that only make sense with a group are left out without one.
-func Consumer(props map[string]string) Result { return read(forConsumer, props) }
+func Consumer(props map[string]string) Result { return read(forConsumer, props, "") }
 
 // Admin reads the properties of an admin client.
-func Admin(props map[string]string) Result { return read(forAdmin, props) }
+func Admin(props map[string]string) Result { return read(forAdmin, props, "") }
 
 // reader collects what the rows of the table say.
 type reader struct {
@@ -99,10 +104,12 @@ type reader struct {
 	protocol    string
 	sessionMs   int64
 	heartbeatMs int64
+	txnID       string // of a transactional producer
+	txnMs       int64  // 0: the default of a minute
 }
 
-func read(as role, props map[string]string) Result {
-	r := &reader{role: as, props: props, acks: "all", idempotent: true, inFlight: 5, requestMs: 30000,
+func read(as role, props map[string]string, txnID string) Result {
+	r := &reader{role: as, txnID: txnID, props: props, acks: "all", idempotent: true, inFlight: 5, requestMs: 30000,
 		backoff: backoff{first: 100 * time.Millisecond, most: time.Second}, codec: "none", codecLevels: map[string]int{},
 		ages: ages{metadataMs: 300000}, net: dialer{setupMs: 10000, send: -1, receive: -1}, protocol: "PLAINTEXT",
 		sessionMs: 45000, heartbeatMs: 3000}
@@ -186,6 +193,16 @@ func (r *reader) common() {
 }
 
 func (r *reader) producer() {
+	if r.txnID != "" {
+		if r.acks != "all" && r.acks != "-1" || !r.idempotent {
+			r.note("enable.idempotence", "with exactly-once the producer is idempotent and waits for all replicas (acks=all)")
+		}
+		r.acks, r.idempotent = "all", true
+		r.add(kgo.TransactionalID(r.txnID))
+		if r.txnMs > 0 {
+			r.add(kgo.TransactionTimeout(time.Duration(r.txnMs) * time.Millisecond))
+		}
+	}
 	if r.idemSet && r.idempotent && r.acks != "all" && r.acks != "-1" {
 		r.problem("acks", "Must set acks to all in order to use the idempotent producer. Otherwise we cannot guarantee idempotence.")
 	}

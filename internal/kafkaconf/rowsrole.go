@@ -63,7 +63,7 @@ var producerRows = []row{
 	{name: "key.serializer", roles: forProducer, typ: configdef.Class, fine: []string{byteArraySer}, refuse: serialNote},
 	{name: "value.serializer", roles: forProducer, typ: configdef.Class, fine: []string{byteArraySer}, refuse: serialNote},
 	{name: "transactional.id", roles: forProducer, typ: configdef.String, refuse: "set exactly.once.source.support=enabled on the worker"},
-	{name: "transaction.timeout.ms", roles: forProducer, typ: configdef.Int, note: "it only matters with exactly.once.source.support"},
+	{name: "transaction.timeout.ms", roles: forProducer, typ: configdef.Int, hasMin: true, min: 1, apply: ms(func(r *reader, n int64) { r.txnMs = n })},
 	{name: "transaction.two.phase.commit.enable", roles: forProducer, typ: configdef.Boolean, fine: []string{"false"}, refuse: "two phase commit is not available"},
 }
 

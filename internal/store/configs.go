@@ -58,8 +58,10 @@ type Connector struct {
 	Inconsistent bool
 	// Applied is the connector config that Tasks were made from; nil unknown.
 	Applied *Map
-	// Fenced is the task count of the last fencing record, -1 none.
-	Fenced int
+	// Fenced is the task count of the last fencing record, -1 none. Unfenced says
+	// that task configs were committed since: tasks from before may still write.
+	Fenced   int
+	Unfenced bool
 	// Extra is how many further task configs are remembered beyond Tasks, from
 	// before the connector had fewer tasks. Connect knows them for ever.
 	Extra int
@@ -97,6 +99,7 @@ type connState struct {
 	count        int
 	inconsistent bool
 	fenced       int
+	unfenced     bool
 }
 
 // NewConfigs makes a config store over a log.
@@ -152,7 +155,7 @@ func (c *Configs) Get(name string) *Connector {
 	if s == nil || s.config == nil {
 		return nil
 	}
-	out := &Connector{Name: name, Config: s.config, Target: s.target, Inconsistent: s.inconsistent, Applied: s.applied, Fenced: s.fenced}
+	out := &Connector{Name: name, Config: s.config, Target: s.target, Inconsistent: s.inconsistent, Applied: s.applied, Fenced: s.fenced, Unfenced: s.unfenced}
 	if out.Target == "" {
 		out.Target = Started
 	}
@@ -202,12 +205,12 @@ func (c *Configs) PutConnector(ctx context.Context, name string, config *Map, ta
 		recs = append(recs, Record{Key: []byte("target-state-" + name), Value: targetJSON(target)})
 	}
 	v := append(AppendMap([]byte(`{"properties":`), config), '}')
-	return c.write(ctx, append(recs, Record{Key: []byte("connector-" + name), Value: v})...)
+	return c.lead(ctx, append(recs, Record{Key: []byte("connector-" + name), Value: v})...)
 }
 
 // RemoveConnector writes tombstones for the config and the target state.
 func (c *Configs) RemoveConnector(ctx context.Context, name string) error {
-	return c.write(ctx, Record{Key: []byte("connector-" + name)}, Record{Key: []byte("target-state-" + name)})
+	return c.lead(ctx, Record{Key: []byte("connector-" + name)}, Record{Key: []byte("target-state-" + name)})
 }
 
 // PutTasks writes the task configs of a connector and commits them.
@@ -218,11 +221,11 @@ func (c *Configs) PutTasks(ctx context.Context, name string, tasks []*Map) error
 	}
 	// The commit comes only after its tasks were read back.
 	if len(recs) > 0 {
-		if err := c.write(ctx, recs...); err != nil {
+		if err := c.lead(ctx, recs...); err != nil {
 			return err
 		}
 	}
-	return c.write(ctx, Record{Key: []byte("commit-" + name), Value: []byte(`{"tasks":` + strconv.Itoa(len(tasks)) + `}`)})
+	return c.lead(ctx, Record{Key: []byte("commit-" + name), Value: []byte(`{"tasks":` + strconv.Itoa(len(tasks)) + `}`)})
 }
 
 // PutTarget writes a target state.
@@ -240,7 +243,7 @@ func targetJSON(s TargetState) []byte {
 
 // PutRestart asks the owners of a connector and its tasks to restart them.
 func (c *Configs) PutRestart(ctx context.Context, name string, includeTasks, onlyFailed bool) error {
-	return c.write(ctx, Record{Key: []byte("restart-connector-" + name), Value: fmt.Appendf(nil, `{"include-tasks":%t,"only-failed":%t}`, includeTasks, onlyFailed)})
+	return c.lead(ctx, Record{Key: []byte("restart-connector-" + name), Value: fmt.Appendf(nil, `{"include-tasks":%t,"only-failed":%t}`, includeTasks, onlyFailed)})
 }
 
 // PutLogger tells all workers a log level.
@@ -253,12 +256,12 @@ func (c *Configs) PutLogger(ctx context.Context, namespace, level string) error 
 func (c *Configs) PutSessionKey(ctx context.Context, k SessionKey) error {
 	v := AppendJSONString([]byte(`{"key":`), k.Key)
 	v = AppendJSONString(append(v, `,"algorithm":`...), k.Algorithm)
-	return c.write(ctx, Record{Key: []byte("session-key"), Value: fmt.Appendf(v, `,"creation-timestamp":%d}`, k.Created)})
+	return c.lead(ctx, Record{Key: []byte("session-key"), Value: fmt.Appendf(v, `,"creation-timestamp":%d}`, k.Created)})
 }
 
 // PutFencing writes how many tasks were fenced.
 func (c *Configs) PutFencing(ctx context.Context, name string, tasks int) error {
-	return c.write(ctx, Record{Key: []byte("tasks-fencing-" + name), Value: fmt.Appendf(nil, `{"task-count":%d}`, tasks)})
+	return c.lead(ctx, Record{Key: []byte("tasks-fencing-" + name), Value: fmt.Appendf(nil, `{"task-count":%d}`, tasks)})
 }
 
 // ---- reading
@@ -320,7 +323,8 @@ func (c *Configs) applyLocked(key string, value []byte) (Event, bool, error) {
 	if name, ok := strings.CutPrefix(key, "tasks-fencing-"); ok && doc != nil {
 		n, err := intField(doc, "task-count")
 		if err == nil {
-			c.state(name).fenced = n
+			s := c.state(name)
+			s.fenced, s.unfenced = n, false
 		}
 		return Event{}, false, err
 	}
@@ -448,7 +452,7 @@ func (c *Configs) applyCommit(name string, doc *Object) (Event, bool, error) {
 		}
 		s.applied = s.config
 	}
-	s.deferred, s.count = nil, n
+	s.deferred, s.count, s.unfenced = nil, n, true
 	return Event{Kind: TasksChanged, Connector: name}, true, nil
 }
 

@@ -27,6 +27,9 @@ type TopicSpec struct {
 	NoCreate bool
 	// Configs are further topic settings at creation; cleanup.policy is always compact.
 	Configs map[string]string
+	// LeaderID is the transactional id under which the leader of a group writes; ""
+	// when leaders need not fence each other.
+	LeaderID string
 }
 
 // KafkaLog is a Log over a compacted topic.
@@ -38,6 +41,9 @@ type KafkaLog struct {
 	client *kgo.Client
 	stop   context.CancelFunc
 	done   chan struct{}
+
+	leadMu sync.Mutex
+	lead   *kgo.Client // the leader's producer; nil until Claim
 
 	mu      sync.Mutex
 	applied map[int32]int64 // next offset to be applied per partition
@@ -156,7 +162,9 @@ func (l *KafkaLog) Sync(ctx context.Context) error {
 		return fmt.Errorf("write what is left to topic %s: %w", l.spec.Name, err)
 	}
 	adm := kadm.NewClient(l.client)
-	ends, err := adm.ListCommittedOffsets(ctx, l.spec.Name)
+	// Up to the very end, not only to the first open transaction: behind that of
+	// another task there may be committed offsets of the one that asks.
+	ends, err := adm.ListEndOffsets(ctx, l.spec.Name)
 	if err == nil {
 		err = ends.Error()
 	}
@@ -216,6 +224,12 @@ func (l *KafkaLog) Close(ctx context.Context) error {
 	l.stop()
 	<-l.done
 	l.client.Close()
+	l.leadMu.Lock()
+	if l.lead != nil {
+		l.lead.Close()
+		l.lead = nil
+	}
+	l.leadMu.Unlock()
 	if err != nil {
 		return fmt.Errorf("write what is left to topic %s: %w", l.spec.Name, err)
 	}
