@@ -13,7 +13,13 @@ import (
 func (m *Model) Apply(db, text string) []Step {
 	var out []Step
 	mode := ddl.Mode{AnsiQuotes: m.ansi, NoBackslashEscapes: m.noEsc, MariaDB: m.MariaDB, Version: m.Version}
-	for _, s := range ddl.Parse(text, mode) {
+	statements := ddl.Parse(text, mode)
+	for _, s := range statements {
+		if _, other := s.Node.(*ddl.Other); other && len(statements) == 1 {
+			// A statement that moves nothing is published as it came, with what the
+			// server wrote around it.
+			s.Text = strings.TrimSpace(text)
+		}
 		out = append(out, m.statement(db, s)...)
 	}
 	return out

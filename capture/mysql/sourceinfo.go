@@ -70,6 +70,8 @@ type sources struct {
 	thread   int64
 	query    string
 
+	lastRow int // number of the last row, or of the last statement's "row"
+
 	shared      [3]record.Cell // gtid, file, query of this state in this batch
 	sharedEpoch uint64
 }
@@ -112,6 +114,7 @@ func (s *sources) texts(b *record.Batch) {
 
 // cell makes the source block of row number row of the event.
 func (s *sources) cell(b *record.Batch, t *template, row int, marker record.Cell) record.Cell {
+	s.lastRow = row
 	if t.epoch != s.epoch {
 		t.epoch, t.cells = s.epoch, s.base
 		t.cells[srcDB] = b.StringCell(t.db)
@@ -135,6 +138,15 @@ func (s *sources) cell(b *record.Batch, t *template, row int, marker record.Cell
 		f[srcThread] = record.Int64Cell(s.thread)
 	}
 	return c
+}
+
+// statementRow is source.row of a schema change: on MariaDB every statement stands
+// in a transaction, so the number of the last row before it stays (as recorded).
+func (s *sources) statementRow() int {
+	if s.flavor == MariaDB {
+		return s.lastRow
+	}
+	return 0
 }
 
 // marker is the text of a snapshot marker in the batch.
