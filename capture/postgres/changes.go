@@ -44,6 +44,11 @@ func (s *session) begin(ctx context.Context, at LSN, m []byte) error {
 	if err != nil {
 		return err
 	}
+	return s.beginTx(ctx, at, &x)
+}
+
+// beginTx starts a transaction; at is the place of its first log record.
+func (s *session) beginTx(ctx context.Context, at LSN, x *pgoutput.Begin) error {
 	s.final, s.commitUs, s.xid = LSN(x.FinalLSN), x.CommitUs+pgEpochUs, int64(x.XID)
 	s.inTx, s.eventLSN, s.events = true, 0, 0
 	s.src.tsUs, s.src.txID, s.src.commit = s.commitUs, s.xid, s.lastCommit
@@ -70,6 +75,11 @@ func (s *session) commit(ctx context.Context, at LSN, m []byte) error {
 	if err != nil {
 		return err
 	}
+	return s.commitTx(ctx, at, &x)
+}
+
+// commitTx ends the transaction that beginTx has started.
+func (s *session) commitTx(ctx context.Context, at LSN, x *pgoutput.Commit) error {
 	end := LSN(x.EndLSN)
 	s.inTx = false
 	s.lastCommit = end

@@ -17,7 +17,7 @@ import (
 // LSN is a place in the write-ahead log; 0 stands for none.
 type LSN = pglogrepl.LSN
 
-// Keys of the source offset. Those of Debezium carry its names; the last two are
+// Keys of the source offset. Those of Debezium carry its names; the last three are
 // present only while the position lies inside a transaction, or behind a logical
 // message outside of one, and let a restart continue at the exact event.
 const (
@@ -35,6 +35,7 @@ const (
 	keyTxCount   = "transaction_data_collection_order_"
 	keyEvents    = "lsn_events_processed"
 	keyFinal     = "lsn_tx_final"
+	keyBefore    = "lsn_tx_before"
 )
 
 // The message types that an offset names.
@@ -72,6 +73,9 @@ type Position struct {
 	// commit record of the transaction around them. Both are 0 between transactions.
 	Events int64
 	Final  LSN
+	// Before is the end of the transaction before that one, for source.sequence; 0
+	// when it is Commit, which also moves when nothing happens for a while.
+	Before LSN
 
 	// Extra are further keys that are stored as they are (incremental snapshots).
 	Extra []store.Entry
@@ -123,6 +127,7 @@ func (p *Position) Offset() []byte {
 	text(keyType, p.Type)
 	num(keyEvents, p.Events)
 	num(keyFinal, int64(p.Final))
+	num(keyBefore, int64(p.Before))
 	text(keyTxText, p.TxText)
 	for _, c := range p.Counts {
 		num(keyTxCount+c.Table, c.N)
@@ -180,6 +185,8 @@ func (p *Position) set(k string, v any) error {
 		err = lsnOf(v, &p.Commit)
 	case keyFinal:
 		err = lsnOf(v, &p.Final)
+	case keyBefore:
+		err = lsnOf(v, &p.Before)
 	case keyEvents:
 		p.Events, err = number(v)
 	case keyType:

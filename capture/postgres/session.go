@@ -86,7 +86,9 @@ func newSession(t *task, at *Position) *session {
 // moveTo starts from a position that was stored or that a snapshot ended at.
 func (s *session) moveTo(p *Position) {
 	s.at = *p
-	s.lastCommit = p.Commit
+	if s.lastCommit = p.Commit; p.Before != 0 {
+		s.lastCommit = p.Before
+	}
 	s.src.xmin = p.Xmin
 }
 
@@ -118,6 +120,9 @@ func (s *session) send(ctx context.Context, idle func() error) error {
 	}
 	if s.inc.running() {
 		end.Extra = append(slices.Clone(end.Extra), s.inc.extra()...)
+	}
+	if end.Before = 0; end.Final != 0 && s.lastCommit != end.Commit {
+		end.Before = s.lastCommit
 	}
 	b.End = &end
 	err := s.t.out.Send(ctx, b, idle)

@@ -102,13 +102,7 @@ var errSlotWait = &errs.Error{Java: errs.DebeziumException, Retriable: true,
 
 // startReplication starts streaming, waiting for a session that still holds the slot.
 func (t *task) startReplication(ctx context.Context, conn *pgconn.PgConn, at LSN) error {
-	args := []string{"proto_version '1'", "publication_names " + quoteLiteral(quoteIdent(t.publication))}
-	if t.serverMajor >= 14 {
-		args = append(args, "messages 'true'")
-	}
-	for _, p := range t.opts.Slot.StreamParams {
-		args = append(args, quoteIdent(p.Key)+" "+quoteLiteral(p.Value))
-	}
+	args := pluginArgs(t.serverMajor, t.publication, t.opts.Slot.StreamParams, t.opts.Transaction.Metadata, t.whole)
 	for try := 0; ; try++ {
 		err := pglogrepl.StartReplication(ctx, conn, t.opts.Slot.Name, at, pglogrepl.StartReplicationOptions{Mode: pglogrepl.LogicalReplication, PluginArgs: args})
 		if err == nil {

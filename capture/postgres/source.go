@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -57,7 +58,23 @@ func (s *Source) OnStored(record.Position) {
 
 // Run implements worker.Source.
 func (s *Source) Run(ctx context.Context, offset []byte, out *emit.Pipeline, started func()) error {
+	if n := s.opts.Batch.QueueBytes; n > 0 {
+		out.Bound(n)
+	}
+	s.preflight(ctx)
 	return s.run(ctx, offset, out, started)
+}
+
+// preflight says at start what works and yet is probably not meant. What cannot
+// work at all is found by the start itself, with the same advice.
+func (s *Source) preflight(ctx context.Context) {
+	found, err := Preflight(ctx, s.opts)
+	if err != nil {
+		return // the start is about to meet the same error, and says it
+	}
+	for _, text := range found {
+		s.log.Warn(text)
+	}
 }
 
 // task is one run of a Source.
@@ -77,6 +94,7 @@ type task struct {
 	beats    *beats
 	session  *session
 	noted    bool // the start's notification about the snapshot was sent
+	whole    bool // transactions are read whole, whatever their size
 	// signalTopic is the Kafka signal channel; nil when it is not enabled.
 	signalTopic signalTopic
 
@@ -140,6 +158,9 @@ func (t *task) loop(ctx context.Context, stored *Position) error {
 		}
 		if cause := t.out.Cause(); cause != nil {
 			return cause
+		}
+		if errors.Is(err, errSendWhole) {
+			continue
 		}
 		if t.session.read {
 			failures = 0
@@ -233,6 +254,7 @@ func (t *task) stream(ctx context.Context, repl *pgconn.PgConn, buf *bufio.Reade
 	}
 	t.src.current.Store(st)
 	defer t.src.current.Store(nil)
+	defer st.spools.close()
 	err = st.run(ctx)
 	if t.out.Cause() != nil {
 		return t.out.Cause()

@@ -36,6 +36,9 @@ type stream struct {
 	net  net.Conn
 	buf  *bufio.Reader
 
+	spools *spools // transactions that are sent before their commit
+	deaf   bool    // a status update could not be sent while nothing was read
+
 	woken    atomic.Bool // someone wants the reader to look around
 	received LSN         // end of what was read
 	status   time.Time   // last status update sent
@@ -50,7 +53,7 @@ func (t *task) openStream(ctx context.Context, s *session, conn *pgconn.PgConn, 
 		return nil, err
 	}
 	t.log.Info("streaming", "slot", t.opts.Slot.Name, "from", start.String())
-	return &stream{session: s, conn: conn, fe: conn.Frontend(), net: conn.Conn(), buf: buf, received: start}, nil
+	return &stream{session: s, conn: conn, fe: conn.Frontend(), net: conn.Conn(), buf: buf, spools: newSpools(), received: start}, nil
 }
 
 // wake makes the reader stop waiting for data and look around. Safe from any
@@ -230,7 +233,13 @@ func (s *stream) frame(ctx context.Context, d []byte) error {
 		}
 		at := LSN(binary.BigEndian.Uint64(d[1:]))
 		s.received = max(s.received, at)
-		if err := s.change(ctx, at, d[25:]); err != nil {
+		m, err := d[25:], error(nil)
+		if s.spools.streamed(m) {
+			err = s.block(ctx, at, m)
+		} else {
+			err = s.change(ctx, at, m)
+		}
+		if err != nil {
 			return err
 		}
 		if s.full() {

@@ -12,7 +12,7 @@ func FuzzMessages(f *testing.F) {
 	seeds := [][]byte{nil, {'B'}, {'R', 0, 0, 0, 1, 'p', 0, 't', 0, 'd', 0, 1, 1, 'i', 'd', 0, 0, 0, 0, 23, 0xff, 0xff, 0xff, 0xff},
 		{'T', 0xff, 0xff, 0xff, 0xff, 0}, {'T', 0, 0, 0, 1, 3, 0, 0, 0, 7}, {'M', 1, 0, 0, 0, 0, 0, 0, 0, 1, 'p', 0, 0, 0, 0, 1, 'x'},
 		{'M', 1, 0, 0, 0, 0, 0, 0, 0, 1, 'p', 0, 0xff, 0xff, 0xff, 0xff}, {'O', 0, 0, 0, 0, 0, 0, 0, 1, 'o', 0}, {'Y', 0, 0, 0, 1, 'p', 0, 't', 0},
-		{'S', 0, 0, 0, 1, 1}, {'E'}, {'A', 0, 0, 0, 1, 0, 0, 0, 2}, {'R', 0, 0, 0, 1, 0, 0, 'd', 0xff, 0xff}}
+		{'S', 0, 0, 0, 1, 1}, {'E'}, append([]byte{'c', 0, 0, 0, 1}, make([]byte, 25)...), {'A', 0, 0, 0, 1, 0, 0, 0, 2}, {'R', 0, 0, 0, 1, 0, 0, 'd', 0xff, 0xff}}
 	seeds = append(seeds, append([]byte{'I', 0, 0, 0, 1, 'N'}, tuple("1", nil, byte('u'))...),
 		append(append([]byte{'U', 0, 0, 0, 1, 'O'}, tuple("1", "2")...), append([]byte{'N'}, tuple("1", byte('u'))...)...),
 		append([]byte{'D', 0, 0, 0, 1, 'K'}, tuple("1", nil)...))
@@ -33,6 +33,9 @@ func FuzzMessages(f *testing.F) {
 		_, _ = ParseStreamCommit(msg)
 		_, _ = ParseStreamAbort(msg)
 		_, _ = ParsePrepared(msg)
+		if _, rest, err := SplitXID(msg); err == nil && len(rest) != len(msg)-5 {
+			t.Fatal("a message lost bytes with its transaction id")
+		}
 		if m, err := ParseTruncate(msg, streamed); err == nil {
 			for i := range m.Len() {
 				m.Relation(i)

@@ -347,6 +347,18 @@ func ParseLogical(msg []byte, streamed bool) (Logical, error) {
 	return m, r.done()
 }
 
+// SplitXID takes a message within a streamed block apart: the (sub)transaction it
+// belongs to, and what follows the id. The message's type byte and rest together
+// are the message as it is outside of such a block.
+func SplitXID(msg []byte) (xid uint32, rest []byte, err error) {
+	if len(msg) == 0 {
+		return 0, nil, &FormatError{0, "it is empty"}
+	}
+	r := reader{b: msg[1:], typ: msg[0]}
+	xid = r.u32("transaction id")
+	return xid, r.b, r.done()
+}
+
 // ParseStreamStart reads a STREAM START.
 func ParseStreamStart(msg []byte) (StreamStart, error) {
 	r, xid := open(msg, TypeStreamStart, true)
