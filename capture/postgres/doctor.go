@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -38,6 +39,15 @@ func Doctor(ctx context.Context, o *Options, offset []byte) *capture.Checkup {
 		f.Do = "Mend what is said above and run the checks again"
 	}
 	return &d.Checkup
+}
+
+// Preflight is what Doctor finds that is not in order, for the log of a task that
+// starts. It takes at most connection.validation.timeout.ms. offset is the stored
+// source offset, nil for none.
+func Preflight(ctx context.Context, o *Options, offset []byte) []capture.Finding {
+	ctx, cancel := context.WithTimeout(ctx, o.Conn.ValidateTimeout)
+	defer cancel()
+	return slices.DeleteFunc(Doctor(ctx, o, offset).Findings, func(f capture.Finding) bool { return f.State == capture.StateOK })
 }
 
 func (d *doctor) examine(ctx context.Context, offset []byte) error {

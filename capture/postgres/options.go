@@ -59,8 +59,6 @@ type Options struct {
 	// GuardTables is guardrail.collections.max, 0 off; GuardFail its action.
 	GuardTables int
 	GuardFail   bool
-	// MetricTags are custom.metric.tags in the order written.
-	MetricTags []options.Pair
 	// Warnings are texts for the log, once at start: settings that have no effect here.
 	Warnings []string
 }
@@ -157,8 +155,8 @@ type Snapshot struct {
 	// Mode is snapshot.mode: always, initial, no_data, initial_only, when_needed,
 	// configuration_based.
 	Mode string
-	// The switches of configuration_based.
-	BasedData, BasedSchema, BasedStream, BasedOnSchemaError, BasedOnDataError bool
+	// The switches of configuration_based that mean something here.
+	BasedData, BasedStream, BasedOnDataError bool
 
 	Isolation   string // serializable, repeatable_read, read_committed, read_uncommitted
 	Locking     string // none, shared
@@ -170,14 +168,11 @@ type Snapshot struct {
 	Delay     time.Duration // before the snapshot
 	// StreamDelay is the pause between snapshot and streaming.
 	StreamDelay time.Duration
-	FetchSize   int // 0: default
 	Threads     int
 	// Multiplier is the number of chunks per thread; ByTable overrides it by "schema.table".
 	Multiplier        int
 	MultiplierByTable map[string]int
-	// LegacyThreads reads table by table instead of chunk by chunk.
-	LegacyThreads bool
-	OrderByRows   string // disabled, ascending, descending
+	OrderByRows       string // disabled, ascending, descending
 }
 
 // Incremental are incremental snapshots.
@@ -223,18 +218,14 @@ type Transaction struct {
 // Failures says what failures do.
 type Failures struct {
 	Event     string        // fail, warn, skip, ignore
-	Convert   string        // fail, warn, skip
 	Retries   int           // -1 unlimited, 0 none
 	RetryWait time.Duration // before a restart
 	// RetriableText marks errors whose message matches as retriable; nil none.
 	RetriableText *javaregex.Regexp
-	ShutdownWait  time.Duration
 }
 
 // Batch bounds what is in flight.
 type Batch struct {
 	MaxRecords int // max.batch.size
-	QueueSize  int // max.queue.size
-	QueueBytes int // max.queue.size.in.bytes; 0 none
-	Poll       time.Duration
+	QueueBytes int // max.queue.size.in.bytes; 0: the pipeline's own bound
 }

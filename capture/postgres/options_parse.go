@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"sort"
-	"strconv"
 	"strings"
 	"time"
 
@@ -33,7 +32,7 @@ func parseValues(connector string, taskID int, v configdef.Values) (*Options, er
 		Signal:          parseSignal(v),
 		Notify:          Notify{Channels: v.List("notification.enabled.channels"), Topic: v.String("notification.sink.topic.name")},
 		Transaction:     Transaction{Metadata: v.Bool("provide.transaction.metadata")},
-		Batch:           Batch{MaxRecords: v.Int("max.batch.size"), QueueSize: v.Int("max.queue.size"), QueueBytes: v.Int("max.queue.size.in.bytes"), Poll: v.Millis("poll.interval.ms")},
+		Batch:           Batch{MaxRecords: v.Int("max.batch.size"), QueueBytes: v.Int("max.queue.size.in.bytes")},
 		Modes:           parseModes(v),
 		SkipUnchanged:   v.Bool("skip.messages.without.change"),
 		Tombstones:      v.Bool("tombstones.on.delete"),
@@ -43,7 +42,6 @@ func parseValues(connector string, taskID int, v configdef.Values) (*Options, er
 		GuardTables:     v.Int("guardrail.collections.max"),
 		GuardFail:       v.Enum("guardrail.collections.limit.action") == "fail",
 	}
-	o.MetricTags, _ = options.ParsePairs(v.String("custom.metric.tags"), ",")
 	for _, step := range []func(configdef.Values) error{o.parseFilters, o.parseNaming, o.parsePublication, o.parseSnapshot, o.parseFailures, o.parseReselects} {
 		if err := step(v); err != nil {
 			return nil, err
@@ -115,26 +113,13 @@ func unquoteTable(s string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(s, `""`, "\x00"), `"`, "")
 }
 
-// Java classes of Avro converters, which turn field name adjustment on.
-const (
-	confluentAvro = "io.confluent.connect.avro.AvroConverter"
-	apicurioAvro  = "io.apicurio.registry.utils.converter.AvroConverter"
-)
-
 func parseModes(v configdef.Values) pgvalue.Modes {
-	field := v.Enum("field.name.adjustment.mode")
-	if field == "none" {
-		for _, k := range []string{"key.converter", "value.converter"} {
-			if c := strings.TrimSpace(v.Props()[k]); c == confluentAvro || c == apicurioAvro {
-				field = "avro"
-			}
-		}
-	}
 	return pgvalue.Modes{
 		Decimal: v.Enum("decimal.handling.mode"), Time: v.Enum("time.precision.mode"), Binary: v.Enum("binary.handling.mode"),
 		Hstore: v.Enum("hstore.handling.mode"), Interval: v.Enum("interval.handling.mode"), MoneyDigits: v.Int("money.fraction.digits"),
 		IncludeUnknown: v.Bool("include.unknown.datatypes"), Placeholder: placeholderBytes(v.String("unavailable.value.placeholder")),
-		FieldName: options.FieldAdjuster(field), SchemaName: options.SchemaAdjuster(v.Enum("schema.name.adjustment.mode")),
+		FieldName: options.FieldAdjuster(options.FieldMode(v)), SchemaName: options.SchemaAdjuster(v.Enum("schema.name.adjustment.mode")),
+		ConvertFailure: v.Enum("event.converting.failure.handling.mode"),
 	}
 }
 
@@ -157,46 +142,17 @@ func builtin(schema, table string) bool {
 }
 
 func (o *Options) parseFilters(v configdef.Values) error {
-	c := options.TableFilterConfig{
-		SpaceInclude: v.String("schema.include.list"), SpaceExclude: v.String("schema.exclude.list"),
-		TableInclude: v.String("table.include.list"), TableExclude: v.String("table.exclude.list"),
-	}
-	if v.Bool("table.ignore.builtin") {
-		c.Builtin = builtin
-	}
-	if o.Signal.Table != "" {
-		c.Always = []string{o.Signal.Table}
-	}
-	var err error
-	if o.Tables, err = options.NewTableFilter(c); err != nil {
+	f, err := options.ParseFilters(v, "schema", builtin, o.Signal.Table)
+	if err != nil {
 		return err
 	}
-	if o.Columns, err = options.NewColumnFilter(v.String("column.include.list"), v.String("column.exclude.list")); err != nil {
-		return err
-	}
-	if o.ColumnRules, err = options.NewColumnRules(v.Props()); err != nil {
-		return err
-	}
-	if o.KeyColumns, err = options.NewKeyColumns(v.String("message.key.columns")); err != nil {
-		return err
-	}
-	if o.Messages, err = options.NewPrefixFilter(v.String("message.prefix.include.list"), v.String("message.prefix.exclude.list")); err != nil {
-		return err
-	}
-	o.Skipped, err = options.ParseOperations(v.String("skipped.operations"))
+	o.Tables, o.Columns, o.ColumnRules, o.KeyColumns, o.Skipped = f.Tables, f.Columns, f.Rules, f.Keys, f.Skipped
+	o.Messages, err = options.NewPrefixFilter(v.String("message.prefix.include.list"), v.String("message.prefix.exclude.list"))
 	return err
 }
 
-func (o *Options) parseNaming(v configdef.Values) error {
-	n, err := options.NewNaming(options.NamingConfig{
-		Strategy: v.String("topic.naming.strategy"), Prefix: o.Prefix, Delimiter: v.String("topic.delimiter"),
-		HeartbeatPrefix: v.String("topic.heartbeat.prefix"), HeartbeatName: v.String("topic.heartbeat.name"), Transaction: v.String("topic.transaction"),
-		Regex: v.String("topic.regex"), Replacement: v.String("topic.replacement"),
-		KeyUnique: v.Bool("topic.key.enforce.uniqueness"), KeyField: v.String("topic.key.field.name"),
-		KeyRegex: v.String("topic.key.field.regex"), KeyReplacement: v.String("topic.key.field.replacement"),
-		AdjustSchema: o.Modes.SchemaName,
-	})
-	o.Naming = n
+func (o *Options) parseNaming(v configdef.Values) (err error) {
+	o.Naming, err = options.ParseNaming(v, o.Modes.SchemaName)
 	return err
 }
 
@@ -239,42 +195,28 @@ func (o *Options) parseSnapshot(v configdef.Values) error {
 	const based = "snapshot.mode.configuration.based."
 	s := Snapshot{
 		Mode:      v.Enum("snapshot.mode"),
-		BasedData: v.Bool(based + "snapshot.data"), BasedSchema: v.Bool(based + "snapshot.schema"), BasedStream: v.Bool(based + "start.stream"),
-		BasedOnSchemaError: v.Bool(based + "snapshot.on.schema.error"), BasedOnDataError: v.Bool(based + "snapshot.on.data.error"),
+		BasedData: v.Bool(based + "snapshot.data"), BasedStream: v.Bool(based + "start.stream"), BasedOnDataError: v.Bool(based + "snapshot.on.data.error"),
 		Isolation: v.Enum("snapshot.isolation.mode"), Locking: v.Enum("snapshot.locking.mode"), LockTimeout: v.Millis("snapshot.lock.timeout.ms"),
-		Overrides: map[string]string{}, Delay: v.Millis("snapshot.delay.ms"), StreamDelay: v.Millis("streaming.delay.ms"),
-		FetchSize: v.Int("snapshot.fetch.size"), Threads: v.Int("snapshot.max.threads"), Multiplier: v.Int("snapshot.max.threads.multiplier"),
-		MultiplierByTable: map[string]int{}, LegacyThreads: v.Bool("legacy.snapshot.max.threads") || strings.EqualFold(strings.TrimSpace(v.Props()["internal.legacy.snapshot.max.threads"]), "true"),
+		Delay: v.Millis("snapshot.delay.ms"), StreamDelay: v.Millis("streaming.delay.ms"),
+		Threads: v.Int("snapshot.max.threads"), Multiplier: v.Int("snapshot.max.threads.multiplier"),
 		OrderByRows: v.Enum("snapshot.tables.order.by.row.count"),
 	}
 	var err error
 	if s.Include, err = options.NewNameList(v.String("snapshot.include.collection.list")); err != nil {
 		return err
 	}
-	for _, table := range v.List("snapshot.select.statement.overrides") {
-		q := strings.TrimSpace(v.Props()["snapshot.select.statement.overrides."+table])
-		if q == "" {
-			o.warn("snapshot.select.statement.overrides names %s, but snapshot.select.statement.overrides.%s is not set: the table is read whole", table, table)
-			continue
-		}
-		s.Overrides[unquoteTable(table)] = q
-	}
-	for table, text := range v.Prefixed("snapshot.max.threads.multiplier.") {
-		n, err := strconv.Atoi(strings.TrimSpace(text))
-		if err != nil || n < 1 {
-			o.warn("snapshot.max.threads.multiplier.%s is no positive number: snapshot.max.threads.multiplier is used", table)
-			continue
-		}
-		s.MultiplierByTable[unquoteTable(table)] = n
-	}
+	var warnings, more []string
+	s.Overrides, warnings = options.SelectOverrides(v, unquoteTable)
+	s.MultiplierByTable, more = options.Multipliers(v, unquoteTable)
+	o.Warnings = append(append(o.Warnings, warnings...), more...)
 	o.Snapshot = s
 	return nil
 }
 
 func (o *Options) parseFailures(v configdef.Values) error {
 	f := Failures{
-		Event: v.Enum("event.processing.failure.handling.mode"), Convert: v.Enum("event.converting.failure.handling.mode"),
-		Retries: v.Int("errors.max.retries"), RetryWait: v.Millis("retriable.restart.connector.wait.ms"), ShutdownWait: v.Millis("executor.shutdown.timeout.ms"),
+		Event:   v.Enum("event.processing.failure.handling.mode"),
+		Retries: v.Int("errors.max.retries"), RetryWait: v.Millis("retriable.restart.connector.wait.ms"),
 	}
 	if text := v.String("internal.custom.retriable.exception"); text != "" {
 		r, err := javaregex.Compile(text, 0)
@@ -308,13 +250,16 @@ var renamed = map[string]string{
 	"publication.autocreate": "publication.autocreate.mode", "signal.data.collections": "signal.data.collection",
 }
 
-// withoutEffect are options that change nothing here, and the value that needs no
-// word about it; nothing is ignored silently.
-var withoutEffect = []struct{ option, fine, why string }{
-	{"legacy.snapshot.max.threads", "false", "snapshot.max.threads reads large tables in pieces, one table after the other"},
-	{"snapshot.fetch.size", "", "snapshots are read by COPY, without a cursor"},
-	{"snapshot.tables.order.by.row.count", "disabled", "tables are read in the order of table.include.list, then by name"},
-	{"custom.metric.tags", "", "the labels of the metrics are fixed"},
+// idle are the options that change nothing in this connector, beside those that
+// change nothing in any.
+var idle = []options.Idle{
+	{Option: "legacy.snapshot.max.threads", Fine: "false", Why: "snapshot.max.threads reads large tables in pieces, one table after the other"},
+	{Option: "internal.legacy.snapshot.max.threads", Fine: "false", Why: "snapshot.max.threads reads large tables in pieces, one table after the other"},
+	{Option: "snapshot.fetch.size", Why: "snapshots are read by COPY, without a cursor"},
+	{Option: "snapshot.mode.configuration.based.snapshot.schema", Fine: "true", Why: "the structure of the tables is always read at start"},
+	{Option: "snapshot.mode.configuration.based.snapshot.on.schema.error", Fine: "false", Why: "no structure is stored that could be lost"},
+	{Option: "schema.refresh.mode", Fine: "columns_diff", Why: "pgoutput announces each change of a table"},
+	{Option: "include.schema.comments", Fine: "false", Why: "this connector never writes comments, as Debezium's does not"},
 }
 
 func (o *Options) warnings(v configdef.Values) {
@@ -339,14 +284,7 @@ func (o *Options) warnings(v configdef.Values) {
 	if v.IsSet("offset.mismatch.strategy") && o.Slot.Mismatch != v.Enum("offset.mismatch.strategy") {
 		o.warn("offset.mismatch.strategy: %q is unknown, no_validation is used", v.String("offset.mismatch.strategy"))
 	}
-	if o.Failures.Convert == "fail" {
-		o.warn("event.converting.failure.handling.mode=fail has no effect: a value that cannot be converted becomes null and is logged")
-	}
-	for _, x := range withoutEffect {
-		if v.IsSet(x.option) && !strings.EqualFold(v.String(x.option), x.fine) {
-			o.warn("%s=%s has no effect: %s", x.option, v.String(x.option), x.why)
-		}
-	}
+	o.Warnings = append(o.Warnings, options.IdleWarnings(v, options.CommonIdle, idle)...)
 	old := make([]string, 0, len(renamed))
 	for k := range renamed {
 		if _, ok := v.Props()[k]; ok {

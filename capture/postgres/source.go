@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -61,19 +62,37 @@ func (s *Source) Run(ctx context.Context, offset []byte, out *emit.Pipeline, sta
 	if n := s.opts.Batch.QueueBytes; n > 0 {
 		out.Bound(n)
 	}
-	s.preflight(ctx)
+	s.preflight(ctx, offset)
 	return s.run(ctx, offset, out, started)
 }
 
-// preflight says at start what works and yet is probably not meant. What cannot
-// work at all is found by the start itself, with the same advice.
-func (s *Source) preflight(ctx context.Context) {
-	found, err := Preflight(ctx, s.opts)
-	if err != nil {
-		return // the start is about to meet the same error, and says it
+// preflightLines bounds what the preflight logs.
+const preflightLines = 20
+
+// preflight says at start what `millrace doctor` would say. It only says: what cannot
+// work at all fails in a moment, with the same advice, and the rest works.
+func (s *Source) preflight(ctx context.Context, offset []byte) {
+	found := Preflight(ctx, s.opts, offset)
+	if ctx.Err() != nil {
+		return
 	}
-	for _, text := range found {
-		s.log.Warn(text)
+	for i, f := range found {
+		if i == preflightLines {
+			s.log.Warn(fmt.Sprintf("preflight: %d more findings; see millrace doctor", len(found)-i))
+			return
+		}
+		text := "preflight: " + f.Check
+		if f.Subject != "" {
+			text += " " + f.Subject
+		}
+		var fix []any
+		if len(f.SQL) > 0 {
+			fix = append(fix, "sql", strings.Join(f.SQL, "; "))
+		}
+		if f.Do != "" {
+			fix = append(fix, "do", f.Do)
+		}
+		s.log.Warn(text+": "+f.Found, fix...)
 	}
 }
 

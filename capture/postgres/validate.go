@@ -40,35 +40,6 @@ func Validate(ctx context.Context, v configdef.Values) []configdef.Problem {
 	return append(c.problems, configdef.Problem{Property: "database.hostname", Text: "Error while validating connector config: " + connectText(o.Conn, err)})
 }
 
-// Preflight looks for what works and yet is probably not meant: patterns that match
-// no table, tables that may not be read. The texts are for the log at start.
-func Preflight(ctx context.Context, o *Options) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, o.Conn.ValidateTimeout)
-	defer cancel()
-	conn, err := checkConnect(ctx, &o.Conn, "")
-	if err != nil {
-		return nil, err
-	}
-	defer closeConn(conn)
-	tables, err := capturedTables(ctx, conn, o)
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for i, ok := range o.Tables.Matches(tables.all) {
-		if !ok {
-			out = append(out, fmt.Sprintf("table.include.list: %s matches no table of database %q now (the form is schema.table)", o.Tables.Patterns()[i], o.Conn.Database))
-		}
-	}
-	if len(tables.captured) == 0 && len(out) == 0 {
-		out = append(out, fmt.Sprintf("no table of database %q is captured now: check the include and exclude lists", o.Conn.Database))
-	}
-	if len(tables.unreadable) > 0 {
-		out = append(out, fmt.Sprintf("role %s may not read %s: GRANT SELECT ON %s TO %s", o.Conn.User, some(tables.unreadable), tables.unreadable[0], quoteIdent(o.Conn.User)))
-	}
-	return out, nil
-}
-
 // connectText words a failure to connect: the server's own text as the JDBC
 // driver shows it, or what happened and what to look at.
 func connectText(c Conn, err error) string {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
+	"millrace/capture"
 	"millrace/internal/configdef"
 	"millrace/internal/testkit"
 )
@@ -126,8 +128,8 @@ func TestPreflight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := Preflight(t.Context(), o)
-	if err != nil || len(got) != 1 || !strings.Contains(got[0], "custmers") {
-		t.Errorf("%q %v", got, err)
+	i := slices.IndexFunc(Preflight(t.Context(), o, nil), func(f capture.Finding) bool { return f.Check == "table.include.list" && strings.Contains(f.Subject, "custmers") })
+	if i < 0 {
+		t.Error("nothing is said about a pattern that matches no table")
 	}
 }

@@ -324,6 +324,14 @@ func (d *Def) Parse(props map[string]string) (Values, error) {
 type Values struct {
 	def   *Def
 	props map[string]string
+	read  func(name string) // told of each option that is read; nil in production
+}
+
+// Observed returns the same values, which tell read the name of each option that is
+// asked for. A test proves by it that no option is accepted and then ignored.
+func (v Values) Observed(read func(name string)) Values {
+	v.read = read
+	return v
 }
 
 // Props returns the properties as given, for prefixes that belong to others.
@@ -333,6 +341,9 @@ func (v Values) get(name string) (string, bool, *Option) {
 	o := v.def.Find(name)
 	if o == nil {
 		panic("configdef: option not declared: " + name)
+	}
+	if v.read != nil {
+		v.read(o.Name)
 	}
 	if raw, ok := o.lookup(v.props); ok {
 		return strings.TrimSpace(raw), true, o
@@ -345,6 +356,9 @@ func (v Values) IsSet(name string) bool {
 	o := v.def.Find(name)
 	if o == nil {
 		panic("configdef: option not declared: " + name)
+	}
+	if v.read != nil {
+		v.read(o.Name)
 	}
 	_, ok := o.lookup(v.props)
 	return ok
