@@ -14,6 +14,7 @@ import (
 	"millrace/internal/worker"
 	"millrace/sinkers/elastic"
 	"millrace/sinkers/filesink"
+	"millrace/sinkers/objectstore"
 	"millrace/sinkers/sqlsink"
 )
 
@@ -71,6 +72,10 @@ func sinks() []worker.Plugin {
 			NewSink: func(e worker.TaskEnv) (worker.Sink, error) { return elastic.NewConfluent(e.Props, e.Log) }},
 		{Class: elastic.OpenSearchClass, Kind: worker.KindSink, Def: elastic.DefOpenSearch(), TaskClass: elastic.OpenSearchTaskClass,
 			NewSink: func(e worker.TaskEnv) (worker.Sink, error) { return elastic.NewOpenSearch(e.Props, e.Log) }},
+		{Class: objectstore.ConfluentClass, Kind: worker.KindSink, Def: objectstore.DefConfluent(), TaskClass: objectstore.ConfluentTaskClass,
+			NewSink: func(e worker.TaskEnv) (worker.Sink, error) { return objectstore.NewConfluent(e.Props, e.Log) }},
+		{Class: objectstore.AivenClass, Kind: worker.KindSink, Def: objectstore.DefAiven(), TaskClass: objectstore.AivenTaskClass,
+			NewSink: func(e worker.TaskEnv) (worker.Sink, error) { return objectstore.NewAiven(e.Props, e.Log) }},
 		{Class: "org.apache.kafka.connect.file.FileStreamSinkConnector", Kind: worker.KindSink, Def: filesink.Def(),
 			TaskClass: "org.apache.kafka.connect.file.FileStreamSinkTask",
 			NewSink:   func(e worker.TaskEnv) (worker.Sink, error) { return filesink.New(e.Props, e.Log) }},

@@ -7,6 +7,7 @@ package worker
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"millrace/emit"
 	"millrace/internal/configdef"
@@ -41,6 +42,19 @@ type Sink interface {
 	Flush(ctx context.Context) error
 	// Stop releases everything. It is called once, also after errors.
 	Stop() error
+}
+
+// Positioned is a Sink that holds records back beyond Flush, such as one that makes
+// files: it says itself what is durable. Calls never overlap those of Sink.
+type Positioned interface {
+	// Durable returns the offset to commit of a partition; ok is false when nothing
+	// of it is held back, and everything put is durable after Flush.
+	Durable(topic string, partition int32) (next int64, ok bool)
+	// Due returns when a flush and a commit are wanted before the interval ends; the
+	// zero time: no wish.
+	Due() time.Time
+	// Revoked drops what is held of a partition that belongs to somebody else now.
+	Revoked(topic string, partition int32)
 }
 
 // TaskEnv is what a factory gets to make a task.

@@ -74,6 +74,9 @@ func (t *SinkTask) forget(gone map[string][]int32) {
 			if part := t.assigned[topic][p]; part != nil {
 				part.revoked = true
 				delete(t.assigned[topic], p)
+				if t.positioned != nil {
+					t.positioned.Revoked(topic, p)
+				}
 			}
 		}
 	}
@@ -104,10 +107,19 @@ func (t *SinkTask) commit(ctx context.Context) error {
 		return unrecoverable(err)
 	}
 	offsets := map[string]map[int32]kgo.EpochOffset{}
-	var sent []*sinkPart
+	type sentPart struct {
+		*sinkPart
+		next int64
+	}
+	var sent []sentPart
+	t.dirty = false
 	for topic, ps := range t.assigned {
 		for p, part := range ps {
-			if part.next < 0 || part.next == part.committed {
+			next, epoch := t.durable(part)
+			if next < part.next {
+				t.dirty = true
+			}
+			if next < 0 || next == part.committed {
 				continue
 			}
 			m := offsets[topic]
@@ -115,11 +127,10 @@ func (t *SinkTask) commit(ctx context.Context) error {
 				m = map[int32]kgo.EpochOffset{}
 				offsets[topic] = m
 			}
-			m[p] = kgo.EpochOffset{Epoch: part.epoch, Offset: part.next}
-			sent = append(sent, part)
+			m[p] = kgo.EpochOffset{Epoch: epoch, Offset: next}
+			sent = append(sent, sentPart{part, next})
 		}
 	}
-	t.dirty = false
 	if len(sent) == 0 {
 		return nil
 	}
@@ -131,9 +142,20 @@ func (t *SinkTask) commit(ctx context.Context) error {
 		return nil
 	}
 	for _, part := range sent {
-		part.committed = part.next
+		part.sinkPart.committed = part.next
 	}
 	return nil
+}
+
+// durable returns the offset to commit of a partition and its leader epoch, -1 when
+// it is not known: what was put, or less when the sink holds some of it back.
+func (t *SinkTask) durable(part *sinkPart) (next int64, epoch int32) {
+	if t.positioned != nil {
+		if held, ok := t.positioned.Durable(part.topic, part.partition); ok && held < part.next {
+			return held, -1
+		}
+	}
+	return part.next, part.epoch
 }
 
 // finish waits for the Put in flight and makes the last commit; the group is left

@@ -64,10 +64,11 @@ type SinkConfig struct {
 // callbacks, which come from the client's goroutine, are kept apart from Run by mu:
 // calls to the Sink never overlap.
 type SinkTask struct {
-	cfg  SinkConfig
-	sink Sink
-	cl   *kgo.Client
-	dlq  *dlqWriter
+	cfg        SinkConfig
+	sink       Sink
+	positioned Positioned // sink, if it holds records back; nil otherwise
+	cl         *kgo.Client
+	dlq        *dlqWriter
 
 	paused  atomic.Bool
 	wakeMu  sync.Mutex
@@ -127,7 +128,9 @@ func NewSinkTask(cfg SinkConfig, sink Sink) *SinkTask {
 	if cfg.CommitTimeout <= 0 {
 		cfg.CommitTimeout = 5 * time.Second
 	}
-	return &SinkTask{cfg: cfg, sink: sink, assigned: map[string]map[int32]*sinkPart{}, topics: map[string]*record.Topic{}, result: make(chan error, 1)}
+	t := &SinkTask{cfg: cfg, sink: sink, assigned: map[string]map[int32]*sinkPart{}, topics: map[string]*record.Topic{}, result: make(chan error, 1)}
+	t.positioned, _ = sink.(Positioned)
+	return t
 }
 
 // RunSink runs a sink task until ctx ends (nil) or an error stops it; see SinkTask.Run.
@@ -242,10 +245,17 @@ func (t *SinkTask) newClient() (*kgo.Client, error) {
 
 // loop polls until ctx ends or something fatal happens.
 func (t *SinkTask) loop(ctx context.Context) error {
-	next := time.Now().Add(t.cfg.CommitInterval)
+	last := time.Now()
+	next := last.Add(t.cfg.CommitInterval)
 	for {
 		if t.match != nil && time.Now().After(t.rematch) {
 			t.matchTopics(ctx)
+		}
+		if t.positioned != nil && t.inflight == nil {
+			// Not at once after a commit: one that failed would be tried without pause.
+			if due := t.positioned.Due(); !due.IsZero() {
+				next = earlier(next, later(due, last.Add(time.Second)))
+			}
 		}
 		fetches := t.poll(ctx, next)
 		err := t.handle(ctx, fetches)
@@ -267,9 +277,24 @@ func (t *SinkTask) loop(ctx context.Context) error {
 			if err := t.commitLocked(ctx); err != nil {
 				return err
 			}
-			next = time.Now().Add(t.cfg.CommitInterval)
+			last = time.Now()
+			next = last.Add(t.cfg.CommitInterval)
 		}
 	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 // poll waits for records until the next commit is due, the Put in flight is done

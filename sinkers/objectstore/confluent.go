@@ -1,0 +1,241 @@
+package objectstore
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+
+	"github.com/hamba/avro/v2/ocf"
+
+	"millrace/internal/configdef"
+	"millrace/internal/errs"
+)
+
+// Java names of Confluent's S3 sink and the classes its options name.
+const (
+	ConfluentClass     = "io.confluent.connect.s3.S3SinkConnector"
+	ConfluentTaskClass = "io.confluent.connect.s3.S3SinkTask"
+
+	storageClass = "io.confluent.connect.s3.storage.S3Storage"
+	formats      = "io.confluent.connect.s3.format."
+	partitioners = "io.confluent.connect.storage.partitioner."
+	roleProvider = "io.confluent.connect.s3.auth.AwsAssumeRoleCredentialsProvider"
+)
+
+// The time-based partitioners' fixed paths.
+const (
+	dailyPath  = "'year'=YYYY/'month'=MM/'day'=dd"
+	hourlyPath = "'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH"
+)
+
+var formatClasses = []string{"json.JsonFormat", "avro.AvroFormat", "parquet.ParquetFormat", "bytearray.ByteArrayFormat"}
+var partitionerClasses = []string{"DefaultPartitioner", "FieldPartitioner", "TimeBasedPartitioner", "DailyPartitioner", "HourlyPartitioner"}
+
+// builtIn checks a class name against the ones that are built in.
+func builtIn(prefix string, names []string) func(configdef.Input) []string {
+	return func(in configdef.Input) []string {
+		for _, n := range names {
+			if in.Value == prefix+n {
+				return nil
+			}
+		}
+		return invalid(in, "built in are %s%s", prefix, strings.Join(names, ", "+prefix))
+	}
+}
+
+// DefConfluent is the option table of Confluent's S3 sink.
+func DefConfluent() *configdef.Def {
+	str, integer, long, yes, class := configdef.String, configdef.Int, configdef.Long, configdef.Boolean, configdef.Class
+	required := func(name string, typ configdef.Type, doc string, check func(configdef.Input) []string) configdef.Option {
+		return configdef.Option{Name: name, Type: typ, Required: true, Importance: configdef.High, Doc: doc, Check: whenSet(check)}
+	}
+	out := []configdef.Option{
+		required("s3.bucket.name", str, "The bucket; below store.url=file:///directory, a directory.", nil),
+		option("s3.region", str, "us-west-2", "Region of the bucket.", nil),
+		text("store.url", "Address of the object store when it is not Amazon's; file:///directory writes local files.", checkAddress),
+		option("s3.path.style.access.enabled", yes, "true", "Whether the bucket stands in the path and not in the host name.", nil),
+		required("storage.class", class, "Must be "+storageClass+".", builtIn("", []string{storageClass})),
+		required("format.class", class, "Format of the files: one of "+formats+"{"+strings.Join(formatClasses, ", ")+"}.", builtIn(formats, formatClasses)),
+		required("flush.size", integer, "Records of a partition after which its files are complete.", atLeast(1)),
+		option("rotate.interval.ms", long, "-1", "Time between the first record of a file and the record that ends it, in the records' own time; needs a time-based partitioner. -1: none.", atLeast(-1)),
+		option("rotate.schedule.interval.ms", long, "-1", "Wall-clock time after which files are complete, counted from midnight in timezone. -1: none.", atLeast(-1)),
+		option("rotate.file.on.partition.change", yes, "true", "Whether files end when a record of another time partition comes; only with rotate.interval.ms.", nil),
+		option("partitioner.class", class, partitioners+"DefaultPartitioner", "Directories below the topic: one of "+partitioners+"{"+strings.Join(partitionerClasses, ", ")+"}.", builtIn(partitioners, partitionerClasses)),
+		option("partition.field.name", configdef.List, "", "Fields of the FieldPartitioner, dotted for nested ones.", nil),
+		option("partition.duration.ms", long, "-1", "Length of a directory of the TimeBasedPartitioner.", atLeast(-1)),
+		option("path.format", str, "", "Path of the TimeBasedPartitioner as a Joda-Time pattern, such as 'dt'=YYYY-MM-dd/'hour'=HH.", checkJoda),
+		option("locale", str, "", "Language of month and day names; only English is built in.", checkLocale),
+		option("timezone", str, "", "Time zone of the paths, such as UTC or Europe/Berlin.", zoneName),
+		option("timestamp.extractor", str, "Wallclock", "Where a record's time is taken from: Wallclock, Record or RecordField.", oneOf("Wallclock", "Record", "RecordField")),
+		option("timestamp.field", str, "timestamp", "Field of RecordField: milliseconds or ISO 8601 text.", nil),
+		option("topics.dir", str, "topics", "First directory.", nil),
+		option("directory.delim", str, "/", "Text between directories.", nil),
+		option("file.delim", str, "+", "Text between the parts of a file's name.", nil),
+		option("filename.offset.zero.pad.width", integer, "10", "Digits of the offset in a file's name.", atLeast(0)),
+		secret("aws.access.key.id", "Access key; without it, AWS's default chain of credentials."),
+		secret("aws.secret.access.key", "Its secret."),
+		option("s3.part.size", integer, "26214400", "Files above this size are uploaded in parts of it.", atLeast(5<<20)),
+		option("s3.compression.type", str, "none", "Compression of JSON and byte files: none or gzip.", oneOf("none", "gzip")),
+		option("s3.compression.level", integer, "-1", "Its level, -1 to 9.", nil),
+		option("avro.codec", str, "null", "Codec of Avro files: null, deflate, snappy or zstandard.", oneOf("null", "deflate", "snappy", "zstandard")),
+		option("parquet.codec", str, "snappy", "Codec of Parquet files: none, snappy, gzip, brotli, lz4 or zstd.", oneOf("none", "snappy", "gzip", "brotli", "lz4", "zstd")),
+		option("schema.compatibility", str, "NONE", "NONE: any other schema ends the files. BACKWARD, FORWARD, FULL: values of compatible versions are written under one schema.", oneOf("NONE", "BACKWARD", "FORWARD", "FULL")),
+		option("behavior.on.null.values", str, "fail", "What to do with tombstones: fail or ignore.", checkNulls),
+		option("s3.part.retries", integer, "3", "How often a request is sent again at once; after that, until it works, at each commit.", atLeast(0)),
+		option("s3.retry.backoff.ms", long, "200", "First delay between those tries.", atLeast(0)),
+		option("json.decimal.format", str, "BASE64", "How JSON files hold decimals: BASE64 or NUMERIC.", oneOf("BASE64", "NUMERIC")),
+		option("format.bytearray.extension", str, ".bin", "Extension of byte files.", nil),
+		option("format.bytearray.separator", str, "", "Text after each record of a byte file; without it, the line separator.", nil),
+		option("s3.ssea.name", str, "", "Server-side encryption: AES256 or aws:kms.", oneOf("", "AES256", "aws:kms")),
+		option("s3.sse.kms.key.id", str, "", "Key of aws:kms.", nil),
+		option("s3.acl.canned", str, "", "Canned access list of the objects, such as bucket-owner-full-control.", nil),
+		text("s3.proxy.url", "Proxy for the store.", nil),
+		option("s3.credentials.provider.class", class, "", "Empty for the default chain, or "+roleProvider+".", oneOf("", roleProvider, "com.amazonaws.auth.DefaultAWSCredentialsProviderChain", "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider")),
+		text("s3.credentials.provider.sts.role.arn", "Role to assume.", nil),
+		option("s3.credentials.provider.sts.role.session.name", str, "millrace", "Name of its sessions.", nil),
+		text("s3.credentials.provider.sts.role.external.id", "External id of the role.", nil),
+		unsupported("store.kafka.keys", yes, "false", "copy the key into the value with a transform."),
+		unsupported("store.kafka.headers", yes, "false", "copy headers into the value with HeaderToValue."),
+		unsupported("s3.sse.customer.key", configdef.Password, "", "use s3.ssea.name=aws:kms."),
+		unsupported("s3.object.tagging", yes, "false", "tag objects by a rule of the bucket."),
+		unsupported("s3.schema.partition.affix.type", str, "NONE", "name the schema in the topic with a transform."),
+		unsupported("partitioner.max.open.files", integer, "-1", "any number of open files fits: what does not fit into memory is kept on disk."),
+	}
+	return &configdef.Def{Options: append(out, avroOptions()...)}
+}
+
+func checkNulls(in configdef.Input) []string {
+	if strings.EqualFold(in.Value, "write") {
+		return invalid(in, "tombstones cannot be written without store.kafka.keys; use ignore, or turn deletes into values with ExtractNewRecordState and delete.tombstone.handling.mode=rewrite")
+	}
+	return oneOf("fail", "ignore")(in)
+}
+
+func checkJoda(in configdef.Input) []string {
+	if _, err := parseJoda(in.Value); err != nil {
+		return invalid(in, "%v", err)
+	}
+	return nil
+}
+
+func checkLocale(in configdef.Input) []string {
+	if in.Value == "" || strings.HasPrefix(strings.ToLower(in.Value), "en") {
+		return nil
+	}
+	if strings.ContainsAny(in.Props["path.format"], "EMa") && (strings.Contains(in.Props["path.format"], "MMM") || strings.ContainsAny(in.Props["path.format"], "Ea")) {
+		return invalid(in, "names of months and days are English; use numbers in path.format")
+	}
+	return nil
+}
+
+// NewConfluent makes a task of Confluent's S3 sink; Start connects.
+func NewConfluent(props map[string]string, log *slog.Logger) (*Sink, error) {
+	v, err := DefConfluent().Parse(props)
+	if err != nil {
+		return nil, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
+	}
+	s := newSink(log)
+	if err := confluentFormat(s, v); err != nil {
+		return nil, err
+	}
+	l := &confluent{dir: v.String("topics.dir"), delim: v.String("directory.delim"), fileDelim: v.String("file.delim"), pad: v.Int("filename.offset.zero.pad.width"),
+		ext: s.format.extension() + s.compress.extension(), flushSize: v.Int("flush.size"), interval: v.Int64("rotate.interval.ms"), schedule: v.Int64("rotate.schedule.interval.ms"),
+		cutOnPath: v.Bool("rotate.file.on.partition.change"), compat: strings.ToUpper(v.String("schema.compatibility")), nulls: v.Enum("behavior.on.null.values")}
+	if err := l.partitioning(v); err != nil {
+		return nil, err
+	}
+	s.layout = l
+	if dir, ok := local(v.String("store.url")); ok {
+		s.connect = func(context.Context) (target, error) {
+			return &directory{filepath.Join(dir, v.String("s3.bucket.name"))}, nil
+		}
+		return s, nil
+	}
+	o := s3Options{bucket: v.String("s3.bucket.name"), region: v.String("s3.region"), endpoint: v.String("store.url"), pathStyle: v.Bool("s3.path.style.access.enabled"),
+		accessKey: v.String("aws.access.key.id"), secretKey: v.String("aws.secret.access.key"), proxy: v.String("s3.proxy.url"), sse: v.String("s3.ssea.name"), kmsKey: v.String("s3.sse.kms.key.id"),
+		acl: v.String("s3.acl.canned"), partSize: v.Int64("s3.part.size"), retries: v.Int("s3.part.retries"), backoff: v.Millis("s3.retry.backoff.ms")}
+	if v.String("s3.credentials.provider.class") == roleProvider {
+		if o.roleARN = v.String("s3.credentials.provider.sts.role.arn"); o.roleARN == "" {
+			return nil, &errs.Error{Java: errs.ConfigException, Msg: "s3.credentials.provider.sts.role.arn is required by " + roleProvider}
+		}
+		o.roleSession, o.roleExternalID = v.String("s3.credentials.provider.sts.role.session.name"), v.String("s3.credentials.provider.sts.role.external.id")
+	}
+	s.connect = func(ctx context.Context) (target, error) { return newS3(ctx, o) }
+	return s, nil
+}
+
+func confluentFormat(s *Sink, v configdef.Values) (err error) {
+	switch strings.TrimPrefix(v.String("format.class"), formats) {
+	case "json.JsonFormat":
+		s.format, err = newJSONFormat(".json", strings.ToUpper(v.String("json.decimal.format")))
+	case "avro.AvroFormat":
+		s.format = &avroFormat{codec: ocf.CodecName(v.Enum("avro.codec")), props: avroProps(v)}
+	case "parquet.ParquetFormat":
+		codec, ext := parquetCodec(v.Enum("parquet.codec"))
+		s.format = &parquetFormat{ext: ext + ".parquet", codec: codec}
+	default:
+		sep := v.String("format.bytearray.separator")
+		if sep == "" {
+			sep = "\n"
+		}
+		s.format = &bytesFormat{ext: v.String("format.bytearray.extension"), separator: []byte(sep)}
+	}
+	if !s.format.strict() {
+		s.compress, s.level = compression(v.Enum("s3.compression.type")), v.Int("s3.compression.level")
+	}
+	return err
+}
+
+// partitioning reads the partitioner's options and what they need of each other.
+func (l *confluent) partitioning(v configdef.Values) (err error) {
+	fail := func(format string, args ...any) error {
+		return &errs.Error{Java: errs.ConfigException, Msg: fmt.Sprintf(format, args...)}
+	}
+	if l.zone, err = zoneOf(v.String("timezone")); err != nil {
+		return fail("timezone: %v", err)
+	}
+	timed := func(pattern string, ms int64) error {
+		if v.String("timezone") == "" || v.String("locale") == "" {
+			return fail("%s needs locale and timezone, such as locale=en-US, timezone=UTC", v.String("partitioner.class"))
+		}
+		j, err := parseJoda(pattern)
+		if err != nil {
+			return fail("path.format: %v", err)
+		}
+		l.parts = &byTime{pattern: j, duration: ms, zone: l.zone}
+		kind := map[string]string{"record": "Record", "recordfield": "RecordField"}[v.Enum("timestamp.extractor")]
+		if kind == "" {
+			kind = "Wallclock"
+		}
+		l.times = &extractor{kind: kind, field: v.String("timestamp.field")}
+		return nil
+	}
+	switch strings.TrimPrefix(v.String("partitioner.class"), partitioners) {
+	case "FieldPartitioner":
+		names := v.List("partition.field.name")
+		if len(names) == 0 {
+			return fail("FieldPartitioner needs partition.field.name")
+		}
+		l.parts = &byField{names: names, delim: l.delim}
+	case "TimeBasedPartitioner":
+		if v.String("path.format") == "" || v.Int64("partition.duration.ms") <= 0 {
+			return fail("TimeBasedPartitioner needs path.format and a partition.duration.ms above 0")
+		}
+		err = timed(v.String("path.format"), v.Int64("partition.duration.ms"))
+	case "DailyPartitioner":
+		err = timed(dailyPath, 24*3600*1000)
+	case "HourlyPartitioner":
+		err = timed(hourlyPath, 3600*1000)
+	default:
+		l.parts = byPartition{}
+	}
+	if err == nil && l.times == nil && l.interval > 0 {
+		return fail("rotate.interval.ms needs a time-based partitioner; use rotate.schedule.interval.ms with %s", v.String("partitioner.class"))
+	}
+	if err == nil && l.schedule > 0 && v.String("timezone") == "" {
+		return fail("rotate.schedule.interval.ms needs timezone, such as timezone=UTC")
+	}
+	return err
+}

@@ -1,0 +1,465 @@
+package objectstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hamba/avro/v2"
+	"github.com/hamba/avro/v2/ocf"
+
+	"millrace/internal/convert"
+	"millrace/internal/errs"
+	"millrace/internal/record"
+)
+
+// encoder appends records to one file.
+type encoder interface {
+	// write adds a record; after an error with a DataException nothing was added.
+	write(b *record.Batch, r *record.Record) error
+	// settle is called before the batch of the written records is given back.
+	settle() error
+	// held is about how many bytes wait for flush in memory.
+	held() int
+	// flush hands over what is held (of a Parquet file: the row group).
+	flush() error
+	// close ends the file.
+	close() error
+}
+
+// format makes the encoders of a sink's files.
+type format interface {
+	// open begins a file whose first record is r.
+	open(w io.Writer, b *record.Batch, r *record.Record) (encoder, error)
+	// extension is the end of a file's name, with its dot.
+	extension() string
+	// strict reports whether all records of a file must have one schema.
+	strict() bool
+}
+
+func dataError(format string, args ...any) error {
+	return &errs.Error{Java: errs.DataException, Msg: fmt.Sprintf(format, args...)}
+}
+
+// bytesFormat writes values that are bytes or text with a separator after each.
+type bytesFormat struct {
+	ext       string
+	separator []byte
+}
+
+func (f *bytesFormat) extension() string { return f.ext }
+func (f *bytesFormat) strict() bool      { return false }
+func (f *bytesFormat) open(w io.Writer, _ *record.Batch, _ *record.Record) (encoder, error) {
+	return &bytesEncoder{w: w, f: f}, nil
+}
+
+type bytesEncoder struct {
+	lines
+	w io.Writer
+	f *bytesFormat
+}
+
+func (e *bytesEncoder) write(b *record.Batch, r *record.Record) error {
+	switch r.Value.Kind() {
+	case record.Bytes, record.String:
+		e.buf = append(append(e.buf[:0], b.Raw(r.Value)...), e.f.separator...)
+	case record.Null:
+	default:
+		return dataError("ByteArrayFormat writes bytes and text, this value is a %s (topic %s). Use ByteArrayConverter as value.converter, or another format", r.Value.Kind(), r.Topic.Name)
+	}
+	_, err := e.w.Write(e.buf)
+	return err
+}
+
+// lines is the part of an encoder that holds nothing back.
+type lines struct{ buf []byte }
+
+func (lines) settle() error { return nil }
+func (lines) held() int     { return 0 }
+func (lines) flush() error  { return nil }
+func (lines) close() error  { return nil }
+
+// field is a part of a record that goes into a file, by its Aiven name.
+type field string
+
+const (
+	fieldKey       field = "key"
+	fieldValue     field = "value"
+	fieldOffset    field = "offset"
+	fieldTimestamp field = "timestamp"
+	fieldHeaders   field = "headers"
+)
+
+// jsonOrder is the order in which Aiven's sink writes fields of a JSON object:
+// that of its hash map.
+var jsonOrder = []field{fieldHeaders, fieldOffset, fieldValue, fieldKey, fieldTimestamp}
+
+// jsonFormat writes a JSON document per record, in lines or as one array.
+type jsonFormat struct {
+	ext    string
+	array  bool
+	fields []field // nil: one of them alone
+	single field   // which; "": the value
+	conv   convert.Converter
+	header convert.HeaderConverter
+}
+
+func newJSONFormat(ext, decimals string) (*jsonFormat, error) {
+	props := map[string]string{"schemas.enable": "false", "decimal.format": decimals}
+	conv, err := convert.NewJSON(props, false)
+	if err != nil {
+		return nil, err
+	}
+	header, err := convert.NewJSONHeader(props)
+	if err != nil {
+		return nil, err
+	}
+	return &jsonFormat{ext: ext, conv: conv, header: header}, nil
+}
+
+func (f *jsonFormat) extension() string { return f.ext }
+func (f *jsonFormat) strict() bool      { return false }
+func (f *jsonFormat) open(w io.Writer, _ *record.Batch, _ *record.Record) (encoder, error) {
+	return &jsonEncoder{w: w, f: f}, nil
+}
+
+type jsonEncoder struct {
+	lines
+	w          io.Writer
+	f          *jsonFormat
+	begun      bool
+	key, value plan
+}
+
+// plan is a converter's encoder of the schema seen last.
+type plan struct {
+	topic  *record.Topic
+	schema *record.Schema
+	enc    convert.Encoder
+}
+
+func (p *plan) append(dst []byte, conv convert.Converter, b *record.Batch, topic *record.Topic, s *record.Schema, c record.Cell) ([]byte, error) {
+	if p.enc == nil || p.schema != s || p.topic != topic {
+		enc, err := conv.Encoder(context.Background(), topic, s)
+		if err != nil {
+			return dst, err
+		}
+		*p = plan{topic, s, enc}
+	}
+	out, null, err := p.enc.Append(dst, b, c)
+	if err == nil && null {
+		out = append(dst, "null"...)
+	}
+	return out, err
+}
+
+func (e *jsonEncoder) write(b *record.Batch, r *record.Record) (err error) {
+	e.buf = e.buf[:0]
+	switch {
+	case !e.f.array:
+	case e.begun:
+		e.buf = append(e.buf, ",\n"...)
+	default:
+		e.buf = append(e.buf, "[\n"...)
+	}
+	switch {
+	case e.f.fields != nil:
+		err = e.object(b, r)
+	case e.f.single != "":
+		err = e.member(e.f.single, b, r)
+	default:
+		err = e.member(fieldValue, b, r)
+	}
+	if err != nil {
+		return err
+	}
+	if !e.f.array {
+		e.buf = append(e.buf, '\n')
+	}
+	e.begun = true
+	_, err = e.w.Write(e.buf)
+	return err
+}
+
+func (e *jsonEncoder) object(b *record.Batch, r *record.Record) (err error) {
+	e.buf = append(e.buf, '{')
+	for i, f := range e.f.fields {
+		if i > 0 {
+			e.buf = append(e.buf, ',')
+		}
+		e.buf = append(append(append(e.buf, '"'), f...), `":`...)
+		if err = e.member(f, b, r); err != nil {
+			return err
+		}
+	}
+	e.buf = append(e.buf, '}')
+	return nil
+}
+
+func (e *jsonEncoder) member(f field, b *record.Batch, r *record.Record) (err error) {
+	switch f {
+	case fieldKey:
+		e.buf, err = e.key.append(e.buf, e.f.conv, b, r.Topic, r.KeySchema, r.Key)
+	case fieldValue:
+		e.buf, err = e.value.append(e.buf, e.f.conv, b, r.Topic, r.ValueSchema, r.Value)
+	case fieldOffset:
+		e.buf = strconv.AppendInt(e.buf, r.Origin.Offset, 10)
+	case fieldTimestamp:
+		layout := "2006-01-02T15:04:05.000Z"
+		if r.Timestamp%1000 == 0 {
+			layout = "2006-01-02T15:04:05Z"
+		}
+		e.buf = append(time.UnixMilli(r.Timestamp).UTC().AppendFormat(append(e.buf, '"'), layout), '"')
+	case fieldHeaders:
+		e.buf = append(e.buf, '[')
+		for i, h := range b.Headers(r) {
+			if i > 0 {
+				e.buf = append(e.buf, ',')
+			}
+			e.buf = append(strconv.AppendQuote(append(e.buf, `{"key":`...), h.Key), `,"value":`...)
+			out, null, err := e.f.header.AppendHeader(e.buf, r.Topic, b, h)
+			if err != nil {
+				return err
+			}
+			if e.buf = out; null {
+				e.buf = append(e.buf, "null"...)
+			}
+			e.buf = append(e.buf, '}')
+		}
+		e.buf = append(e.buf, ']')
+	}
+	return err
+}
+
+func (e *jsonEncoder) close() error {
+	if !e.f.array || !e.begun {
+		return nil
+	}
+	_, err := io.WriteString(e.w, "\n]")
+	return err
+}
+
+// csvFormat writes the chosen fields of a record with commas between them; keys
+// and, unless plain, values in base64.
+type csvFormat struct {
+	fields []field
+	plain  bool
+	header convert.HeaderConverter
+}
+
+func (f *csvFormat) extension() string { return "" }
+func (f *csvFormat) strict() bool      { return false }
+func (f *csvFormat) open(w io.Writer, _ *record.Batch, _ *record.Record) (encoder, error) {
+	return &csvEncoder{w: w, f: f}, nil
+}
+
+type csvEncoder struct {
+	lines
+	w io.Writer
+	f *csvFormat
+}
+
+func (e *csvEncoder) write(b *record.Batch, r *record.Record) error {
+	e.buf = e.buf[:0]
+	for i, f := range e.f.fields {
+		if i > 0 {
+			e.buf = append(e.buf, ',')
+		}
+		switch f {
+		case fieldKey:
+			if k := r.Key.Kind(); k != record.Bytes && k != record.String && k != record.Null {
+				return dataError("Record key schema type must be BYTES or STRING, %s given (topic %s). Use ByteArrayConverter or StringConverter as key.converter, or format.output.type=jsonl", strings.ToUpper(k.String()), r.Topic.Name)
+			}
+			e.encoded(b, r.Key, false)
+		case fieldValue:
+			if k := r.Value.Kind(); k != record.Bytes && k != record.Null {
+				return dataError("Record value schema type must be BYTES, %s given (topic %s). Use ByteArrayConverter as value.converter, or format.output.type=jsonl", strings.ToUpper(k.String()), r.Topic.Name)
+			}
+			e.encoded(b, r.Value, e.f.plain)
+		case fieldOffset:
+			e.buf = strconv.AppendInt(e.buf, r.Origin.Offset, 10)
+		case fieldTimestamp:
+			e.buf = strconv.AppendInt(e.buf, r.Timestamp, 10)
+		case fieldHeaders:
+			if err := e.headers(b, r); err != nil {
+				return err
+			}
+		}
+	}
+	e.buf = append(e.buf, '\n')
+	_, err := e.w.Write(e.buf)
+	return err
+}
+
+func (e *csvEncoder) encoded(b *record.Batch, c record.Cell, plain bool) {
+	switch {
+	case c.IsNull():
+	case plain:
+		e.buf = append(e.buf, b.Raw(c)...)
+	default:
+		e.buf = base64.StdEncoding.AppendEncode(e.buf, b.Raw(c))
+	}
+}
+
+func (e *csvEncoder) headers(b *record.Batch, r *record.Record) error {
+	for _, h := range b.Headers(r) {
+		value, _, err := e.f.header.AppendHeader(nil, r.Topic, b, h)
+		if err != nil {
+			return err
+		}
+		e.buf = append(base64.StdEncoding.AppendEncode(e.buf, []byte(h.Key)), ':')
+		e.buf = append(base64.StdEncoding.AppendEncode(e.buf, value), ';')
+	}
+	return nil
+}
+
+// avroFormat writes Avro container files with the schema that AvroData makes.
+type avroFormat struct {
+	codec  ocf.CodecName
+	props  map[string]string // of the AvroConverter
+	fields []field           // nil: the value alone
+}
+
+func (f *avroFormat) extension() string { return ".avro" }
+func (f *avroFormat) strict() bool      { return true }
+
+func (f *avroFormat) open(w io.Writer, b *record.Batch, r *record.Record) (encoder, error) {
+	e := &avroEncoder{fields: f.fields}
+	text, err := e.compile(f, b, r)
+	if err != nil {
+		return nil, err
+	}
+	e.ocf, err = ocf.NewEncoder(`"null"`, w, ocf.WithCodec(f.codec), ocf.WithBlockLength(1<<20), ocf.WithSchemaMarshaler(func(avro.Schema) ([]byte, error) { return []byte(text), nil }))
+	if err != nil {
+		return nil, fmt.Errorf("begin an Avro file: %w", err)
+	}
+	return e, nil
+}
+
+type avroEncoder struct {
+	ocf        *ocf.Encoder
+	fields     []field
+	key, value convert.Encoder
+	buf        []byte
+	waiting    int
+}
+
+// compile sets up the plans and returns the schema's text.
+func (e *avroEncoder) compile(f *avroFormat, b *record.Batch, r *record.Record) (string, error) {
+	if f.fields == nil {
+		text, enc, err := convert.AvroFile(f.props, r.ValueSchema)
+		e.value = enc
+		if err != nil {
+			return "", err
+		}
+		if r.ValueSchema.Type == record.Struct {
+			return text, nil
+		}
+		return wrapAvro(fmt.Sprintf(`{"name":"value","type":%s}`, text)), nil
+	}
+	var members bytes.Buffer
+	for i, name := range f.fields {
+		if i > 0 {
+			members.WriteByte(',')
+		}
+		text := `"long"`
+		var err error
+		switch name {
+		case fieldKey:
+			text, e.key, err = convert.AvroFile(f.props, r.KeySchema)
+		case fieldValue:
+			text, e.value, err = convert.AvroFile(f.props, r.ValueSchema)
+		case fieldHeaders:
+			text = `{"type":"map","values":["null","string"]}`
+		}
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&members, `{"name":%q,"type":%s}`, name, text)
+	}
+	return wrapAvro(members.String()), nil
+}
+
+func wrapAvro(members string) string {
+	return `{"type":"record","name":"connector_records","namespace":"io.aiven.avro.output.schema","fields":[` + members + `]}`
+}
+
+func (e *avroEncoder) write(b *record.Batch, r *record.Record) (err error) {
+	e.buf = e.buf[:0]
+	fields := e.fields
+	if fields == nil {
+		fields = []field{fieldValue}
+	}
+	for _, f := range fields {
+		switch f {
+		case fieldKey:
+			e.buf, _, err = e.key.Append(e.buf, b, r.Key)
+		case fieldValue:
+			e.buf, _, err = e.value.Append(e.buf, b, r.Value)
+		case fieldOffset:
+			e.buf = appendLong(e.buf, r.Origin.Offset)
+		case fieldTimestamp:
+			e.buf = appendLong(e.buf, r.Timestamp)
+		case fieldHeaders:
+			err = e.headers(b, r)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	e.waiting += len(e.buf)
+	_, err = e.ocf.Write(e.buf)
+	if err == nil && e.waiting >= 64<<10 {
+		err = e.flush()
+	}
+	return err
+}
+
+// headers writes a map of texts: one type for the headers of all records.
+func (e *avroEncoder) headers(b *record.Batch, r *record.Record) error {
+	hs := b.Headers(r)
+	if len(hs) > 0 {
+		e.buf = appendLong(e.buf, int64(len(hs)))
+	}
+	for _, h := range hs {
+		e.buf = appendText(e.buf, []byte(h.Key))
+		if h.Value.IsNull() {
+			e.buf = append(e.buf, 0)
+			continue
+		}
+		text, ok := appendScalar(nil, b, h.Value)
+		if !ok {
+			return dataError("The header %s is a %s, which has no place in an Avro file (topic %s). Leave headers out of format.output.fields", h.Key, h.Value.Kind(), r.Topic.Name)
+		}
+		e.buf = appendText(append(e.buf, 2), text)
+	}
+	e.buf = append(e.buf, 0)
+	return nil
+}
+
+func appendText(dst, p []byte) []byte { return append(appendLong(dst, int64(len(p))), p...) }
+
+// appendLong appends Avro's long: zigzag, seven bits per byte.
+func appendLong(dst []byte, v int64) []byte {
+	u := uint64(v<<1) ^ uint64(v>>63)
+	for u >= 0x80 {
+		dst = append(dst, byte(u)|0x80)
+		u >>= 7
+	}
+	return append(dst, byte(u))
+}
+
+func (e *avroEncoder) settle() error { return nil }
+func (e *avroEncoder) held() int     { return e.waiting }
+
+func (e *avroEncoder) flush() error {
+	e.waiting = 0
+	return e.ocf.Flush()
+}
+
+func (e *avroEncoder) close() error { return e.ocf.Close() }

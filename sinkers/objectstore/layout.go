@@ -1,0 +1,211 @@
+package objectstore
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"millrace/internal/record"
+)
+
+// layout decides which file a record belongs to and when files are complete.
+type layout interface {
+	// place says where a record goes; an error refuses it. It changes p only when it
+	// returns none.
+	place(p *part, b *record.Batch, r *record.Record, now time.Time) (place, error)
+	// name is the name of a new file whose first record is r.
+	name(p *part, key string, r *record.Record, now time.Time) string
+	// full tells what a written record completes: nothing, its file, all of the partition.
+	full(p *part, f *file) completed
+	// due reports whether the open files must be completed although no record came.
+	due(p *part, now time.Time) bool
+	// evolve returns the schema under which a record is written into a file of schema
+	// have, and whether the file must end first.
+	evolve(have, got *record.Schema) (*record.Schema, bool, error)
+}
+
+// place is where a record goes.
+type place struct {
+	key  string // of the open file
+	cut  bool   // the open files of the partition must be completed before
+	skip bool   // into no file at all
+}
+
+type completed uint8
+
+const (
+	nothing completed = iota
+	thisFile
+	allFiles
+)
+
+// confluent is the layout of Confluent's storage sinks:
+// topics.dir/topic/encoded partition/topic+partition+offset.
+type confluent struct {
+	dir, delim, fileDelim string
+	pad                   int
+	ext                   string
+	parts                 partitioner
+	times                 *extractor // nil: the partitioner does not go by time
+	flushSize             int
+	interval, schedule    int64 // ms, <= 0: none
+	cutOnPath             bool
+	zone                  *time.Location
+	compat                string // NONE, BACKWARD, FORWARD, FULL
+	nulls                 string // fail, ignore
+	strict                bool   // the format takes one schema per file
+	scratch               []byte
+}
+
+func (l *confluent) place(p *part, b *record.Batch, r *record.Record, now time.Time) (place, error) {
+	if r.Value.IsNull() {
+		if l.nulls == "ignore" {
+			return place{skip: true}, nil
+		}
+		return place{}, dataError("Null valued records are not writeable with current behavior.on.null.values 'fail'. (topic %s, partition %d, offset %d). Set it to ignore, or errors.tolerance=all with a dead letter queue",
+			r.Topic.Name, r.Origin.Partition, r.Origin.Offset)
+	}
+	var at int64
+	var err error
+	if l.times != nil {
+		if at, err = l.times.at(b, r, now); err != nil {
+			return place{}, err
+		}
+	}
+	if l.scratch, err = l.parts.path(l.scratch[:0], b, r, at); err != nil {
+		return place{}, err
+	}
+	path := string(l.scratch)
+	cut := p.count > 0 && (l.byInterval(p, at, path) || l.scheduled(p, now))
+	if p.count == 0 || cut {
+		p.clock.first, p.clock.begun = at, now.UnixMilli()
+		p.clock.due = l.nextSchedule(now)
+	}
+	p.clock.last, p.clock.path = at, path
+	return place{key: path, cut: cut}, nil
+}
+
+// byInterval is rotate.interval.ms, in the records' own time.
+func (l *confluent) byInterval(p *part, at int64, path string) bool {
+	return l.interval > 0 && l.times != nil && (at-p.clock.first >= l.interval || l.cutOnPath && path != p.clock.path)
+}
+
+func (l *confluent) scheduled(p *part, now time.Time) bool {
+	return p.clock.due > 0 && now.UnixMilli() >= p.clock.due
+}
+
+// nextSchedule is the next multiple of rotate.schedule.interval.ms since midnight.
+func (l *confluent) nextSchedule(now time.Time) int64 {
+	if l.schedule <= 0 {
+		return 0
+	}
+	t := now.In(l.zone)
+	midnight := time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, l.zone).UnixMilli()
+	return midnight + ((now.UnixMilli()-midnight)/l.schedule+1)*l.schedule
+}
+
+func (l *confluent) due(p *part, now time.Time) bool {
+	if p.count == 0 {
+		return false
+	}
+	if l.scheduled(p, now) {
+		return true
+	}
+	// Only wall-clock time passes without records.
+	return l.interval > 0 && l.times != nil && l.times.kind == "Wallclock" && now.UnixMilli()-p.clock.first >= l.interval
+}
+
+func (l *confluent) name(p *part, key string, r *record.Record, _ time.Time) string {
+	var s strings.Builder
+	for _, x := range []string{l.dir, p.topic.Name, key} {
+		if x != "" {
+			s.WriteString(x)
+			s.WriteString(l.delim)
+		}
+	}
+	fmt.Fprintf(&s, "%s%s%d%s%0*d%s", p.topic.Name, l.fileDelim, p.id, l.fileDelim, l.pad, r.Origin.Offset, l.ext)
+	return s.String()
+}
+
+func (l *confluent) full(p *part, _ *file) completed {
+	if p.count >= l.flushSize {
+		return allFiles
+	}
+	return nothing
+}
+
+func (l *confluent) evolve(have, got *record.Schema) (*record.Schema, bool, error) {
+	if have == got {
+		return have, false, nil
+	}
+	if l.compat == "NONE" {
+		return got, true, nil
+	}
+	if have == nil || got == nil || have.Version == 0 || got.Version == 0 {
+		return got, true, nil
+	}
+	newer := got.Version > have.Version
+	if l.compat == "FORWARD" {
+		newer = got.Version < have.Version
+	}
+	if newer {
+		return got, true, nil
+	}
+	return have, false, nil
+}
+
+// aiven is the layout of Aiven's sinks: names are made of a template, and all files
+// are complete at each commit.
+type aiven struct {
+	template   template
+	prefix     template // before topic-partition-offset, in place of template
+	old        bool     // prefix is used
+	ext        string   // of old names
+	wallclock  bool
+	zone       *time.Location
+	maxRecords int
+	keyOnly    bool // one record per file, the last of its key
+	strict     bool
+}
+
+func (l *aiven) due(*part, time.Time) bool { return true }
+func (l *aiven) evolve(_, got *record.Schema) (*record.Schema, bool, error) {
+	return got, l.strict, nil
+}
+
+func (l *aiven) time(r *record.Record, now time.Time) time.Time {
+	if l.wallclock {
+		return now.In(l.zone)
+	}
+	return time.UnixMilli(r.Timestamp).In(l.zone)
+}
+
+func (l *aiven) place(p *part, b *record.Batch, r *record.Record, now time.Time) (place, error) {
+	if l.strict && p.count > 0 && (p.schema != r.ValueSchema || p.keys != r.KeySchema) {
+		p.schema, p.keys = r.ValueSchema, r.KeySchema
+		return place{key: l.render(p, b, r, r.Origin.Offset, now), cut: true}, nil
+	}
+	p.schema, p.keys = r.ValueSchema, r.KeySchema
+	head := p.begin
+	if p.count == 0 {
+		head = r.Origin.Offset
+	}
+	return place{key: l.render(p, b, r, head, now)}, nil
+}
+
+func (l *aiven) render(p *part, b *record.Batch, r *record.Record, head int64, now time.Time) string {
+	v := names{topic: p.topic.Name, partition: p.id, offset: head, at: l.time(r, now), now: now, batch: b, record: r}
+	if l.old {
+		return fmt.Sprintf("%s%s-%d-%020d%s", l.prefix.render(v), p.topic.Name, p.id, head, l.ext)
+	}
+	return l.template.render(v)
+}
+
+func (l *aiven) name(_ *part, key string, _ *record.Record, _ time.Time) string { return key }
+
+func (l *aiven) full(_ *part, f *file) completed {
+	if l.maxRecords > 0 && !l.keyOnly && f.count >= l.maxRecords {
+		return allFiles
+	}
+	return nothing
+}
