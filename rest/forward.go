@@ -160,3 +160,19 @@ func (s *Server) putTasks(c *call) error {
 	}
 	return c.empty(204)
 }
+
+// fence is how a worker that is about to start a task has the leader fence those
+// before it.
+func (s *Server) fence(c *call) error {
+	b, err := c.body()
+	if err != nil {
+		return err
+	}
+	if err := s.b.VerifyInternal(c.r.Header, b); err != nil {
+		return err
+	}
+	if err := s.b.FenceTasks(c.r.Context(), c.args[0]); err != nil {
+		return err
+	}
+	return c.empty(204)
+}

@@ -25,6 +25,7 @@ func (s *Server) routes() {
 	add("GET", "/connectors/*/status", s.ready(s.status))
 	add("GET", "/connectors/*/tasks", s.ready(s.tasks))
 	add("POST", "/connectors/*/tasks", s.ready(s.onLeader(s.putTasks)))
+	add("PUT", "/connectors/*/fence", s.ready(s.onLeader(s.fence)))
 	add("GET", "/connectors/*/tasks/*/status", s.ready(s.taskStatus))
 	add("POST", "/connectors/*/tasks/*/restart", s.ready(s.restartTask))
 	add("POST", "/connectors/*/restart", s.ready(s.restart))

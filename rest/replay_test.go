@@ -439,7 +439,7 @@ func readTopic(t *testing.T, cl *kgo.Client, topic string) []*kgo.Record {
 	if len(left) == 0 {
 		return nil
 	}
-	c, err := kgo.NewClient(kgo.SeedBrokers(cl.OptValue(kgo.SeedBrokers).([]string)...), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
+	c, err := kgo.NewClient(kgo.SeedBrokers(cl.OptValue(kgo.SeedBrokers).([]string)...), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}), kgo.KeepControlRecords())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -451,7 +451,9 @@ func readTopic(t *testing.T, cl *kgo.Client, topic string) []*kgo.Record {
 			t.Fatalf("topic %s: never read to its end", topic)
 		}
 		fs.EachRecord(func(r *kgo.Record) {
-			out = append(out, r)
+			if !r.Attrs.IsControl() {
+				out = append(out, r)
+			}
 			if r.Offset+1 >= left[r.Partition] {
 				delete(left, r.Partition)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -61,6 +62,12 @@ func newKafka(t *testing.T) string {
 // startWorkerOn starts a worker with a REST server that others can call.
 func startWorkerOn(t *testing.T, boot string, more ...worker.Plugin) *testWorker {
 	t.Helper()
+	return startWorkerWith(t, boot, nil, more...)
+}
+
+// startWorkerWith is startWorkerOn with further worker properties.
+func startWorkerWith(t *testing.T, boot string, extra map[string]string, more ...worker.Plugin) *testWorker {
+	t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(boot), kgo.AllowAutoTopicCreation())
 	if err != nil {
 		t.Fatal(err)
@@ -70,11 +77,13 @@ func startWorkerOn(t *testing.T, boot string, more ...worker.Plugin) *testWorker
 	port := srv.Listener.Addr().String()[len("127.0.0.1:"):]
 	json := "org.apache.kafka.connect.json.JsonConverter"
 	log := testkit.Log(t)
-	cfg, err := worker.NewConfig(map[string]string{"bootstrap.servers": boot, "group.id": "g", "key.converter": json, "value.converter": json,
+	props := map[string]string{"bootstrap.servers": boot, "group.id": "g", "key.converter": json, "value.converter": json,
 		"config.storage.topic": "connect-configs", "offset.storage.topic": "connect-offsets", "status.storage.topic": "connect-status",
 		"config.storage.replication.factor": "1", "offset.storage.replication.factor": "1", "status.storage.replication.factor": "1",
 		"offset.storage.partitions": "1", "status.storage.partitions": "1", "offset.flush.interval.ms": "500", "heartbeat.interval.ms": "100",
-		"listeners": "http://127.0.0.1:" + port, "rest.advertised.host.name": "127.0.0.1", "rest.advertised.port": port}, log)
+		"listeners": "http://127.0.0.1:" + port, "rest.advertised.host.name": "127.0.0.1", "rest.advertised.port": port}
+	maps.Copy(props, extra)
+	cfg, err := worker.NewConfig(props, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +91,7 @@ func startWorkerOn(t *testing.T, boot string, more ...worker.Plugin) *testWorker
 	if err := w.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	srv.Config.Handler = rest.New(rest.Backend{Reader: w, Writer: w, Runner: w, OffsetKeeper: w, Catalog: w, Admin: w, Group: w}, rest.Options{Version: worker.ConnectVersion, Commit: worker.ConnectCommit, Log: log})
+	srv.Config.Handler = rest.New(rest.Backend{Reader: w, Writer: w, Runner: w, OffsetKeeper: w, Catalog: w, Admin: w, Group: w, Fencer: w}, rest.Options{Version: worker.ConnectVersion, Commit: worker.ConnectCommit, Log: log})
 	srv.Start()
 	stop := sync.OnceFunc(func() {
 		srv.Close()

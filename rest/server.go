@@ -79,6 +79,11 @@ type Group interface {
 	PutTasks(ctx context.Context, name string, tasks []*store.Map) error
 }
 
+// Fencer keeps tasks of earlier configs from writing (exactly-once).
+type Fencer interface {
+	FenceTasks(ctx context.Context, name string) error
+}
+
 // Backend is all of it; in a daemon every part is the *worker.Worker.
 type Backend struct {
 	Reader
@@ -88,6 +93,7 @@ type Backend struct {
 	Catalog
 	Admin
 	Group
+	Fencer
 }
 
 // Options of a Server.

@@ -66,7 +66,7 @@ func serve(ctx context.Context, e *env, cfg *worker.Config, files []string) (err
 	w := worker.New(cfg, worker.NewRegistry(plugins()), set, worker.NewLoggers(e.level), e.log)
 	set.Registry.MustRegister(w)
 	srv := &http.Server{
-		Handler: rest.New(rest.Backend{Reader: w, Writer: w, Runner: w, OffsetKeeper: w, Catalog: w, Admin: w, Group: w}, rest.Options{Metrics: promhttp.HandlerFor(set.Registry, promhttp.HandlerOpts{}),
+		Handler: rest.New(rest.Backend{Reader: w, Writer: w, Runner: w, OffsetKeeper: w, Catalog: w, Admin: w, Group: w, Fencer: w}, rest.Options{Metrics: promhttp.HandlerFor(set.Registry, promhttp.HandlerOpts{}),
 			Origins: cfg.CORSOrigins, Methods: cfg.CORSMethods, NoAdmin: cfg.NoAdmin, Headers: cfg.Headers,
 			Version: worker.ConnectVersion, Commit: worker.ConnectCommit, Log: e.log}),
 		ReadHeaderTimeout: 30 * time.Second,

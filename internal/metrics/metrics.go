@@ -20,6 +20,7 @@ type Set struct {
 	snapRows   *prometheus.CounterVec
 	sinkRows   *prometheus.CounterVec
 	sinkLag    *prometheus.HistogramVec
+	restarts   *prometheus.CounterVec
 }
 
 // New makes an empty set with its own registry.
@@ -36,7 +37,8 @@ func New() *Set {
 	s.snapRows = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_snapshot_rows_total", Help: "Rows read by snapshots."}, append(task, "table"))
 	s.sinkRows = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_sink_records_total", Help: "Records written to the target and committed."}, task)
 	s.sinkLag = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "millrace_sink_lag_seconds", Help: "Time from the Kafka record time to the write in the target.", Buckets: buckets}, task)
-	s.Registry.MustRegister(s.events, s.bytes, s.skipped, s.lag, s.queueBytes, s.slotLag, s.snapRows, s.sinkRows, s.sinkLag)
+	s.restarts = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_task_restarts_total", Help: "Tasks that were started again after an error that may pass."}, []string{"connector"})
+	s.Registry.MustRegister(s.restarts, s.events, s.bytes, s.skipped, s.lag, s.queueBytes, s.slotLag, s.snapRows, s.sinkRows, s.sinkLag)
 	return s
 }
 
@@ -75,10 +77,16 @@ func (t *Task) SnapshotRows(table string) prometheus.Counter {
 	return t.set.snapRows.WithLabelValues(t.connector, t.task, table)
 }
 
+// Restarts is the counter of a connector's tasks that were started again after a
+// failure.
+func (s *Set) Restarts(connector string) prometheus.Counter {
+	return s.restarts.WithLabelValues(connector)
+}
+
 // Forget removes the series of a connector that was deleted.
 func (s *Set) Forget(connector string) {
 	l := prometheus.Labels{"connector": connector}
-	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{s.events, s.bytes, s.skipped, s.lag, s.queueBytes, s.slotLag, s.snapRows, s.sinkRows, s.sinkLag} {
+	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{s.events, s.bytes, s.skipped, s.lag, s.queueBytes, s.slotLag, s.snapRows, s.sinkRows, s.sinkLag, s.restarts} {
 		v.DeletePartialMatch(l)
 	}
 }

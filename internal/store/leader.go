@@ -24,6 +24,16 @@ func (l *KafkaLog) Claim(ctx context.Context) error {
 	return l.claim(ctx)
 }
 
+// Yield forgets the claim; the next one fences it.
+func (l *KafkaLog) Yield() {
+	l.leadMu.Lock()
+	defer l.leadMu.Unlock()
+	if l.lead != nil {
+		l.lead.Close()
+		l.lead = nil
+	}
+}
+
 func (l *KafkaLog) claim(ctx context.Context) error {
 	if l.lead != nil {
 		l.lead.Close()
@@ -102,6 +112,13 @@ func (c *Configs) Claim(ctx context.Context) error {
 		return l.Claim(ctx)
 	}
 	return nil
+}
+
+// Yield forgets what Claim took; the next write or Claim takes it anew.
+func (c *Configs) Yield() {
+	if l, ok := c.log.(interface{ Yield() }); ok {
+		l.Yield()
+	}
 }
 
 // lead writes what only the leader may write.

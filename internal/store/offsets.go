@@ -121,22 +121,32 @@ func (o *Offsets) List(connector string) []PartitionOffset {
 func (o *Offsets) Put(ctx context.Context, connector string, offsets ...PartitionOffset) error {
 	recs := make([]Record, 0, len(offsets))
 	for _, p := range offsets {
-		canon, err := Canonical(p.Partition)
+		recs = append(recs, Record{Key: o.Key(connector, p.Partition), Value: p.Offset})
+	}
+	return o.log.Append(ctx, recs...)
+}
+
+// PutAsync hands an offset over without waiting; a failure is logged.
+func (o *Offsets) PutAsync(connector string, p PartitionOffset) {
+	o.log.AppendAsync(Record{Key: o.Key(connector, p.Partition), Value: p.Offset}, func(err error) {
 		if err != nil {
-			return fmt.Errorf("source partition %s: %w", p.Partition, err)
+			o.logger.Warn("an offset was not copied", "connector", connector, "error", err)
 		}
+	})
+}
+
+// Key is the key under which a partition's offset is stored: the bytes that were
+// used before, if it is known.
+func (o *Offsets) Key(connector string, partition []byte) []byte {
+	if canon, err := Canonical(partition); err == nil {
 		o.mu.Lock()
 		row := o.rows[connector][canon]
 		o.mu.Unlock()
-		var key []byte
 		if row != nil {
-			key = row.key
-		} else {
-			key = OffsetKey(connector, p.Partition)
+			return row.key
 		}
-		recs = append(recs, Record{Key: key, Value: p.Offset})
 	}
-	return o.log.Append(ctx, recs...)
+	return OffsetKey(connector, partition)
 }
 
 // For binds the store to a connector, as emit wants it.

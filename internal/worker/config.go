@@ -50,6 +50,12 @@ type Config struct {
 	Protocols                                                         []string
 	KeyTTL                                                            time.Duration
 
+	// ExactlyOnce: source tasks write in transactions (exactly.once.source.support is
+	// enabled). LeaderTransactions: so does the leader (from preparing on).
+	ExactlyOnce, LeaderTransactions bool
+	// AutoRestart starts tasks again after errors that may pass (task.auto.restart).
+	AutoRestart bool
+
 	Providers *Providers
 }
 
@@ -101,6 +107,10 @@ func NewConfig(raw map[string]string, log *slog.Logger) (*Config, error) {
 	}
 	c.TopicCreation, c.TopicTracking, c.TopicReset = v.Bool("topic.creation.enable"), v.Bool("topic.tracking.enable"), v.Bool("topic.tracking.allow.reset")
 	c.OverridePolicy, c.OverrideAllow = v.String("connector.client.config.override.policy"), v.List("connector.client.config.override.allowlist")
+	c.AutoRestart = v.Bool("task.auto.restart")
+	if !c.Distributed && v.Enum("exactly.once.source.support") != "disabled" {
+		return nil, fmt.Errorf("exactly.once.source.support needs a distributed worker: set group.id and the three storage topics, or leave it out")
+	}
 	if c.Distributed {
 		if err := c.groupSettings(v); err != nil {
 			return nil, err
@@ -228,8 +238,12 @@ func (c *Config) groupSettings(v configdef.Values) error {
 			return fmt.Errorf("%s=%s is not supported by millrace; use HmacSHA256", k, a)
 		}
 	}
-	if e := v.Enum("exactly.once.source.support"); e != "disabled" {
-		return fmt.Errorf("exactly.once.source.support=%s is not supported by millrace yet; use disabled", e)
+	switch e := v.Enum("exactly.once.source.support"); e {
+	case "disabled":
+	case "preparing", "enabled":
+		c.LeaderTransactions, c.ExactlyOnce = true, e == "enabled"
+	default:
+		return fmt.Errorf("exactly.once.source.support=%s: use disabled, preparing or enabled", e)
 	}
 	return nil
 }

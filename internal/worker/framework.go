@@ -24,7 +24,7 @@ func (w *Worker) frameworkOf(kind Kind, conn *Plugin, props map[string]string) *
 	f.common(w, conn, props)
 	f.errorHandling()
 	if kind == KindSource {
-		f.source()
+		f.source(w.cfg.ExactlyOnce)
 		f.groups = append(f.groups, "Topic Creation", "Exactly Once Support", "offsets.topic")
 	} else {
 		f.sink()
@@ -216,7 +216,7 @@ func (f *framework) errorHandling() {
 		Doc: "Say in that line which record it was: topic, partition, offset, time; never key or value."})
 }
 
-func (f *framework) source() {
+func (f *framework) source(exactlyOnce bool) {
 	f.add(configdef.Option{Name: "topic.creation.groups", Group: "Topic Creation", Order: 1, Type: configdef.List, HasDefault: true, Importance: configdef.Low, Width: configdef.WidthLong,
 		Display: "Topic Creation Groups", Doc: "Names of groups of topics that are created with settings of their own, under topic.creation.<name>.", Check: noDuplicates})
 	eos := "Exactly Once Support"
@@ -226,14 +226,22 @@ func (f *framework) source() {
 			if ps := oneOfAnyCase("REQUIRED", "REQUESTED")(in); len(ps) > 0 {
 				return ps
 			}
-			if strings.EqualFold(in.Value, "required") {
+			if strings.EqualFold(in.Value, "required") && !exactlyOnce {
 				return []string{"This worker does not have exactly-once source support enabled."}
 			}
 			return nil
 		}})
 	f.add(configdef.Option{Name: "transaction.boundary", Group: eos, Order: 3, Type: configdef.String, HasDefault: true, Default: "poll", Importance: configdef.Medium, Width: configdef.WidthShort,
 		Display: "Transaction Boundary", Doc: "Where transactions end with exactly-once: after each batch (poll), after a time (interval), or where the connector says (connector).",
-		Check: oneOfAnyCase("INTERVAL", "POLL", "CONNECTOR")})
+		Check: func(in configdef.Input) []string {
+			if ps := oneOfAnyCase("INTERVAL", "POLL", "CONNECTOR")(in); len(ps) > 0 {
+				return ps
+			}
+			if exactlyOnce && strings.EqualFold(in.Value, "connector") { // none of the built-in ones does
+				return []string{"The connector does not support connector-defined transaction boundaries with the given configuration. Please reconfigure it to use a different transaction boundary definition."}
+			}
+			return nil
+		}})
 	f.add(configdef.Option{Name: "transaction.boundary.interval.ms", Group: eos, Order: 4, Type: configdef.Long, Importance: configdef.Low, Width: configdef.WidthShort,
 		Display: "Transaction boundary interval", Doc: "Milliseconds between transactions with transaction.boundary=interval; the worker's flush interval when not given.",
 		Check: func(in configdef.Input) []string {

@@ -111,8 +111,12 @@ func (w *Worker) catchUp(ctx context.Context, offset int64) error {
 
 // became implements memberHost.
 func (w *Worker) became(v groupView) {
-	w.view.Store(&v)
+	before := w.view.Swap(&v)
 	w.lost.Store(v.lost)
+	if v.leader && !before.leader {
+		w.configs.Yield() // what it holds from an earlier time as leader is void
+		w.claimed.Store(false)
+	}
 	if v.leader {
 		notify(w.duties)
 		if !w.complete(&v) {
@@ -210,6 +214,16 @@ func (w *Worker) leaderDuties(ctx context.Context) {
 		if v := w.view.Load(); v == nil || !v.leader {
 			continue
 		}
+		if !w.claimed.Load() {
+			if err := w.configs.Claim(ctx); err != nil {
+				if ctx.Err() == nil {
+					w.log.Error("cannot claim the right to write configs; trying again", "error", err)
+					time.AfterFunc(time.Second, func() { notify(w.duties) })
+				}
+				continue
+			}
+			w.claimed.Store(true)
+		}
 		if k := w.configs.Session(); k.Key != "" && k.Algorithm == "HmacSHA256" && time.Since(time.UnixMilli(k.Created)) < w.cfg.KeyTTL {
 			continue
 		}
@@ -274,9 +288,14 @@ func (w *Worker) writeTasks(ctx context.Context, name string, tasks []*store.Map
 		body = store.AppendMap(body, t)
 	}
 	body = append(body, ']')
+	return w.internalCall(ctx, http.MethodPost, leader, "/connectors/"+url.PathEscape(name)+"/tasks", body)
+}
+
+// internalCall sends a signed request to the leader.
+func (w *Worker) internalCall(ctx context.Context, method, leader, path string, body []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(leader, "/")+"/connectors/"+url.PathEscape(name)+"/tasks", strings.NewReader(string(body)))
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(leader, "/")+path, strings.NewReader(string(body)))
 	if err != nil {
 		return fmt.Errorf("request to the leader: %w", err)
 	}
@@ -292,7 +311,7 @@ func (w *Worker) writeTasks(ctx context.Context, name string, tasks []*store.Map
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode/100 != 2 {
 		text, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
-		return fmt.Errorf("the leader %s refused the task configs: %s %s", leader, res.Status, text)
+		return statusErrorf(res.StatusCode, "the leader %s refused %s %s: %s", leader, method, path, text)
 	}
 	return nil
 }

@@ -256,6 +256,16 @@ func (m *Machine) TaskFailed(i int) {
 	}
 }
 
+// Revive starts a failed task again, if it is still to run here.
+func (m *Machine) Revive(i int) []Action {
+	s := m.running[i]
+	if s == nil || s.state != store.StateFailed || m.target != store.Started {
+		return nil
+	}
+	s.state = store.StateRunning
+	return []Action{{Kind: StartTask, Tasks: []int{i}}}
+}
+
 // RestartPlan is what a restart request covers.
 type RestartPlan struct {
 	Connector bool

@@ -44,13 +44,13 @@ func (w *Worker) Offsets(ctx context.Context, name string) ([]OffsetEntry, error
 	}
 	out := []OffsetEntry{}
 	if p.Kind == KindSource {
-		if err := w.offsets.Sync(ctx); err != nil {
-			return nil, err
-		}
-		for _, o := range w.offsets.List(name) {
-			out = append(out, OffsetEntry{o.Partition, o.Offset})
-		}
-		return out, nil
+		err := w.withOffsets(ctx, c, func(offsets *taskOffsets) error {
+			for _, o := range offsets.List() {
+				out = append(out, OffsetEntry{o.Partition, o.Offset})
+			}
+			return nil
+		})
+		return out, err
 	}
 	offs, err := w.adm.FetchOffsets(ctx, w.group(name, c.Config))
 	if errors.Is(err, kerr.GroupIDNotFound) {
@@ -68,6 +68,43 @@ func (w *Worker) Offsets(ctx context.Context, name string) ([]OffsetEntry, error
 	})
 	sort.Slice(out, func(i, j int) bool { return string(out[i].Partition) < string(out[j].Partition) })
 	return out, nil
+}
+
+// withOffsets runs f on the offsets of a source connector, read to their end.
+func (w *Worker) withOffsets(ctx context.Context, c *store.Connector, f func(*taskOffsets) error) error {
+	props, err := w.cfg.Providers.Resolve(c.Config.Strings())
+	if err != nil {
+		return err
+	}
+	o, err := w.offsetsOf(ctx, c.Name, props)
+	if err != nil {
+		return fmt.Errorf("open the offsets of %s: %w", c.Name, err)
+	}
+	defer o.close()
+	if err := o.sync(ctx); err != nil {
+		return err
+	}
+	return f(o)
+}
+
+// change writes offsets of a stopped source connector. With exactly-once its old
+// tasks are fenced before, so that none of them can write an offset afterwards.
+func (w *Worker) change(ctx context.Context, c *store.Connector, f func(*taskOffsets) []store.PartitionOffset) error {
+	if w.cfg.ExactlyOnce {
+		if err := w.FenceTasks(ctx, c.Name); err != nil {
+			return err
+		}
+	}
+	return w.withOffsets(ctx, c, func(o *taskOffsets) error {
+		puts := f(o)
+		if len(puts) == 0 {
+			return nil
+		}
+		if err := o.Put(ctx, puts...); err != nil {
+			return fmt.Errorf("store the offsets of %s: %w", c.Name, err)
+		}
+		return nil
+	})
 }
 
 // The success texts of changed offsets: short when the connector itself has
@@ -107,7 +144,7 @@ func (w *Worker) AlterOffsets(ctx context.Context, name string, offsets []Offset
 	if p.Kind == KindSink {
 		err = w.alterSink(ctx, name, w.group(name, c.Config), offsets)
 	} else {
-		err = w.alterSource(ctx, name, p, offsets)
+		err = w.alterSource(ctx, c, p, offsets)
 	}
 	if err != nil {
 		return "", err
@@ -115,7 +152,7 @@ func (w *Worker) AlterOffsets(ctx context.Context, name string, offsets []Offset
 	return changedText(p, "altered"), nil
 }
 
-func (w *Worker) alterSource(ctx context.Context, name string, p *Plugin, offsets []OffsetEntry) error {
+func (w *Worker) alterSource(ctx context.Context, c *store.Connector, p *Plugin, offsets []OffsetEntry) error {
 	var puts []store.PartitionOffset
 	for _, o := range offsets {
 		part, err := flat(o.Partition)
@@ -136,10 +173,7 @@ func (w *Worker) alterSource(ctx context.Context, name string, p *Plugin, offset
 		}
 		puts = append(puts, store.PartitionOffset{Partition: hashJSON(part), Offset: hashJSON(off)})
 	}
-	if err := w.offsets.Put(ctx, name, puts...); err != nil {
-		return fmt.Errorf("store the offsets of %s: %w", name, err)
-	}
-	return nil
+	return w.change(ctx, c, func(*taskOffsets) []store.PartitionOffset { return puts })
 }
 
 // flat parses a partition or offset, whose values must be primitive.
@@ -324,14 +358,15 @@ func (w *Worker) ResetOffsets(ctx context.Context, name string) (string, error) 
 		return "", err
 	}
 	if p.Kind == KindSource {
-		var puts []store.PartitionOffset
-		for _, o := range w.offsets.List(name) {
-			puts = append(puts, store.PartitionOffset{Partition: o.Partition})
-		}
-		if len(puts) > 0 {
-			if err := w.offsets.Put(ctx, name, puts...); err != nil {
-				return "", fmt.Errorf("reset the offsets of %s: %w", name, err)
+		err := w.change(ctx, c, func(offsets *taskOffsets) []store.PartitionOffset {
+			var puts []store.PartitionOffset
+			for _, o := range offsets.List() {
+				puts = append(puts, store.PartitionOffset{Partition: o.Partition})
 			}
+			return puts
+		})
+		if err != nil {
+			return "", err
 		}
 		return changedText(p, "reset"), nil
 	}

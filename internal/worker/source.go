@@ -27,7 +27,12 @@ func (t *runningTask) source(run, cut context.Context, p *Plugin, props map[stri
 		t.built = true
 		return err
 	}
-	cfg, adm, err := t.emitConfig(env, src.Partition())
+	offsets, err := t.w.offsetsOf(run, t.s.name, props)
+	if err != nil {
+		return fmt.Errorf("read the stored offsets: %w", err)
+	}
+	defer offsets.close()
+	cfg, adm, err := t.emitConfig(env, src.Partition(), offsets)
 	if err != nil {
 		return err
 	}
@@ -36,12 +41,22 @@ func (t *runningTask) source(run, cut context.Context, p *Plugin, props map[stri
 	if x, ok := src.(interface{ OnStored(record.Position) }); ok {
 		cfg.OnStored = x.OnStored // confirms to its log at once
 	}
+	if cfg.Transaction != nil {
+		ok, err := t.claim(run, cfg.Client)
+		if err == nil && !ok {
+			<-run.Done() // what replaces this task stops it
+		}
+		if err != nil || !ok {
+			cfg.Client.Close()
+			return err
+		}
+	}
 	// What another worker stored last must be seen before reading goes on.
-	if err := t.w.offsets.Sync(run); err != nil {
+	if err := offsets.sync(run); err != nil {
 		cfg.Client.Close()
 		return fmt.Errorf("read the stored offsets: %w", err)
 	}
-	offset := t.w.offsets.Get(t.s.name, src.Partition())
+	offset := offsets.Get(src.Partition())
 	out := emit.New(cfg)
 	out.Start(cut)
 	// A task that does not stop in time loses its client: everything that waits
@@ -61,7 +76,7 @@ func (t *runningTask) source(run, cut context.Context, p *Plugin, props map[stri
 
 // emitConfig builds what the pipeline of a source task needs, and the admin client
 // behind its topics, which the caller closes.
-func (t *runningTask) emitConfig(env TaskEnv, partition []byte) (emit.Config, *kgo.Client, error) {
+func (t *runningTask) emitConfig(env TaskEnv, partition []byte, offsets *taskOffsets) (emit.Config, *kgo.Client, error) {
 	c, props := t.w.cfg, env.Props
 	conv, err := t.w.converters(props)
 	if err != nil {
@@ -76,7 +91,11 @@ func (t *runningTask) emitConfig(env TaskEnv, partition []byte) (emit.Config, *k
 	if err != nil {
 		return emit.Config{}, nil, err
 	}
-	kc := kafkaconf.Producer(c.clientProps("producer.", override, "connector-producer-"+id))
+	cp := c.clientProps("producer.", override, "connector-producer-"+id)
+	kc := kafkaconf.Producer(cp)
+	if c.ExactlyOnce {
+		kc = kafkaconf.Transactional(cp, c.transactionalID(t.s.name, t.id))
+	}
 	if err := kc.Err(); err != nil {
 		return emit.Config{}, nil, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
 	}
@@ -93,13 +112,13 @@ func (t *runningTask) emitConfig(env TaskEnv, partition []byte) (emit.Config, *k
 		return emit.Config{}, nil, err
 	}
 	topics := emit.NewTopics(adm, rules, &kc, t.log)
-	client, err := kgo.NewClient(append(append(kc.Opts, topics.ProducerOpts()...), kgo.WithHooks(&topicHook{t: t}))...)
+	client, err := kgo.NewClient(append(append(kc.Opts, topics.ProducerOpts()...), kgo.WithHooks(&topicHook{t: t, skip: offsets.topic}))...)
 	if err != nil {
 		adm.Close()
 		return emit.Config{}, nil, &errs.Error{Java: errs.ConnectException, Msg: "cannot make the task's Kafka producer", Cause: err}
 	}
 	return emit.Config{Connector: t.s.name, Task: t.id, Key: conv.key, Value: conv.value, Header: conv.header, Stages: stages,
-		Tolerance: tolerance(props), Client: client, Topics: topics, Partition: partition, Offsets: offsetStore{t},
+		Tolerance: tolerance(props), Client: client, Topics: topics, Partition: partition, Offsets: liveOffsets{t, offsets}, Transaction: t.transaction(props, offsets),
 		FlushInterval: c.FlushInterval, FlushTimeout: c.FlushTimeout, Log: t.log, Metrics: env.Metrics}, adm, nil
 }
 

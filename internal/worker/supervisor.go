@@ -18,7 +18,8 @@ type supervisor struct {
 	m    *Machine
 	done chan struct{}
 
-	tasks map[int]*runningTask // only the supervisor's goroutine
+	tasks    map[int]*runningTask // only the supervisor's goroutine
+	revivals map[int]*revival     // likewise
 
 	mu    sync.Mutex
 	queue []func(context.Context)
@@ -33,7 +34,7 @@ func newSupervisor(w *Worker, name string) *supervisor {
 		m.Assign(own.conn, own.tasks) // nothing is known yet, so nothing is to do
 	}
 	s := &supervisor{w: w, name: name, m: m, done: make(chan struct{}),
-		tasks: map[int]*runningTask{}, wake: make(chan struct{}, 1)}
+		tasks: map[int]*runningTask{}, revivals: map[int]*revival{}, wake: make(chan struct{}, 1)}
 	go s.loop()
 	return s
 }
@@ -325,11 +326,12 @@ func (s *supervisor) join(ids []int) {
 }
 
 // taskEnded is told by a task that ended by itself.
-func (s *supervisor) taskEnded(t *runningTask) {
+func (s *supervisor) taskEnded(t *runningTask, err error) {
 	s.post(func(context.Context) {
 		if s.tasks[t.id] == t {
 			delete(s.tasks, t.id)
 			s.m.TaskFailed(t.id)
+			s.reviveLater(t, err)
 		}
 	})
 }

@@ -31,6 +31,7 @@ type runningTask struct {
 	hard context.CancelFunc // cuts off; set by start
 
 	stopping atomic.Bool // soft was called
+	began    time.Time
 
 	built  bool        // clients and plugins were made; before, no version is shown
 	live   atomic.Bool // false: statuses and offsets of this task no longer count
@@ -50,7 +51,7 @@ func newTask(s *supervisor, id int, config *store.Map, paused bool) *runningTask
 func (t *runningTask) start() {
 	cut, hard := context.WithCancel(context.Background())
 	run, soft := context.WithCancel(cut)
-	t.hard = hard
+	t.hard, t.began = hard, time.Now()
 	t.soft = func() { t.stopping.Store(true); soft() }
 	go t.main(run, cut)
 }
@@ -73,7 +74,7 @@ func (t *runningTask) main(run, cut context.Context) {
 		}
 		t.w.statuses.PutTask(t.s.name, t.id, t.w.status(store.StateFailed, errs.Trace(err), version))
 	}
-	t.s.taskEnded(t)
+	t.s.taskEnded(t, err)
 }
 
 // guarded runs the task and turns a panic into an error.
@@ -150,6 +151,7 @@ func (t *runningTask) topicUsed(topic string) {
 // after the connector's topics were reset. One goroutine produces.
 type topicHook struct {
 	t     *runningTask
+	skip  string // the offset topic
 	epoch uint64
 	last  string
 	known map[string]struct{}
@@ -159,7 +161,7 @@ type topicHook struct {
 // in runs of one topic, whose name is mostly one and the same string.
 func (h *topicHook) OnProduceRecordBuffered(r *kgo.Record) {
 	epoch := h.t.w.statuses.TopicEpoch()
-	if r.Topic == h.last && epoch == h.epoch {
+	if r.Topic == h.last && epoch == h.epoch || r.Topic == h.skip {
 		return
 	}
 	if epoch != h.epoch || h.known == nil {
@@ -170,16 +172,4 @@ func (h *topicHook) OnProduceRecordBuffered(r *kgo.Record) {
 		h.known[r.Topic] = struct{}{}
 		h.t.topicUsed(r.Topic)
 	}
-}
-
-// offsetStore is the connector's offsets for one task; it refuses once the task
-// was left behind, so that a successor's offsets are never overwritten.
-type offsetStore struct{ t *runningTask }
-
-// Put implements emit.OffsetStore.
-func (o offsetStore) Put(ctx context.Context, partition, offset []byte) error {
-	if !o.t.live.Load() {
-		return fmt.Errorf("this task was stopped and replaced; its offsets no longer count")
-	}
-	return o.t.w.offsets.Put(ctx, o.t.s.name, store.PartitionOffset{Partition: partition, Offset: offset})
 }

@@ -41,6 +41,8 @@ type Worker struct {
 	view       atomic.Pointer[groupView]
 	lost       atomic.Bool   // the group went on without this worker: stop at once
 	duties     chan struct{} // cap 1: look at the leader's duties
+	claimed    atomic.Bool   // this worker has taken the right to write configs
+	fencing    sync.Mutex    // one round of fencing at a time
 
 	mu       sync.Mutex
 	sups     map[string]*supervisor
@@ -144,7 +146,11 @@ func (w *Worker) openStores() error {
 		if err != nil {
 			return nil, err
 		}
-		return store.NewKafkaLog(w.cfg.topicSpec(topic, property, partitions, one), w.log, o...), nil
+		spec := w.cfg.topicSpec(topic, property, partitions, one)
+		if one {
+			spec.LeaderID = w.cfg.leaderID()
+		}
+		return store.NewKafkaLog(spec, w.log, o...), nil
 	}
 	c, err := mk("configs", w.cfg.ConfigTopic, "config.storage.topic", 1, true)
 	if err != nil {

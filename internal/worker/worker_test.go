@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 // oddSource is a source task that does what its connector's "do" says.
 type oddSource struct {
 	do       string
+	tries    *atomic.Int32
 	released chan struct{}
 }
 
@@ -36,6 +38,10 @@ func (s *oddSource) Run(ctx context.Context, _ []byte, out *emit.Pipeline, start
 		panic("odd")
 	case "fail":
 		return &errs.Error{Java: errs.DebeziumException, Msg: "the log is gone", Hint: "take a new snapshot", Cause: errors.New("no such file")}
+	case "flaky":
+		if s.tries.Add(1) == 1 {
+			return &errs.Error{Java: errs.RetriableException, Msg: "not now", Retriable: true}
+		}
 	case "hang":
 		<-s.released // a task that does not heed its context
 	}
@@ -44,7 +50,7 @@ func (s *oddSource) Run(ctx context.Context, _ []byte, out *emit.Pipeline, start
 }
 
 func oddPlugins(released chan struct{}) []Plugin {
-	json := "org.apache.kafka.connect.json.JsonConverter"
+	json, tries := "org.apache.kafka.connect.json.JsonConverter", &atomic.Int32{}
 	return []Plugin{
 		{Class: "test.OddConnector", Kind: KindSource, Version: "1.2", TaskClass: "test.OddTask",
 			Def: &configdef.Def{Options: []configdef.Option{{Name: "do", Type: configdef.String}, {Name: "pass", Type: configdef.Password}}},
@@ -52,7 +58,7 @@ func oddPlugins(released chan struct{}) []Plugin {
 				if e.Props["do"] == "refuse" {
 					return nil, &errs.Error{Java: errs.ConfigException, Msg: "refused"}
 				}
-				return &oddSource{e.Props["do"], released}, nil
+				return &oddSource{e.Props["do"], tries, released}, nil
 			}},
 		{Class: json, Kind: KindConverter, Def: convert.JSONDef(), NewConverter: convert.NewJSON},
 		{Class: "org.apache.kafka.connect.storage.SimpleHeaderConverter", Kind: KindHeaderConverter, Def: &configdef.Def{}, NewHeaderConverter: convert.NewSimpleHeader},

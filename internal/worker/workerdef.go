@@ -52,6 +52,7 @@ func workerDef(distributed bool) *configdef.Def {
 	add(configdef.Int, "60000", "Group rebalance timeout.", "rebalance.timeout.ms")
 	add(configdef.String, "sessioned", "Group protocol: sessioned, compatible or eager.", "connect.protocol")
 	add(configdef.String, "disabled", "Exactly-once for sources: disabled, preparing or enabled.", "exactly.once.source.support")
+	add(configdef.Boolean, "true", "Start tasks again that failed for a reason that may pass; false leaves them FAILED, as Connect does.", "task.auto.restart")
 	add(configdef.String, "HmacSHA256", "Signature of requests between workers.", "inter.worker.key.generation.algorithm", "inter.worker.signature.algorithm", "inter.worker.verification.algorithms")
 	add(configdef.Int, none, "Size of the key that signs requests.", "inter.worker.key.size")
 	add(configdef.Int, "3600000", "Lifetime of the key that signs requests.", "inter.worker.key.ttl.ms")

@@ -74,7 +74,7 @@ func TestKillLoop(t *testing.T) {
 		t.Fatalf("the writer: %v", w.err)
 	}
 	w.end(t)
-	check(t, db.Name+".public.t", w.committed, n)
+	check(t, db.Name+".public.t", w.committed, n, kgo.ReadUncommitted())
 }
 
 // post starts the daemon and creates the connector.
@@ -163,11 +163,11 @@ func (w *writer) end(t *testing.T) {
 }
 
 // check reads the topic until the last row and compares it with what was committed.
-func check(t *testing.T, topic string, committed map[int]int64, n int) {
+func check(t *testing.T, topic string, committed map[int]int64, n int, level kgo.IsolationLevel) (repeated int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cl := testkit.Client(t, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
+	cl := testkit.Client(t, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond), kgo.FetchIsolationLevel(level))
 	h := history{last: map[int]int64{}, most: map[int]int64{}, streamed: map[int]bool{}}
 	for !h.ended {
 		fs := cl.PollFetches(ctx)
@@ -195,6 +195,7 @@ func check(t *testing.T, topic string, committed map[int]int64, n int) {
 		}
 	}
 	t.Logf("%d kills: %d records, %d repeated, %d of %d keys incomplete", n, h.records, h.repeated, missing, len(committed))
+	return h.repeated
 }
 
 // history follows one partition: the changes of a key come one after the other; a
