@@ -115,6 +115,11 @@ func render(b *record.Batch, r *record.Record) got {
 		return text(b, s, b.Child(r.Value, i))
 	}
 	g.Op, g.After = get("op"), get("after")
+	if i, s := r.ValueSchema.Field("source"); i >= 0 {
+		if j, _ := s.Field("snapshot"); j >= 0 {
+			g.Snapshot = text(b, s.Fields[j].Schema, b.Child(b.Child(r.Value, i), j))
+		}
+	}
 	return g
 }
 

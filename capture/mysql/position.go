@@ -22,6 +22,7 @@ const (
 	keyRow      = "row"
 	keyServerID = "server_id"
 	keySnapshot = "snapshot"
+	keyProgress = "snapshot_progress" // ours: how far the snapshot has come
 	keyTxID     = "transaction_id"
 	keyTxCount  = "transaction_data_collection_order_"
 )
@@ -38,6 +39,7 @@ type Position struct {
 	Row      int64  // rows of the next row event that were done
 	ServerID int64
 	Snapshot string // "", INITIAL, BLOCKING
+	Progress string // of an initial snapshot under way, JSON; "" none
 	TxID     string
 	Counts   []capture.Count
 	Extra    []store.Entry
@@ -67,6 +69,7 @@ func (p *Position) Offset() []byte {
 	num(keyRow, p.Row)
 	num(keyServerID, p.ServerID)
 	text(keySnapshot, p.Snapshot)
+	text(keyProgress, p.Progress)
 	text(keyTxID, p.TxID)
 	for _, c := range p.Counts {
 		num(keyTxCount+c.Table, c.N)
@@ -111,6 +114,8 @@ func ParseOffset(stored []byte) (*Position, error) {
 			p.File = fmt.Sprint(v)
 		case keyGTIDs:
 			p.GTIDs = strings.ReplaceAll(fmt.Sprint(v), "\n", "")
+		case keyProgress:
+			p.Progress = fmt.Sprint(v)
 		case keyTxID:
 			p.TxID = fmt.Sprint(v)
 		case keySnapshot:

@@ -183,3 +183,6 @@ func (t *Table) Texts(b *record.Batch, fields [][]byte) (Row, []Failure) {
 	}
 	return row, fails
 }
+
+// Uses reports whether column i of the spec is in the value or in the key.
+func (t *Table) Uses(i int) bool { return t.cols[i].value >= 0 || t.cols[i].key != nil }
