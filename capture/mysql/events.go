@@ -34,9 +34,41 @@ func body(e *replication.BinlogEvent, sum bool) ([]byte, error) {
 	return e.RawData[eventHeader:end], nil
 }
 
-// event handles one event of the log.
+// event handles one event of the log, and what was waiting for the end of a
+// transaction.
 func (s *session) event(ctx context.Context, e *replication.BinlogEvent, sum bool) error {
 	s.now = time.Now()
+	if err := s.handle(ctx, e, sum); err != nil {
+		return err
+	}
+	if !s.inTx && e.Header.LogPos != 0 {
+		s.reach(e)
+	}
+	if !s.settled {
+		return nil
+	}
+	s.settled = false
+	s.ended = s.reached
+	return s.between(ctx)
+}
+
+// reach notes how far the log was read.
+func (s *session) reach(e *replication.BinlogEvent) {
+	switch x := e.Event.(type) {
+	case *replication.RotateEvent:
+		s.reached = logPlace{file: s.file, pos: int64(x.Position)}
+	case *replication.HeartbeatEvent:
+		if x.Filename == s.file {
+			s.reached = logPlace{file: s.file, pos: max(int64(e.Header.LogPos), int64(x.Offset))}
+		}
+	default:
+		if e.Header.Flags&replication.LOG_EVENT_ARTIFICIAL_F == 0 {
+			s.reached = logPlace{file: s.file, pos: int64(e.Header.LogPos)}
+		}
+	}
+}
+
+func (s *session) handle(ctx context.Context, e *replication.BinlogEvent, sum bool) error {
 	switch x := e.Event.(type) {
 	case *replication.RotateEvent:
 		s.file = string(x.NextLogName)
@@ -108,6 +140,9 @@ func (s *session) onGTID(x *replication.GTIDEvent) error {
 
 func (s *session) setGTID(text string, us int64) {
 	s.gtid, s.gtidUs = text, us
+	if text != "" {
+		s.lastGTID = text
+	}
 	s.dropRows = text != "" && s.t.opts.GTIDs.dropsRows(sourceOf(s.t.opts.Flavor, text))
 	s.src.gtid = text
 	s.src.moved()
@@ -235,7 +270,7 @@ func (s *session) finish(e *replication.BinlogEvent) error {
 	s.setGTID("", 0)
 	s.src.thread, s.src.query = 0, ""
 	s.src.moved()
-	s.dirty = true
+	s.dirty, s.settled = true, true
 	return nil
 }
 
@@ -362,7 +397,7 @@ func (s *session) tableMap(ctx context.Context, p []byte) error {
 	if err != nil {
 		return err
 	}
-	tb.rowEnd = rowEnd
+	tb.rowEnd, tb.signal = rowEnd, tb.name == s.t.opts.SignalTable
 	s.tables[m.ID], s.byName[id] = tb, tb
 	return nil
 }
@@ -378,6 +413,7 @@ func (s *session) unknown(ctx context.Context, id schemahistory.TableID, m *binl
 		if v := fresh.Table(id); v != nil && len(v.Columns) == len(m.Columns) {
 			s.log.Warn("the definition of a table was missing or did not fit its rows; it was read from the catalog", "table", id.String())
 			s.t.model.Put(v)
+			s.inc.Altered(id.DB + "." + id.Name)
 			step := &schemahistory.Step{DB: id.DB, DDL: text, Changes: []schemahistory.Change{{Kind: schemahistory.Create, ID: id, Table: v}}, Tables: []schemahistory.TableID{id}}
 			return v, s.t.remember(ctx, s.ddlPosition(), s.now.UnixMilli(), step)
 		}
@@ -413,6 +449,11 @@ func (s *session) rows(ctx context.Context, tb *table, rows *binlog.Rows) error 
 		}
 		s.at.Row = n + 1
 		s.dirty = true
+		if len(s.marks) > 0 {
+			if err := s.watermarks(ctx); err != nil {
+				return err
+			}
+		}
 		if s.full() {
 			if err := s.send(ctx); err != nil {
 				return err
@@ -434,7 +475,8 @@ func (s *session) row(tb *table, kind binlog.Kind, n int) error {
 			return nil
 		}
 	}
-	if s.t.opts.Skipped.Has(byte(op)) {
+	skip := s.t.opts.Skipped.Has(byte(op))
+	if skip && !tb.signal {
 		return nil
 	}
 	b := s.batch()
@@ -455,6 +497,16 @@ func (s *session) row(tb *table, kind binlog.Kind, n int) error {
 	}
 	if fails != nil {
 		s.warnFailures(tb, fails)
+	}
+	if tb.signal {
+		if s.signalRow(b, op, &old, &row); skip {
+			return nil
+		}
+	}
+	if s.inc.Reads(tb.name) {
+		if err := s.seen(tb, op); err != nil {
+			return err
+		}
 	}
 	s.read = true
 	if op == emit.OpUpdate && tb.env.Key != nil && !b.Same(old.Key, row.Key) {
@@ -504,6 +556,7 @@ func (s *session) warnFailures(tb *table, fails []myvalue.Failure) {
 
 // truncate makes the event of a TRUNCATE TABLE, if those are wanted.
 func (s *session) truncate(id schemahistory.TableID) {
+	s.inc.Truncated(id.DB + "." + id.Name)
 	if s.t.opts.Skipped.Has(byte(emit.OpTruncate)) || !s.t.captured(id) {
 		return
 	}

@@ -7,10 +7,8 @@ import (
 	"millrace/capture"
 )
 
-// noteSnapshot notifies about the initial snapshot on the channels that are
-// enabled.
-func (t *task) noteSnapshot(kind string) {
-	n := capture.Notification{ID: capture.UUID(), Aggregate: capture.InitialSnapshot, Type: kind, Data: [][2]string{{"connector_name", t.opts.Prefix}}}
+// notify sends a notification to the channels that are enabled.
+func (t *task) notify(n capture.Notification) {
 	for _, c := range t.opts.NotifyChannels {
 		switch c {
 		case "sink":
@@ -19,4 +17,13 @@ func (t *task) noteSnapshot(kind string) {
 			t.log.Info("notification", "id", n.ID, "aggregate", n.Aggregate, "type", n.Type, "data", fmt.Sprint(n.Data))
 		}
 	}
+}
+
+// noteSnapshot notifies about an initial or blocking snapshot.
+func (t *task) noteSnapshot(kind string, data ...[2]string) {
+	if len(t.opts.NotifyChannels) == 0 {
+		return
+	}
+	t.notify(capture.Notification{ID: capture.UUID(), Aggregate: capture.InitialSnapshot, Type: kind,
+		Data: append([][2]string{{"connector_name", t.opts.Prefix}}, data...)})
 }

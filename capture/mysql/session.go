@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	gomysql "github.com/go-mysql-org/go-mysql/mysql"
@@ -68,14 +69,34 @@ type session struct {
 	before    binlog.Image
 	after     binlog.Image
 	beat      time.Time
+
+	// Signals and what they start.
+	signals   capture.Channels
+	inc       capture.Incremental
+	engine    incrementalEngine
+	reading   *chunkReader // of the table that the incremental snapshot reads
+	marks     []watermark  // of the row that was handled last
+	settled   bool         // a transaction or statement has just ended
+	reached   logPlace     // end of the last event outside of transactions
+	ended     logPlace     // end of the last transaction
+	lastGTID  string
+	interrupt *interruption // what streaming was ended for
 }
 
 func newSession(t *task, at *Position) *session {
 	s := &session{t: t, log: t.log, shared: emit.NewShared(t.contextHeaders()...), byName: map[schemahistory.TableID]*table{}, warned: map[string]bool{}, now: time.Now()}
 	s.src.flavor, s.src.name = t.opts.Flavor, t.opts.Prefix
 	s.beat = s.now
+	s.engine.s = s
+	o := &t.opts.Signals
+	s.inc = capture.Incremental{Engine: &s.engine, Log: s.log, Connector: t.opts.Prefix, ReadOnly: o.ReadOnly, CatchUp: o.CatchUp}
+	s.signals = capture.Channels{Log: s.log, Every: o.Poll}
+	if slices.Contains(o.Channels, "file") {
+		s.signals.File = o.File
+	}
 	if at != nil {
 		s.at = *at
+		s.at.Extra = s.inc.Restore(at.Extra)
 	}
 	return s
 }
@@ -105,6 +126,9 @@ func (s *session) send(ctx context.Context) error {
 	if s.t.opts.Transactions && s.inTx {
 		end.TxID, end.Counts = s.txID, s.tx.Counts()
 	}
+	if s.inc.Running() {
+		end.Extra = append(slices.Clone(end.Extra), s.inc.Extra()...)
+	}
 	b.End = &end
 	err := s.t.out.Send(ctx, b, nil)
 	s.now = time.Now()
@@ -117,6 +141,10 @@ func (s *session) send(ctx context.Context) error {
 func (s *session) tick(ctx context.Context) error {
 	if h := s.t.opts.Heartbeat; h > 0 && s.now.Sub(s.beat) >= h && !s.inTx {
 		s.heartbeat(ctx)
+	}
+	s.signals.Poll(ctx, s.now)
+	if err := s.between(ctx); err != nil {
+		return err
 	}
 	if s.dirty && !s.hasRecords() && s.now.Sub(s.sentAt) >= progressGap {
 		return s.send(ctx)
@@ -145,6 +173,11 @@ func (s *session) nextTick() time.Time {
 	}
 	if s.dirty && !s.hasRecords() {
 		if at := s.sentAt.Add(progressGap); due.IsZero() || at.Before(due) {
+			due = at
+		}
+	}
+	if s.signals.Polled() || s.inc.Waiting() {
+		if at := s.now.Add(min(s.t.opts.Signals.Poll, 200*time.Millisecond)); due.IsZero() || at.Before(due) {
 			due = at
 		}
 	}
@@ -184,18 +217,27 @@ func (s *session) disconnected() {
 	s.tables = map[uint64]*table{}
 	s.skipEvent, s.skipRow = s.at.Event, s.at.Row
 	s.file = s.at.File
+	s.marks, s.settled = nil, false
+	s.reached, s.ended = logPlace{}, logPlace{}
+	s.inc.Disconnected()
+	s.engine.close()
 }
 
 // forget drops plans of tables that a statement touched.
 func (s *session) forget(step *schemahistory.Step) {
 	for _, c := range step.Changes {
 		delete(s.byName, c.ID)
+		s.inc.Altered(c.ID.DB + "." + c.ID.Name)
 		if c.Previous != nil {
 			delete(s.byName, *c.Previous)
+			s.inc.Altered(c.Previous.DB + "." + c.Previous.Name)
 		}
 	}
 	if len(step.Changes) == 0 && len(step.Tables) == 0 {
 		clear(s.byName)
+		if s.reading != nil {
+			s.inc.Altered(s.reading.tb.name)
+		}
 	}
 	clear(s.tables)
 }

@@ -92,6 +92,11 @@ func (s *Source) run(ctx context.Context, offset []byte, out output, started fun
 		return err
 	}
 	defer func() { _ = t.history.Close() }()
+	closeTopic, err := t.openSignalTopic()
+	if err != nil {
+		return err
+	}
+	defer closeTopic()
 	return t.loop(ctx, p != nil)
 }
 
@@ -167,7 +172,14 @@ func (t *task) attempt(ctx context.Context, have *bool) error {
 			return t.out.Cause()
 		}
 	}
-	err = t.stream(ctx)
+	for {
+		if err = t.stream(ctx); !errors.Is(err, errInterrupted) || ctx.Err() != nil {
+			break
+		}
+		if err := t.interrupted(ctx); err != nil {
+			return err
+		}
+	}
 	if ctx.Err() == nil && t.session.hasRecords() && retriable(err) {
 		if serr := t.session.send(ctx); serr != nil {
 			return serr
@@ -205,7 +217,7 @@ func decide(o *Snapshot, have, unfinished, lost, again bool) decision {
 // prepare does everything up to streaming and leaves position and model in place.
 func (t *task) prepare(ctx context.Context, have *bool) (stream bool, err error) {
 	s := t.session
-	unfinished := (*have || s.at.Progress != "") && s.at.Snapshot != ""
+	unfinished := *have && s.at.Snapshot != ""
 	lost := ""
 	if *have && !unfinished {
 		if lost, err = t.server.lost(ctx, t.db, &s.at); err != nil {
@@ -227,12 +239,8 @@ func (t *task) prepare(ctx context.Context, have *bool) (stream bool, err error)
 			t.started()
 			t.started = nil
 		}
-		if resumed, err := t.resumeSnapshot(ctx, d.data); err != nil {
+		if err := t.snapshot(ctx, d.data); err != nil {
 			return false, err
-		} else if !resumed {
-			if err := t.snapshot(ctx, d.data); err != nil {
-				return false, err
-			}
 		}
 		*have = true
 		return d.stream, nil

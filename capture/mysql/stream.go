@@ -146,6 +146,9 @@ func (t *task) stream(ctx context.Context) error {
 	// The syncer's own goroutine runs the session; its end is told through GetEvent.
 	_, err = streamer.GetEvent(context.WithoutCancel(ctx))
 	syncer.Close()
+	if s.interrupt != nil {
+		return errInterrupted
+	}
 	switch {
 	case ctx.Err() != nil || errors.Is(err, errStopped):
 		return nil
@@ -173,6 +176,7 @@ func (t *task) start(syncer *replication.BinlogSyncer) (*replication.BinlogStrea
 		s.done = full
 		return syncer.StartSyncGTID(set)
 	}
+	s.reached = logPlace{file: s.at.File, pos: s.at.Pos}
 	return syncer.StartSync(gomysql.Position{Name: s.at.File, Pos: uint32(s.at.Pos)})
 }
 

@@ -19,6 +19,7 @@ type table struct {
 	version  *schemahistory.Table
 	wire     *binlog.TableMap // nil for a snapshot
 	captured bool
+	signal   bool // signals are inserted into it
 	// rowEnd is the hidden column of a system-versioned table of MariaDB that says
 	// until when a row is current; 0: the table is not versioned.
 	rowEnd int
