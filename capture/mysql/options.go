@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -97,10 +98,21 @@ type Snapshot struct {
 	LockTimeout time.Duration
 	Include     *options.NameList
 	Overrides   map[string]string
+	Threads     int            // connections that read rows
+	Multipliers map[string]int // by db.table, "" for all others
+	OrderByRows string         // disabled, ascending, descending
 	Delay       time.Duration
 	StreamDelay time.Duration
 	// The switches of configuration_based.
 	Data, Schema, Stream, OnSchemaError, OnDataError bool
+}
+
+// Multiplier is how many times finer a table is cut than by default.
+func (s *Snapshot) Multiplier(table string) int {
+	if n, ok := s.Multipliers[table]; ok {
+		return n
+	}
+	return s.Multipliers[""]
 }
 
 // ParseOptions parses a connector's properties; the error names every property
@@ -205,6 +217,17 @@ func (o *Options) parseSnapshot(v configdef.Values) error {
 		Delay: v.Millis("snapshot.delay.ms"), StreamDelay: v.Millis("streaming.delay.ms"), Overrides: map[string]string{},
 		Data: v.Bool(based + "snapshot.data"), Schema: v.Bool(based + "snapshot.schema"), Stream: v.Bool(based + "start.stream"),
 		OnSchemaError: v.Bool(based + "snapshot.on.schema.error"), OnDataError: v.Bool(based + "snapshot.on.data.error")}
+	s.Threads, s.OrderByRows = v.Int("snapshot.max.threads"), v.Enum("snapshot.tables.order.by.row.count")
+	s.Multipliers = map[string]int{"": v.Int("snapshot.max.threads.multiplier")}
+	for k, text := range v.Props() {
+		if table, ok := strings.CutPrefix(k, "snapshot.max.threads.multiplier."); ok {
+			n, err := strconv.Atoi(strings.TrimSpace(text))
+			if err != nil || n < 1 {
+				return fmt.Errorf("the '%s' value is invalid: %q is not a positive whole number", k, text)
+			}
+			s.Multipliers[table] = n
+		}
+	}
 	var err error
 	if s.Include, err = options.NewNameList(v.String("snapshot.include.collection.list")); err != nil {
 		return err

@@ -11,10 +11,7 @@ import (
 // word about it; nothing is ignored silently.
 var withoutEffect = []struct{ option, fine, why string }{
 	{"post.processors", "", "columns are not read again by this connector"},
-	{"snapshot.max.threads", "1", "one connection reads a snapshot"},
-	{"snapshot.max.threads.multiplier", "1", "one connection reads a snapshot"},
-	{"legacy.snapshot.max.threads", "false", "one connection reads a snapshot"},
-	{"snapshot.tables.order.by.row.count", "disabled", "tables are read in the order of table.include.list, then by name"},
+	{"legacy.snapshot.max.threads", "false", "all connections of snapshot.max.threads read one table after the other, each in ranges of its key"},
 	{"binlog.buffer.size", "0", "rolled-back transactions are not in the log of servers in use, so nothing is held back"},
 	{"database.connectionTimeZone", "", "snapshots are read in UTC, so TIMESTAMP is the same from both paths"},
 	{"custom.metric.tags", "", "the labels of the metrics are fixed"},

@@ -217,7 +217,7 @@ func decide(o *Snapshot, have, unfinished, lost, again bool) decision {
 // prepare does everything up to streaming and leaves position and model in place.
 func (t *task) prepare(ctx context.Context, have *bool) (stream bool, err error) {
 	s := t.session
-	unfinished := *have && s.at.Snapshot != ""
+	unfinished := (*have || s.at.Progress != "") && s.at.Snapshot != ""
 	lost := ""
 	if *have && !unfinished {
 		if lost, err = t.server.lost(ctx, t.db, &s.at); err != nil {
@@ -239,8 +239,12 @@ func (t *task) prepare(ctx context.Context, have *bool) (stream bool, err error)
 			t.started()
 			t.started = nil
 		}
-		if err := t.snapshot(ctx, d.data); err != nil {
+		if resumed, err := t.resumeSnapshot(ctx, d.data); err != nil {
 			return false, err
+		} else if !resumed {
+			if err := t.snapshot(ctx, d.data); err != nil {
+				return false, err
+			}
 		}
 		*have = true
 		return d.stream, nil
