@@ -2,11 +2,8 @@ package convert
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"strconv"
 	"sync"
-	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/sr"
 
@@ -19,17 +16,12 @@ import (
 // schema, which is kept in a Schema Registry. The schemas it registers are those
 // that Confluent's converter registers, letter by letter.
 type Avro struct {
-	isKey    bool
-	reg      *registry
-	opts     avroOptions
-	subjects subjectNamer
-	register bool
-	latest   bool
-	useID    int
-	lenient  bool // latest.compatibility.strict or id.compatibility.strict is false
+	registryConverter
+	opts avroOptions
 
 	plans   planCache[planKey, *avroEncoder]
-	readers avroReaders
+	readers readPlans[int, *avroReadPlan]
+	pool    sync.Pool // *avroReader
 }
 
 // AvroDef is the option table of the AvroConverter.
@@ -57,21 +49,20 @@ func NewAvro(props map[string]string, isKey bool) (Converter, error) {
 	if err != nil {
 		return nil, configError("%s", err.Error())
 	}
-	a := &Avro{isKey: isKey, register: v.Bool("auto.register.schemas"), latest: v.Bool("use.latest.version"), useID: v.Int("use.schema.id"),
-		lenient: !v.Bool("latest.compatibility.strict")}
-	if a.useID >= 0 {
-		a.lenient = !v.Bool("id.compatibility.strict")
-	}
-	a.opts = avroOptions{enhanced: v.Bool("enhanced.avro.schema.support"), metaData: v.Bool("connect.meta.data"), scrub: v.Bool("scrub.invalid.names"),
-		ignoreDefaults: v.Bool("ignore.default.for.nullables"), optionalKeys: v.Bool("allow.optional.map.keys"), docDefault: v.Bool("discard.type.doc.default"),
-		flattenUnions: v.Bool("flatten.singleton.unions"), sumTypes: v.Bool("generalized.sum.type.support")}
-	if a.reg, err = newRegistry(v); err != nil {
+	a := &Avro{pool: sync.Pool{New: func() any { return new(avroReader) }}}
+	if a.registryConverter, err = newRegistryConverter(v, isKey, sr.TypeAvro); err != nil {
 		return nil, err
 	}
-	a.subjects = newSubjectNamer(v, isKey, a.reg)
+	a.opts = avroOptionsFrom(v)
 	a.plans.max = max(v.Int("schemas.cache.config"), minPlans)
-	a.readers = avroReaders{max: v.Int("schemas.cache.config"), pool: sync.Pool{New: func() any { return new(avroReader) }}}
+	a.readers.max = v.Int("schemas.cache.config")
 	return a, nil
+}
+
+func avroOptionsFrom(v configdef.Values) avroOptions {
+	return avroOptions{enhanced: v.Bool("enhanced.avro.schema.support"), metaData: v.Bool("connect.meta.data"), scrub: v.Bool("scrub.invalid.names"),
+		ignoreDefaults: v.Bool("ignore.default.for.nullables"), optionalKeys: v.Bool("allow.optional.map.keys"), docDefault: v.Bool("discard.type.doc.default"),
+		flattenUnions: v.Bool("flatten.singleton.unions"), sumTypes: v.Bool("generalized.sum.type.support")}
 }
 
 // avroEncoder is the plan of one topic and schema.
@@ -79,11 +70,7 @@ type avroEncoder struct {
 	conv   *Avro
 	topic  *record.Topic
 	schema *record.Schema
-
-	ready  atomic.Bool // prefix and node are set
-	mu     sync.Mutex
-	prefix [5]byte
-	node   *avroNode
+	wirePlan[*avroNode]
 }
 
 // Encoder implements Converter. The schema is registered or looked up here; for an
@@ -95,100 +82,57 @@ func (a *Avro) Encoder(ctx context.Context, topic *record.Topic, s *record.Schem
 		if s == nil || s.Optional {
 			return e, nil
 		}
-		return e, e.resolve(ctx)
+		return e, e.resolve(func() ([]byte, *avroNode, error) { return e.compile(ctx) })
 	})
 }
 
-// resolve compiles the plan and gets the id of the schema, once.
-func (e *avroEncoder) resolve(ctx context.Context) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.ready.Load() {
-		return nil
-	}
+// compile makes the plan and gets the id of the schema.
+func (e *avroEncoder) compile(ctx context.Context) ([]byte, *avroNode, error) {
 	a := e.conv
 	if e.schema == nil {
-		return &errs.Error{Java: errs.DataException, Msg: "AvroConverter cannot write a value without schema (topic " + e.topic.Name + ")",
-			Hint: "Use a transform or converter that gives the value a schema, or JsonConverter with schemas.enable=false"}
+		return nil, nil, noSchema("AvroConverter", e.topic.Name, "Use a transform or converter that gives the value a schema, or JsonConverter with schemas.enable=false")
 	}
 	own, err := a.opts.fromConnect(e.schema)
 	if err != nil {
-		return avroDataError(e.topic, err)
+		return nil, nil, avroDataError(e.topic, err)
 	}
 	text := own.text()
-	written, id, err := a.writerSchema(ctx, e.topic.Name, e.schema, own, text)
+	id, other, err := a.writer(ctx, e.topic.Name, e.schema, recordName(own), text)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	ac := avroCompiler{avroOptions: a.opts, lenient: a.lenient && written != own}
-	node, err := ac.compile(e.schema, written)
-	if err != nil {
-		if written == own {
-			return avroDataError(e.topic, err)
+	written := own
+	if other != nil {
+		if written, err = a.parseSchema(ctx, *other); err != nil {
+			return nil, nil, err
 		}
-		return &errs.Error{Java: errs.DataException, Msg: "Failed to serialize Avro data from topic " + e.topic.Name + ":",
-			Cause: &errs.Error{Java: errs.SerializationException, Msg: "Error retrieving latest version of Avro schema " + text,
-				Cause: &errs.Error{Java: classIO, Msg: "Incompatible schema of type 'AVRO'. Set latest.compatibility.strict=false to disable this check: " + err.Error()}}}
+	}
+	ac := avroCompiler{avroOptions: a.opts, lenient: a.lenient && other != nil}
+	node, err := ac.compile(e.schema, written)
+	switch {
+	case err != nil && other == nil:
+		return nil, nil, avroDataError(e.topic, err)
+	case err != nil:
+		return nil, nil, a.misfit(e.topic.Name, text, err)
 	}
 	if written.kind == avroBytes && node.op == opBytes {
 		node.op = opRaw
 	}
-	binary.BigEndian.PutUint32(e.prefix[1:], uint32(id))
-	e.node = node
-	e.ready.Store(true)
-	return nil
+	return wireHead(id), node, nil
 }
 
-// writerSchema returns the schema to write with and its id: the own one,
-// registered or looked up, or the one that the registry has.
-func (a *Avro) writerSchema(ctx context.Context, topic string, s *record.Schema, own *avroSchema, text string) (*avroSchema, int, error) {
-	const doing, failed = "serializing Avro data for", "Failed to serialize Avro data from"
-	subject, err := a.subjects.name(ctx, topic, s, recordName(own))
-	if err != nil {
-		return nil, 0, registryOrOwn(err, func() error { return registryError(topic, doing, failed, "Error retrieving Avro schema"+text, err) })
+// recordName is the full name of a record, "" for anything else.
+func recordName(a *avroSchema) string {
+	if a.kind == avroRecord {
+		return a.fullName()
 	}
-	switch {
-	case a.register:
-		id, err := a.reg.id(ctx, subject, sr.Schema{Schema: text}, true)
-		if err != nil {
-			return nil, 0, registryError(topic, doing, failed, "Error registering Avro schema"+text, err)
-		}
-		return own, id, nil
-	case a.useID >= 0:
-		found, err := a.reg.schema(ctx, a.useID)
-		if err != nil {
-			return nil, 0, registryError(topic, doing, failed, "Error retrieving Avro schema"+text, err)
-		}
-		w, err := a.parseSchema(ctx, found)
-		return w, a.useID, err
-	case a.latest:
-		found, err := a.reg.latestOf(ctx, subject)
-		if err != nil {
-			return nil, 0, registryError(topic, doing, failed, "Error retrieving latest version of Avro schema"+text, err)
-		}
-		w, err := a.parseSchema(ctx, found.Schema)
-		return w, found.ID, err
-	}
-	id, err := a.reg.id(ctx, subject, sr.Schema{Schema: text}, false)
-	if err != nil {
-		return nil, 0, registryError(topic, doing, failed, "Error retrieving Avro schema"+text, err)
-	}
-	return own, id, nil
-}
-
-// registryOrOwn keeps an error that is worded already.
-func registryOrOwn(err error, word func() error) error {
-	var e *errs.Error
-	if errors.As(err, &e) {
-		return err
-	}
-	return word()
+	return ""
 }
 
 // parseSchema reads a schema of the registry with what it refers to.
 func (a *Avro) parseSchema(ctx context.Context, s sr.Schema) (*avroSchema, error) {
-	if s.Type != sr.TypeAvro {
-		return nil, &errs.Error{Java: errs.SerializationException, Msg: "the registered schema is of type " + s.Type.String() + ", not AVRO", Hint: "Use the converter of that type"}
+	if err := a.mine(s); err != nil {
+		return nil, err
 	}
 	var p avroParser
 	err := a.reg.references(ctx, s, 0, func(_ sr.SchemaReference, ref sr.Schema) error {
@@ -201,16 +145,11 @@ func (a *Avro) parseSchema(ctx context.Context, s sr.Schema) (*avroSchema, error
 	return p.parse([]byte(s.Schema))
 }
 
-// recordName is the full name of a record, "" for anything else.
-func recordName(a *avroSchema) string {
-	if a.kind == avroRecord {
-		return a.fullName()
-	}
-	return ""
-}
-
 // avroDataError words a value or schema that cannot be written.
 func avroDataError(topic *record.Topic, err error) error {
+	if e, ok := err.(*errs.Error); ok { //nolint:errorlint // only an error that is already worded goes out as it is
+		return e
+	}
 	var v *valueError
 	if errors.As(err, &v) && v.path == "" {
 		return &errs.Error{Java: errs.DataException, Msg: v.msg}
@@ -224,26 +163,17 @@ func (e *avroEncoder) Append(dst []byte, b *record.Batch, c record.Cell) (out []
 		return dst, true, nil
 	}
 	if !e.ready.Load() {
-		if err := e.resolve(context.Background()); err != nil {
+		err := e.resolve(func() ([]byte, *avroNode, error) { return e.compile(context.Background()) })
+		if err != nil {
 			return dst, false, err
 		}
 	}
 	from := len(dst)
-	dst = append(dst, e.prefix[:]...)
-	if dst, err = e.node.append(dst, b, c); err != nil {
+	dst = append(dst, e.prefix...)
+	if dst, err = e.plan.append(dst, b, c); err != nil {
 		return dst[:from], false, avroDataError(e.topic, err)
 	}
 	return dst, false, nil
-}
-
-// avroReaders are the reading plans by schema id.
-type avroReaders struct {
-	max  int
-	pool sync.Pool
-
-	mu    sync.RWMutex
-	plans map[int]*avroReadPlan
-	in    record.Interner
 }
 
 type avroReadPlan struct {
@@ -257,77 +187,46 @@ func (a *Avro) Decode(ctx context.Context, topic *record.Topic, data []byte, b *
 	if data == nil {
 		return nil, record.Cell{}, nil
 	}
-	failed := func(cause error) (*record.Schema, record.Cell, error) {
-		var e *errs.Error
-		if !errors.As(cause, &e) {
-			cause = &errs.Error{Java: errs.SerializationException, Msg: cause.Error()}
-		}
-		return nil, record.Cell{}, &errs.Error{Java: errs.DataException, Msg: "Failed to deserialize data for topic " + topic.Name + " to Avro: ", Cause: cause}
-	}
 	id, payload, err := splitWire(data)
 	if err != nil {
-		return failed(err)
+		return nil, record.Cell{}, a.unreadable(topic.Name, err)
 	}
 	p, err := a.readPlan(ctx, topic, id)
 	if err != nil {
-		if _, ok := err.(*errs.Error); ok { //nolint:errorlint // only an error that is already worded goes out as it is
-			return nil, record.Cell{}, err
-		}
-		return failed(err)
+		return nil, record.Cell{}, a.unreadable(topic.Name, err)
 	}
 	if p.raw {
 		return p.schema, b.BytesCell(record.Bytes, payload), nil
 	}
-	r := a.readers.pool.Get().(*avroReader)
+	r := a.pool.Get().(*avroReader)
 	*r = avroReader{data: payload, stack: r.stack[:0]}
 	c, err := p.node.read(r, b)
 	if err == nil && r.pos != len(payload) {
 		err = r.fail("bytes are left over")
 	}
 	r.data = nil
-	a.readers.pool.Put(r)
+	a.pool.Put(r)
 	if err != nil {
-		return failed(err)
+		return nil, record.Cell{}, a.unreadable(topic.Name, err)
 	}
 	return p.schema, c, nil
 }
 
-// splitWire takes the schema id off Confluent's wire format.
-func splitWire(data []byte) (id int, payload []byte, err error) {
-	if len(data) < 5 || data[0] != 0 {
-		return 0, nil, &errs.Error{Java: errs.SerializationException, Msg: "Unknown magic byte!",
-			Hint: "The record was not written with a Schema Registry converter; check the converter of whoever writes this topic"}
-	}
-	return int(binary.BigEndian.Uint32(data[1:])), data[5:], nil
-}
-
 func (a *Avro) readPlan(ctx context.Context, topic *record.Topic, id int) (*avroReadPlan, error) {
-	r := &a.readers
-	r.mu.RLock()
-	p := r.plans[id]
-	r.mu.RUnlock()
-	if p != nil {
-		return p, nil
-	}
-	s, err := a.reg.schema(ctx, id)
-	if err != nil {
-		return nil, registryError(topic.Name, "deserializing Avro data for", "Failed to deserialize data for", "Error retrieving Avro value schema for id "+strconv.Itoa(id), err)
-	}
-	w, err := a.parseSchema(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	tc := avroToConnect{avroOptions: a.opts}
-	cs, node, err := tc.compile(w, false, nil)
-	if err != nil {
-		return nil, err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.plans == nil || r.max > 0 && len(r.plans) >= r.max {
-		r.plans, r.in = map[int]*avroReadPlan{}, record.Interner{}
-	}
-	p = &avroReadPlan{schema: r.in.Intern(cs), node: node, raw: w.kind == avroBytes}
-	r.plans[id] = p
-	return p, nil
+	return a.readers.get(id, func(in *record.Interner) (*avroReadPlan, error) {
+		s, err := a.schemaOf(ctx, topic.Name, id)
+		if err != nil {
+			return nil, err
+		}
+		w, err := a.parseSchema(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		tc := avroToConnect{avroOptions: a.opts}
+		cs, node, err := tc.compile(w, false, nil)
+		if err != nil {
+			return nil, err
+		}
+		return &avroReadPlan{schema: in.Intern(cs), node: node, raw: w.kind == avroBytes}, nil
+	})
 }

@@ -4,8 +4,10 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
+	"millrace/internal/errs"
 	"millrace/internal/record"
 )
 
@@ -13,6 +15,7 @@ import (
 const (
 	avroNamespace     = "io.confluent.connect.avro"
 	avroDefaultRecord = "ConnectDefault"
+	avroDefaultFull   = "io.confluent.connect.avro.ConnectDefault"
 	avroMapEntry      = "MapEntry"
 
 	propConnectDoc     = "connect.doc"
@@ -260,6 +263,9 @@ func (b *avroBuilder) structType(s *record.Schema) (t *avroSchema, again bool, e
 	if first := b.named[t.fullName()]; first != nil {
 		return first, true, nil
 	}
+	if err := checkAvroName(t.name); err != nil {
+		return nil, false, err
+	}
 	b.named[t.fullName()] = t
 	t.doc, _ = s.Param(paramRecordDoc)
 	seen := map[string]string{}
@@ -268,6 +274,9 @@ func (b *avroBuilder) structType(s *record.Schema) (t *avroSchema, again bool, e
 		if err != nil {
 			return nil, false, within(f.Name, err)
 		}
+		if err := checkAvroName(field.name); err != nil {
+			return nil, false, err
+		}
 		if other, ok := seen[field.name]; ok {
 			return nil, false, valueErrorf("the fields %q and %q of %s both become the Avro field %q; rename one of them", other, f.Name, s.Name, field.name)
 		}
@@ -275,6 +284,30 @@ func (b *avroBuilder) structType(s *record.Schema) (t *avroSchema, again bool, e
 		t.fields = append(t.fields, field)
 	}
 	return t, false, nil
+}
+
+// checkAvroName refuses a name that Avro cannot have, in the words of its Java
+// library. Namespaces are left to the registry, as there.
+func checkAvroName(name string) error {
+	what := ""
+	for i, r := range name {
+		ok := r == '_' || unicode.IsLetter(r) || i > 0 && unicode.IsDigit(r)
+		if !ok && i == 0 {
+			what = "Illegal initial character: "
+			break
+		}
+		if !ok {
+			what = "Illegal character in: "
+			break
+		}
+	}
+	if name == "" {
+		what = "Empty name"
+	}
+	if what == "" {
+		return nil
+	}
+	return &errs.Error{Java: "org.apache.avro.SchemaParseException", Msg: what + name}
 }
 
 func (b *avroBuilder) field(parent *record.Schema, f record.Field) (avroField, error) {

@@ -3,6 +3,7 @@ package convert
 import (
 	"math"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"millrace/internal/record"
@@ -149,6 +150,9 @@ func (tc *avroToConnect) attributes(s *record.Schema, n *avroReadNode, a *avroSc
 	if name := a.textProp(propConnectName); name != "" {
 		s.Name = name
 	}
+	if strings.HasPrefix(s.Name, avroDefaultFull) { // what a struct without name is called
+		s.Name = ""
+	}
 	if v, ok := a.intProp(propConnectVersion); ok {
 		s.Version = v
 	}
@@ -192,7 +196,7 @@ func (tc *avroToConnect) defaultOf(s *record.Schema, n *avroReadNode, a *avroSch
 	if field != nil && field.def != nil {
 		text = field.def
 	}
-	if (text == nil || string(text) == "null") && !tc.docDefault {
+	if text == nil || string(text) == "null" {
 		text = a.prop(propConnectDefault)
 	}
 	if text == nil || string(text) == "null" {
@@ -226,6 +230,9 @@ func (tc *avroToConnect) union(a *avroSchema, field *avroField) (*record.Schema,
 		}
 	}
 	if len(values) == 1 && (nullable || tc.flattenUnions) {
+		if field != nil { // the default of a union is that of its type, which is in connect.default
+			field = &avroField{name: field.name, doc: field.doc}
+		}
 		s, v, err := tc.compile(values[0], nullable, field)
 		if err != nil {
 			return nil, nil, err

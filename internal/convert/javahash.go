@@ -5,8 +5,11 @@ import "unicode/utf16"
 // javaHashOrder returns the order in which a Java HashMap with string keys gives
 // them back when they were put in in the given order: by bucket, the table doubled
 // whenever it is three quarters full. It returns indexes into keys.
-func javaHashOrder(keys []string) []int {
-	size := 16
+func javaHashOrder(keys []string) []int { return javaHashOrderFrom(keys, 16) }
+
+// javaHashOrderFrom is javaHashOrder for a table that begins with a size, a power
+// of two.
+func javaHashOrderFrom(keys []string, size int) []int {
 	for len(keys) > size*3/4 {
 		size *= 2
 	}

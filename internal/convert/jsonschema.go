@@ -3,37 +3,24 @@ package convert
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
-	"errors"
-	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/sr"
 
 	"millrace/internal/configdef"
-	"millrace/internal/errs"
 	"millrace/internal/record"
 )
 
 // JSONSchema is Confluent's JsonSchemaConverter: JSON behind the id of a JSON
 // Schema, which is kept in a Schema Registry.
 type JSONSchema struct {
-	isKey    bool
-	reg      *registry
-	opts     jsonSchemaOptions
-	subjects subjectNamer
-	register bool
-	latest   bool
-	useID    int
-	plans    planCache[planKey, *jsonSchemaEncoder]
+	registryConverter
+	opts jsonSchemaOptions
 
-	mu      sync.RWMutex
-	max     int
-	readers map[int]*jsonReadPlan
-	in      *record.Interner
-	pool    sync.Pool
+	plans   planCache[planKey, *jsonSchemaEncoder]
+	readers readPlans[int, *jsonReadPlan]
+	pool    sync.Pool // *jsonScanner
 }
 
 // JSONSchemaDef is the option table of the JsonSchemaConverter.
@@ -57,7 +44,7 @@ func JSONSchemaDef() *configdef.Def {
 		o("schemas.cache.config", configdef.Int, "1000", "How many schemas this converter keeps compiled."),
 		o("object.additional.properties", configdef.Boolean, "true", "Allow members that the schema does not name."),
 		o("use.optional.for.nonrequired", configdef.Boolean, "false", "Read members that are not listed as required as optional."),
-		o("json.oneof.for.nullables", configdef.Boolean, "true", "Describe optional values as oneOf null and the type."),
+		o("json.oneof.for.nullables", configdef.Boolean, "true", "Only for schemas that Confluent's serializer derives from Java classes: a converter always describes optional values as oneOf null and the type."),
 		o("ignore.default.for.nullables", configdef.Boolean, "false", "Write null as null, not as the default of the field."),
 		flatten, sum, format, validate, version, iso)}
 }
@@ -68,15 +55,14 @@ func NewJSONSchema(props map[string]string, isKey bool) (Converter, error) {
 	if err != nil {
 		return nil, configError("%s", err.Error())
 	}
-	j := &JSONSchema{isKey: isKey, register: v.Bool("auto.register.schemas"), latest: v.Bool("use.latest.version"), useID: v.Int("use.schema.id"), max: v.Int("schemas.cache.config"),
-		readers: map[int]*jsonReadPlan{}, in: &record.Interner{}, pool: sync.Pool{New: func() any { return new(jsonScanner) }}}
-	j.opts = jsonSchemaOptions{closed: !v.Bool("object.additional.properties"), plainOpt: !v.Bool("json.oneof.for.nullables"), nonRequired: v.Bool("use.optional.for.nonrequired"),
-		jc: jsonCompiler{numericDecimals: strings.EqualFold(v.String("decimal.format"), "NUMERIC"), replaceNull: true, ignoreDefaults: v.Bool("ignore.default.for.nullables"), pairs: true}}
-	j.plans.max = max(j.max, minPlans)
-	if j.reg, err = newRegistry(v); err != nil {
+	j := &JSONSchema{pool: sync.Pool{New: func() any { return new(jsonScanner) }}}
+	if j.registryConverter, err = newRegistryConverter(v, isKey, sr.TypeJSON); err != nil {
 		return nil, err
 	}
-	j.subjects = newSubjectNamer(v, isKey, j.reg)
+	j.opts = jsonSchemaOptions{closed: !v.Bool("object.additional.properties"), nonRequired: v.Bool("use.optional.for.nonrequired"),
+		jc: jsonCompiler{numericDecimals: strings.EqualFold(v.String("decimal.format"), "NUMERIC"), replaceNull: true, ignoreDefaults: v.Bool("ignore.default.for.nullables"), pairs: true}}
+	j.readers.max = v.Int("schemas.cache.config")
+	j.plans.max = max(j.readers.max, minPlans)
 	return j, nil
 }
 
@@ -85,11 +71,7 @@ type jsonSchemaEncoder struct {
 	conv   *JSONSchema
 	topic  *record.Topic
 	schema *record.Schema
-
-	ready  atomic.Bool
-	mu     sync.Mutex
-	prefix [5]byte
-	node   *jsonNode
+	wirePlan[*jsonNode]
 }
 
 // Encoder implements Converter; as with Avro an optional schema is registered with
@@ -100,84 +82,44 @@ func (j *JSONSchema) Encoder(ctx context.Context, topic *record.Topic, s *record
 		if s == nil || s.Optional {
 			return e, nil
 		}
-		return e, e.resolve(ctx)
+		return e, e.resolve(func() ([]byte, *jsonNode, error) { return e.compile(ctx) })
 	})
 }
 
-const jsonSchemaFailed = "Converting Kafka Connect data to byte[] failed due to serialization error of"
-
-func (e *jsonSchemaEncoder) resolve(ctx context.Context) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.ready.Load() {
-		return nil
-	}
+// compile makes the plan and gets the id of the schema. Values are written by their
+// own schema whatever the registry has: JSON needs no other.
+func (e *jsonSchemaEncoder) compile(ctx context.Context) ([]byte, *jsonNode, error) {
 	j := e.conv
 	if e.schema == nil {
-		return &errs.Error{Java: errs.DataException, Msg: "JsonSchemaConverter cannot write a value without schema (topic " + e.topic.Name + ")",
-			Hint: "Use JsonConverter with schemas.enable=false"}
+		return nil, nil, noSchema("JsonSchemaConverter", e.topic.Name, "Use JsonConverter with schemas.enable=false")
 	}
 	text, err := j.opts.fromConnect(e.schema)
 	if err != nil {
-		return dataError(e.topic, "the schema cannot be written as JSON Schema", err)
+		return nil, nil, dataError(e.topic, "the schema cannot be written as JSON Schema", err)
 	}
 	node, err := j.opts.jc.compile(e.schema)
 	if err != nil {
-		return dataError(e.topic, "the schema cannot be written as JSON", err)
+		return nil, nil, dataError(e.topic, "the schema cannot be written as JSON", err)
 	}
-	id, err := j.id(ctx, e.topic.Name, e.schema, string(text))
-	if err != nil {
-		return err
-	}
-	binary.BigEndian.PutUint32(e.prefix[1:], uint32(id))
-	e.node = node
-	e.ready.Store(true)
-	return nil
+	id, _, err := j.writer(ctx, e.topic.Name, e.schema, e.schema.Name, string(text))
+	return wireHead(id), node, err
 }
 
-// id registers the schema or finds the one to name.
-func (j *JSONSchema) id(ctx context.Context, topic string, s *record.Schema, text string) (int, error) {
-	const doing = "serializing JSON data for"
-	subject, err := j.subjects.name(ctx, topic, s, s.Name)
-	if err != nil {
-		return 0, registryOrOwn(err, func() error {
-			return registryError(topic, doing, jsonSchemaFailed, "Error retrieving JSON schema"+text, err)
-		})
-	}
-	switch {
-	case !j.register && j.useID >= 0:
-		return j.useID, nil
-	case !j.register && j.latest:
-		found, err := j.reg.latestOf(ctx, subject)
-		if err != nil {
-			err = registryError(topic, doing, jsonSchemaFailed, "Error retrieving latest version of JSON schema "+text, err)
-		}
-		return found.ID, err
-	}
-	id, err := j.reg.id(ctx, subject, sr.Schema{Schema: text, Type: sr.TypeJSON}, j.register)
-	if err != nil {
-		what := "Error registering JSON schema"
-		if !j.register {
-			what = "Error retrieving JSON schema"
-		}
-		err = registryError(topic, doing, jsonSchemaFailed, what+text, err)
-	}
-	return id, err
-}
-
-// Append implements Encoder; a null is a tombstone.
+// Append implements Encoder. A null without schema is a tombstone; one of an
+// optional schema is the JSON null behind the id, as Confluent's converter writes it.
 func (e *jsonSchemaEncoder) Append(dst []byte, b *record.Batch, c record.Cell) (out []byte, null bool, err error) {
-	if c.IsNull() && (e.schema == nil || e.schema.Optional && (!hasDefault(e.schema) || e.conv.opts.jc.ignoreDefaults)) {
+	if c.IsNull() && e.schema == nil {
 		return dst, true, nil
 	}
 	if !e.ready.Load() {
-		if err := e.resolve(context.Background()); err != nil {
+		err := e.resolve(func() ([]byte, *jsonNode, error) { return e.compile(context.Background()) })
+		if err != nil {
 			return dst, false, err
 		}
 	}
 	from := len(dst)
-	dst = append(dst, e.prefix[:]...)
-	if dst, err = e.node.append(dst, b, c); err != nil {
+	dst = append(dst, e.prefix...)
+	if dst, err = e.plan.append(dst, b, c); err != nil {
 		return dst[:from], false, dataError(e.topic, "the value cannot be written as JSON", err)
 	}
 	return dst, false, nil
@@ -188,22 +130,13 @@ func (j *JSONSchema) Decode(ctx context.Context, topic *record.Topic, data []byt
 	if data == nil {
 		return nil, record.Cell{}, nil
 	}
-	failed := func(cause error) (*record.Schema, record.Cell, error) {
-		var e *errs.Error
-		if !errors.As(cause, &e) {
-			cause = &errs.Error{Java: errs.SerializationException, Msg: cause.Error()}
-		} else if e.Java == errs.DataException || e.Retriable {
-			return nil, record.Cell{}, cause
-		}
-		return nil, record.Cell{}, &errs.Error{Java: errs.DataException, Msg: "Converting byte[] to Kafka Connect data failed due to serialization error of topic " + topic.Name + ": ", Cause: cause}
-	}
 	id, payload, err := splitWire(data)
 	if err != nil {
-		return failed(err)
+		return nil, record.Cell{}, j.unreadable(topic.Name, err)
 	}
 	p, err := j.readPlan(ctx, topic, id)
 	if err != nil {
-		return failed(err)
+		return nil, record.Cell{}, j.unreadable(topic.Name, err)
 	}
 	s := j.pool.Get().(*jsonScanner)
 	*s = jsonScanner{data: payload, stack: s.stack[:0], name: s.name[:0]}
@@ -212,46 +145,31 @@ func (j *JSONSchema) Decode(ctx context.Context, topic *record.Topic, data []byt
 	s.data = nil
 	j.pool.Put(s)
 	if err != nil {
-		return failed(err)
+		return nil, record.Cell{}, j.unreadable(topic.Name, err)
 	}
 	return p.schema, c, nil
 }
 
 func (j *JSONSchema) readPlan(ctx context.Context, topic *record.Topic, id int) (*jsonReadPlan, error) {
-	j.mu.RLock()
-	p := j.readers[id]
-	j.mu.RUnlock()
-	if p != nil {
-		return p, nil
-	}
-	found, err := j.reg.schema(ctx, id)
-	if err != nil {
-		return nil, registryError(topic.Name, "deserializing JSON data for", "Converting byte[] to Kafka Connect data failed due to serialization error of", "Error retrieving JSON schema for id "+strconv.Itoa(id), err)
-	}
-	if found.Type != sr.TypeJSON {
-		return nil, &errs.Error{Java: errs.SerializationException, Msg: "the registered schema is of type " + found.Type.String() + ", not JSON", Hint: "Use the converter of that type"}
-	}
-	r := jsonSchemaReader{jsonSchemaOptions: j.opts, defs: map[string][]byte{}}
-	err = j.reg.references(ctx, found, 0, func(ref sr.SchemaReference, s sr.Schema) error {
-		r.defs[ref.Name] = bytes.TrimSpace([]byte(s.Schema))
-		return nil
+	return j.readers.get(id, func(in *record.Interner) (*jsonReadPlan, error) {
+		found, err := j.schemaOf(ctx, topic.Name, id)
+		if err != nil {
+			return nil, err
+		}
+		r := jsonSchemaReader{jsonSchemaOptions: j.opts, defs: map[string][]byte{}}
+		err = j.reg.references(ctx, found, 0, func(ref sr.SchemaReference, s sr.Schema) error {
+			r.defs[ref.Name] = bytes.TrimSpace([]byte(s.Schema))
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		cs, err := r.parse([]byte(found.Schema))
+		if err != nil {
+			return nil, err
+		}
+		p := &jsonReadPlan{schema: in.Intern(cs)}
+		p.root, err = compileJSONRead(p.schema, !j.opts.jc.ignoreDefaults)
+		return p, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	cs, err := r.parse([]byte(found.Schema))
-	if err != nil {
-		return nil, err
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.max > 0 && len(j.readers) >= j.max {
-		j.readers, j.in = map[int]*jsonReadPlan{}, &record.Interner{}
-	}
-	p = &jsonReadPlan{schema: j.in.Intern(cs)}
-	if p.root, err = compileJSONRead(p.schema, !j.opts.jc.ignoreDefaults); err != nil {
-		return nil, err
-	}
-	j.readers[id] = p
-	return p, nil
 }

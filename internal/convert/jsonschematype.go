@@ -10,7 +10,6 @@ import (
 // jsonSchemaOptions are the data options of the JsonSchemaConverter.
 type jsonSchemaOptions struct {
 	closed      bool // object.additional.properties=false
-	plainOpt    bool // json.oneof.for.nullables=false
 	nonRequired bool // use.optional.for.nonrequired
 	jc          jsonCompiler
 }
@@ -28,7 +27,7 @@ func (o *jsonSchemaOptions) append(dst []byte, s *record.Schema, index int) (_ [
 	if s == nil {
 		return dst, valueErrorf("a value without schema cannot be described by a JSON Schema")
 	}
-	if !s.Optional || o.plainOpt {
+	if !s.Optional {
 		return o.appendType(dst, s, index)
 	}
 	dst = append(dst, '{')
@@ -98,17 +97,7 @@ func (o *jsonSchemaOptions) appendType(dst []byte, s *record.Schema, index int) 
 	}
 	if len(s.Params) > 0 {
 		dst = append(dst, `"connect.parameters":{`...)
-		keys := make([]string, len(s.Params))
-		for i, p := range s.Params {
-			keys[i] = p.Key
-		}
-		for i, at := range javaHashOrder(keys) {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			dst = append(appendAvroText(dst, s.Params[at].Key), ':')
-			dst = appendAvroText(dst, s.Params[at].Value)
-		}
+		dst = appendJSONParams(dst, s.Params)
 		dst = append(dst, '}', ',')
 	}
 	if typ == "boolean" {
@@ -119,6 +108,34 @@ func (o *jsonSchemaOptions) appendType(dst []byte, s *record.Schema, index int) 
 	}
 	dst[len(dst)-1] = '}' // in place of the last comma
 	return dst, nil
+}
+
+// appendJSONParams appends the parameters of a schema. They went through two hash
+// tables, the second one made for just as many.
+func appendJSONParams(dst []byte, params []record.Param) []byte {
+	keys := make([]string, len(params))
+	for i, p := range params {
+		keys[i] = p.Key
+	}
+	sorted := make([]record.Param, 0, len(params))
+	for _, at := range javaHashOrder(keys) {
+		sorted = append(sorted, params[at])
+	}
+	for i, p := range sorted {
+		keys[i] = p.Key
+	}
+	size := 1
+	for size < len(keys) {
+		size *= 2
+	}
+	for i, at := range javaHashOrderFrom(keys, size) {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(appendAvroText(dst, sorted[at].Key), ':')
+		dst = appendAvroText(dst, sorted[at].Value)
+	}
+	return dst
 }
 
 // appendNested appends what arrays, maps and structs need, each with a comma.
@@ -133,9 +150,9 @@ func (o *jsonSchemaOptions) appendNested(dst []byte, s *record.Schema) (_ []byte
 		if s.Key != nil && s.Key.Type == record.String {
 			dst, err = o.append(append(dst, `"additionalProperties":`...), s.Elem, -1)
 		} else {
-			dst = append(dst, `"items":{"type":"object","properties":{"key":`...)
-			if dst, err = o.append(dst, s.Key, 0); err == nil {
-				dst, err = o.append(append(dst, `,"value":`...), s.Elem, 1)
+			dst = append(dst, `"items":{"type":"object","properties":{"value":`...)
+			if dst, err = o.append(dst, s.Elem, 1); err == nil {
+				dst, err = o.append(append(dst, `,"key":`...), s.Key, 0)
 			}
 			dst = append(dst, `}}`...)
 		}
@@ -145,7 +162,9 @@ func (o *jsonSchemaOptions) appendNested(dst []byte, s *record.Schema) (_ []byte
 		for i, f := range s.Fields {
 			names[i] = f.Name
 		}
-		dst = append(dst, `"properties":{`...)
+		if len(names) > 0 {
+			dst = append(dst, `"properties":{`...)
+		}
 		for i, at := range javaHashOrder(names) {
 			if i > 0 {
 				dst = append(dst, ',')
@@ -155,7 +174,9 @@ func (o *jsonSchemaOptions) appendNested(dst []byte, s *record.Schema) (_ []byte
 				return dst, within(names[at], err)
 			}
 		}
-		dst = append(dst, '}', ',')
+		if len(names) > 0 {
+			dst = append(dst, '}', ',')
+		}
 		if o.closed {
 			dst = append(dst, `"additionalProperties":false,`...)
 		}

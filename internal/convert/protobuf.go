@@ -3,11 +3,8 @@ package convert
 import (
 	"context"
 	"encoding/binary"
-	"errors"
-	"strconv"
+	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/sr"
 
@@ -21,19 +18,11 @@ import (
 // wrapper.for.nullables a null scalar is written as the zero value, as Protobuf has
 // no other.
 type Protobuf struct {
-	isKey    bool
-	reg      *registry
-	opts     protoOptions
-	subjects subjectNamer
-	register bool
-	latest   bool
-	useID    int
-	plans    planCache[planKey, *protoEncoder]
+	registryConverter
+	opts protoOptions
 
-	mu      sync.RWMutex
-	max     int
-	readers map[protoReaderKey]*protoReadPlan
-	in      *record.Interner
+	plans   planCache[planKey, *protoEncoder]
+	readers readPlans[protoReaderKey, *protoReadPlan]
 }
 
 // protoReaderKey names a message of a registered file: which one of several is part
@@ -60,14 +49,15 @@ func ProtobufDef() *configdef.Def {
 		b("scrub.invalid.names", "false", "Replace characters that Protobuf names cannot have.", ""),
 		b("optional.for.nullables", "false", "Mark fields that may be null as optional, so that null and zero differ.", ""),
 		b("wrapper.for.nullables", "false", "Write scalars that may be null in wrapper messages, so that null and zero differ.", ""),
-		b("wrapper.for.raw.primitives", "true", "Write a key or value that is no struct in a wrapper message.", ""),
+		b("wrapper.for.raw.primitives", "true", "Read a wrapper message at the top as the value in it.", ""),
 		b("ignore.default.for.nullables", "false", "Write null as null, not as the default of the field.", ""),
-		b("enhanced.protobuf.schema.support", "false", "Keep package names in Connect schema names.", "schema names always keep the package"),
-		b("int.for.enums", "false", "Read enums as numbers.", "enums are read as their names"),
+		b("enhanced.protobuf.schema.support", "false", "Keep the package in the names of the schemas that are read.", ""),
+		b("generalized.sum.type.support", "false", "Describe enums and unions in the way of all converters.", "enums and unions are described in the way of Protobuf"),
+		b("int.for.enums", "false", "Read enums as numbers.", ""),
 		b("optional.for.proto2", "true", "Read proto2 fields that are not required as optional.", "they are always optional"),
-		b("generate.struct.for.nulls", "false", "Make default structs of null messages.", "a null message is null"),
-		b("generate.index.for.unions", "true", "Number the fields of unions.", "they are always numbered"),
-		b("flatten.unions", "false", "Put the members of a oneof into the struct itself.", "a oneof is a struct of its members"),
+		b("generate.struct.for.nulls", "false", "Read a message that is not there as a struct of zero values.", ""),
+		b("generate.index.for.unions", "true", "Number the fields that stand for unions.", ""),
+		b("flatten.unions", "false", "Put the members of a oneof into the struct itself.", ""),
 		b("reference.lookup.only", "false", "Only look up references.", "no references are written"),
 		b("skip.known.types", "true", "Do not register well-known types as references.", "they never are"))}
 }
@@ -78,18 +68,14 @@ func NewProtobuf(props map[string]string, isKey bool) (Converter, error) {
 	if err != nil {
 		return nil, configError("%s", err.Error())
 	}
-	p := &Protobuf{isKey: isKey, register: v.Bool("auto.register.schemas"), latest: v.Bool("use.latest.version"), useID: v.Int("use.schema.id"),
-		max: v.Int("schemas.cache.config"), readers: map[protoReaderKey]*protoReadPlan{}, in: &record.Interner{},
-		opts: protoOptions{scrub: v.Bool("scrub.invalid.names"), optionalLabel: v.Bool("optional.for.nullables"), wrappers: v.Bool("wrapper.for.nullables"),
-			rawWrappers: v.Bool("wrapper.for.raw.primitives"), ignoreDefaults: v.Bool("ignore.default.for.nullables")}}
-	if !p.register && (p.latest || p.useID >= 0) {
-		return nil, configError("use.latest.version and use.schema.id are not supported by millrace for Protobuf: field numbers of another schema may not fit. Use auto.register.schemas=true, or register the schema that the converter makes and set auto.register.schemas=false alone")
-	}
-	p.plans.max = max(p.max, minPlans)
-	if p.reg, err = newRegistry(v); err != nil {
+	p := &Protobuf{opts: protoOptions{scrub: v.Bool("scrub.invalid.names"), optionalLabel: v.Bool("optional.for.nullables"), wrappers: v.Bool("wrapper.for.nullables"),
+		rawWrappers: v.Bool("wrapper.for.raw.primitives"), ignoreDefaults: v.Bool("ignore.default.for.nullables"), fullNames: v.Bool("enhanced.protobuf.schema.support"),
+		intEnums: v.Bool("int.for.enums"), nullStructs: v.Bool("generate.struct.for.nulls"), unionIndex: v.Bool("generate.index.for.unions"), flatUnions: v.Bool("flatten.unions")}}
+	if p.registryConverter, err = newRegistryConverter(v, isKey, sr.TypeProtobuf); err != nil {
 		return nil, err
 	}
-	p.subjects = newSubjectNamer(v, isKey, p.reg)
+	p.readers.max = v.Int("schemas.cache.config")
+	p.plans.max = max(p.readers.max, minPlans)
 	return p, nil
 }
 
@@ -98,11 +84,7 @@ type protoEncoder struct {
 	conv   *Protobuf
 	topic  *record.Topic
 	schema *record.Schema
-
-	ready  atomic.Bool
-	mu     sync.Mutex
-	prefix [6]byte // magic byte, id, and 0 for the first message of the file
-	plan   *protoPlan
+	wirePlan[*protoPlan]
 }
 
 // Encoder implements Converter; as with Avro an optional schema is registered with
@@ -113,42 +95,95 @@ func (p *Protobuf) Encoder(ctx context.Context, topic *record.Topic, s *record.S
 		if s == nil || s.Optional {
 			return e, nil
 		}
-		return e, e.resolve(ctx)
+		return e, e.resolve(func() ([]byte, *protoPlan, error) { return e.compile(ctx) })
 	})
 }
 
-func (e *protoEncoder) resolve(ctx context.Context) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.ready.Load() {
-		return nil
-	}
-	const failed = "Failed to serialize Protobuf data from"
+// compile makes the plan and gets the id of the schema. With use.latest.version or
+// use.schema.id the bytes are those of the own schema, which the registered one must
+// describe as well.
+func (e *protoEncoder) compile(ctx context.Context) ([]byte, *protoPlan, error) {
 	p, topic := e.conv, e.topic.Name
 	if e.schema == nil {
-		return &errs.Error{Java: errs.DataException, Msg: "ProtobufConverter cannot write a value without schema (topic " + topic + ")", Hint: "Use JsonConverter with schemas.enable=false"}
+		return nil, nil, noSchema("ProtobufConverter", topic, "Use JsonConverter with schemas.enable=false")
 	}
-	text, plan, err := p.opts.build(e.schema)
+	own, err := p.opts.build(e.schema)
 	if err != nil {
-		return dataError(e.topic, "the schema cannot be written as Protobuf", err)
+		return nil, nil, dataError(e.topic, "the schema cannot be written as Protobuf", err)
 	}
-	what := "Error registering Protobuf schema"
-	if !p.register {
-		what = "Error retrieving Protobuf schema"
-	}
-	subject, err := p.subjects.name(ctx, topic, e.schema, e.schema.Name)
-	id := 0
-	if err == nil {
-		id, err = p.reg.id(ctx, subject, sr.Schema{Schema: text, Type: sr.TypeProtobuf}, p.register)
-	}
+	id, other, err := p.writer(ctx, topic, e.schema, own.full, own.text)
 	if err != nil {
-		return registryOrOwn(err, func() error {
-			return registryError(topic, "serializing Protobuf data for", failed, what+text, err)
-		})
+		return nil, nil, err
 	}
-	binary.BigEndian.PutUint32(e.prefix[1:5], uint32(id))
-	e.plan = plan
-	e.ready.Store(true)
+	index := own.index
+	if other != nil {
+		if index, err = p.fits(ctx, *other, own); err != nil {
+			return nil, nil, p.misfit(topic, own.text, err)
+		}
+	}
+	head := wireHead(id)
+	if index == 0 { // the short form of a list with one 0
+		return append(head, 0), own.plan, nil
+	}
+	return binary.AppendVarint(append(head, 2), int64(index)), own.plan, nil
+}
+
+// fits finds the own message in a file of the registry and checks that every field
+// has its number and type there.
+func (p *Protobuf) fits(ctx context.Context, other sr.Schema, own protoBuilt) (int, error) {
+	if err := p.mine(other); err != nil {
+		return 0, err
+	}
+	types := map[string]any{}
+	err := p.reg.references(ctx, other, 0, func(_ sr.SchemaReference, s sr.Schema) error {
+		_, err := parseProto(s.Schema, types)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	theirs, err := parseProto(other.Schema, types)
+	if err != nil {
+		return 0, err
+	}
+	ours, err := parseProto(own.text, map[string]any{})
+	if err != nil {
+		return 0, err
+	}
+	for i, m := range theirs.messages {
+		if m.full == own.full {
+			if p.lenient {
+				return i, nil
+			}
+			return i, sameMessage(ours, ours.types[own.full].(*protoMessage), theirs, m, 0)
+		}
+	}
+	return 0, valueErrorf("it has no message %s", own.full)
+}
+
+// sameMessage reports the first field of m that n lacks or has with another type.
+func sameMessage(of *protoFile, m *protoMessage, in *protoFile, n *protoMessage, depth int) error {
+	if depth > 100 {
+		return nil // both hold themselves
+	}
+	for i := range m.fields {
+		f := &m.fields[i]
+		at := slices.IndexFunc(n.fields, func(g protoField) bool { return g.number == f.number })
+		if at < 0 {
+			return valueErrorf("its message %s has no field %s of number %d", n.full, f.name, f.number)
+		}
+		g := &n.fields[at]
+		own, ok := of.resolve(f.typ, m.full).(*protoMessage)
+		theirs, too := in.resolve(g.typ, n.full).(*protoMessage)
+		if ok != too || !ok && strings.TrimPrefix(f.typ, ".") != strings.TrimPrefix(g.typ, ".") || f.repeated != (g.repeated || g.key != "") {
+			return valueErrorf("field %d of its message %s is %s %s, not %s %s", f.number, n.full, g.typ, g.name, f.typ, f.name)
+		}
+		if ok {
+			if err := sameMessage(of, own, in, theirs, depth+1); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
@@ -161,12 +196,13 @@ func (e *protoEncoder) Append(dst []byte, b *record.Batch, c record.Cell) (out [
 		return dst, true, nil
 	}
 	if !e.ready.Load() {
-		if err := e.resolve(context.Background()); err != nil {
+		err := e.resolve(func() ([]byte, *protoPlan, error) { return e.compile(context.Background()) })
+		if err != nil {
 			return dst, false, err
 		}
 	}
 	from := len(dst)
-	dst = append(dst, e.prefix[:]...)
+	dst = append(dst, e.prefix...)
 	if c.Kind() != e.schema.Type {
 		err = errKind(e.schema.Type, c.Kind())
 	} else {
@@ -183,30 +219,21 @@ func (p *Protobuf) Decode(ctx context.Context, topic *record.Topic, data []byte,
 	if data == nil {
 		return nil, record.Cell{}, nil
 	}
-	failed := func(cause error) (*record.Schema, record.Cell, error) {
-		var e *errs.Error
-		if !errors.As(cause, &e) {
-			cause = &errs.Error{Java: errs.SerializationException, Msg: cause.Error()}
-		} else if e.Java == errs.DataException || e.Retriable {
-			return nil, record.Cell{}, cause
-		}
-		return nil, record.Cell{}, &errs.Error{Java: errs.DataException, Msg: "Failed to deserialize data for topic " + topic.Name + " to Protobuf: ", Cause: cause}
-	}
 	id, payload, err := splitWire(data)
 	if err != nil {
-		return failed(err)
+		return nil, record.Cell{}, p.unreadable(topic.Name, err)
 	}
 	index, payload, err := splitIndexes(payload)
 	if err != nil {
-		return failed(err)
+		return nil, record.Cell{}, p.unreadable(topic.Name, err)
 	}
 	plan, err := p.readPlan(ctx, topic, id, index)
 	if err != nil {
-		return failed(err)
+		return nil, record.Cell{}, p.unreadable(topic.Name, err)
 	}
 	c, err := plan.message.read(payload, 0, b)
 	if err != nil {
-		return failed(err)
+		return nil, record.Cell{}, p.unreadable(topic.Name, err)
 	}
 	if plan.raw {
 		c = b.Child(c, 0)
@@ -234,42 +261,29 @@ func splitIndexes(p []byte) (index, rest []byte, err error) {
 }
 
 func (p *Protobuf) readPlan(ctx context.Context, topic *record.Topic, id int, index []byte) (*protoReadPlan, error) {
-	p.mu.RLock()
-	plan := p.readers[protoReaderKey{id, string(index)}]
-	p.mu.RUnlock()
-	if plan != nil {
-		return plan, nil
-	}
-	found, err := p.reg.schema(ctx, id)
-	if err != nil {
-		return nil, registryError(topic.Name, "deserializing Protobuf data for", "Failed to deserialize data for", "Error retrieving Protobuf schema for id "+strconv.Itoa(id), err)
-	}
-	if found.Type != sr.TypeProtobuf {
-		return nil, &errs.Error{Java: errs.SerializationException, Msg: "the registered schema is of type " + found.Type.String() + ", not PROTOBUF", Hint: "Use the converter of that type"}
-	}
-	types := map[string]any{}
-	err = p.reg.references(ctx, found, 0, func(_ sr.SchemaReference, s sr.Schema) error {
-		_, err := parseProto(s.Schema, types)
-		return err
+	return p.readers.get(protoReaderKey{id, string(index)}, func(in *record.Interner) (*protoReadPlan, error) {
+		found, err := p.schemaOf(ctx, topic.Name, id)
+		if err != nil {
+			return nil, err
+		}
+		types := map[string]any{}
+		err = p.reg.references(ctx, found, 0, func(_ sr.SchemaReference, s sr.Schema) error {
+			_, err := parseProto(s.Schema, types)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		plan, err := compileProtoRead(found.Schema, types, index, p.opts)
+		if err == nil {
+			plan.schema = in.Intern(plan.schema)
+		}
+		return plan, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	if plan, err = compileProtoRead(found.Schema, types, index, p.opts.rawWrappers); err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.max > 0 && len(p.readers) >= p.max {
-		p.readers, p.in = map[protoReaderKey]*protoReadPlan{}, &record.Interner{}
-	}
-	plan.schema = p.in.Intern(plan.schema)
-	p.readers[protoReaderKey{id, string(index)}] = plan
-	return plan, nil
 }
 
 // compileProtoRead makes the plan for a message of a file.
-func compileProtoRead(text string, types map[string]any, index []byte, raw bool) (*protoReadPlan, error) {
+func compileProtoRead(text string, types map[string]any, index []byte, opts protoOptions) (*protoReadPlan, error) {
 	file, err := parseProto(text, types)
 	if err != nil {
 		return nil, err
@@ -278,25 +292,16 @@ func compileProtoRead(text string, types map[string]any, index []byte, raw bool)
 	if err != nil {
 		return nil, err
 	}
-	tc := protoToConnect{file: file, open: map[string]bool{}}
+	tc := protoToConnect{protoOptions: opts, file: file, open: map[string]bool{}}
 	s, plan, err := tc.message(m)
 	if err != nil {
 		return nil, err
 	}
 	out := &protoReadPlan{schema: s, message: plan}
-	if raw && len(s.Fields) == 1 && s.Fields[0].Name == "value" && strings.HasSuffix(m.name, "Value") && s.Fields[0].Schema.Type <= record.Bytes && isWrapperName(m.name) {
-		out.raw, out.schema = true, &record.Schema{Type: s.Fields[0].Schema.Type, Optional: true}
+	if w, ok := strings.CutPrefix(m.full, "google.protobuf."); ok && opts.rawWrappers && slices.Contains(protoWrappers, w) && len(s.Fields) == 1 {
+		out.raw, out.schema = true, &record.Schema{Type: s.Fields[0].Schema.Type}
 	}
 	return out, nil
-}
-
-func isWrapperName(name string) bool {
-	for _, w := range wrapperNames {
-		if w == name {
-			return true
-		}
-	}
-	return name == "UInt32Value" || name == "UInt64Value"
 }
 
 // message finds the message that a list of indexes names.

@@ -60,6 +60,7 @@ func protoTag(number, wire int) []byte {
 type protoPlan struct {
 	fields []protoPlanField // by number
 	width  int              // fields of the struct
+	entry  int              // 1: of the entries of a map
 }
 
 // protoPlanField writes a field of a message.
@@ -77,11 +78,10 @@ type protoPlanField struct {
 
 // protoValuePlan writes a value.
 type protoValuePlan struct {
-	kind      record.Type
-	op        protoOp
-	message   *protoPlan
-	scale     int
-	precision int
+	kind    record.Type
+	op      protoOp
+	message *protoPlan
+	scale   int
 }
 
 // append writes the fields of a message from the cells of a struct, or from one
@@ -229,7 +229,7 @@ func (p *protoValuePlan) append(dst []byte, b *record.Batch, c record.Cell) (_ [
 		if c.Len() > 0 {
 			dst = append(binary.AppendUvarint(append(dst, 1<<3|wireBytes), uint64(c.Len())), b.Raw(c)...)
 		}
-		dst = appendProtoInt(dst, 2, int64(p.precision))
+		dst = appendProtoInt(dst, 2, decimalDigits(b.Raw(c)))
 		dst = appendProtoInt(dst, 3, int64(p.scale))
 	case protoDateOp:
 		y, m, d := time.Unix(c.Int()*86400, 0).UTC().Date()
@@ -254,4 +254,28 @@ func appendProtoInt(dst []byte, number int, v int64) []byte {
 		return dst
 	}
 	return binary.AppendUvarint(append(dst, byte(number<<3|wireVarint)), uint64(v))
+}
+
+// decimalDigits counts the digits of an unscaled number, as BigDecimal.precision.
+func decimalDigits(p []byte) int64 {
+	if len(p) > 8 {
+		u := bigOf(p)
+		return int64(len(u.Abs(u).Append(nil, 10)))
+	}
+	var v int64
+	if len(p) > 0 && p[0]&0x80 != 0 {
+		v = -1
+	}
+	for _, c := range p {
+		v = v<<8 | int64(c)
+	}
+	u := uint64(v)
+	if v < 0 {
+		u = -u
+	}
+	n := int64(1)
+	for ; u >= 10; u /= 10 {
+		n++
+	}
+	return n
 }

@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/big"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -53,6 +52,8 @@ type protoReadSlot struct {
 	kind  record.Type // Array or Map for lists; Struct for a oneof
 	zero  record.Cell // what stands for a field that is not there
 	width int         // members of a oneof
+	// message is what stands for a message that is not there; nil: null.
+	message *protoReadMessage
 }
 
 // protoReadField is a field of a message.
@@ -60,170 +61,6 @@ type protoReadField struct {
 	node *protoReadNode
 	slot int
 	in   int // member of a oneof; -1
-}
-
-// protoToConnect makes Connect schemas and reading plans of .proto files.
-type protoToConnect struct {
-	file  *protoFile
-	open  map[string]bool
-	nodes int
-}
-
-// message compiles a message into a struct schema.
-func (tc *protoToConnect) message(m *protoMessage) (*record.Schema, *protoReadMessage, error) {
-	if tc.nodes++; tc.open[m.full] || tc.nodes > maxSchemaNodes {
-		return nil, nil, valueErrorf("the message %s holds itself, which millrace cannot read", m.full)
-	}
-	tc.open[m.full] = true
-	defer delete(tc.open, m.full)
-	s := &record.Schema{Type: record.Struct, Name: m.full}
-	plan := &protoReadMessage{fields: map[int]*protoReadField{}}
-	oneofs := map[int]int{}
-	for i := range m.fields {
-		f := &m.fields[i]
-		fs, node, err := tc.field(f, m)
-		if err != nil {
-			return nil, nil, within(f.name, err)
-		}
-		if plan.fields[f.number] != nil {
-			return nil, nil, valueErrorf("the message %s has two fields of number %d", m.full, f.number)
-		}
-		if f.oneof >= 0 {
-			at, ok := oneofs[f.oneof]
-			if !ok {
-				at = len(plan.slots)
-				oneofs[f.oneof] = at
-				name := m.oneofs[f.oneof]
-				s.Fields = append(s.Fields, record.Field{Name: name + "_" + strconv.Itoa(f.oneof),
-					Schema: &record.Schema{Type: record.Struct, Optional: true, Name: "io.confluent.connect.protobuf.Union." + name}})
-				plan.slots = append(plan.slots, &protoReadSlot{name: name, kind: record.Struct})
-			}
-			union := s.Fields[at].Schema
-			plan.fields[f.number] = &protoReadField{node: node, slot: at, in: len(union.Fields)}
-			union.Fields = append(union.Fields, record.Field{Name: f.name, Schema: fs.AsOptional(true)})
-			plan.slots[at].width++
-			continue
-		}
-		slot := &protoReadSlot{name: f.name}
-		switch {
-		case fs.Type == record.Array || fs.Type == record.Map:
-			slot.kind = fs.Type
-		case node.message == nil && node.special == "" && node.wrapper == nil && !f.optional && !tc.file.proto2:
-			slot.zero = protoZero(node)
-		}
-		s.Fields = append(s.Fields, record.Field{Name: f.name, Schema: fs})
-		plan.fields[f.number] = &protoReadField{node: node, slot: len(plan.slots), in: -1}
-		plan.slots = append(plan.slots, slot)
-	}
-	return s, plan, nil
-}
-
-// protoZero is the value of a proto3 scalar that is not there. Texts get theirs
-// when they are read, since a cell of no bytes belongs to no batch.
-func protoZero(n *protoReadNode) record.Cell {
-	switch n.target {
-	case record.Float32:
-		return record.Float32Cell(0)
-	case record.Float64:
-		return record.Float64Cell(0)
-	case record.Boolean:
-		return record.BoolCell(false)
-	case record.String, record.Bytes:
-		var b record.Batch
-		return b.SpanCell(n.target, 0, 0)
-	}
-	return record.IntCell(n.target, 0)
-}
-
-// field compiles a field. As in Confluent's converter every field is optional but
-// those that proto2 requires, and carries its number as a parameter.
-func (tc *protoToConnect) field(f *protoField, m *protoMessage) (*record.Schema, *protoReadNode, error) {
-	tag := record.Param{Key: paramProtoTag, Value: strconv.Itoa(f.number)}
-	if f.key != "" {
-		key, ok := protoScalars[f.key]
-		if !ok {
-			return nil, nil, valueErrorf("a map cannot have keys of type %s", f.key)
-		}
-		vs, vn, err := tc.typed(f.typ, f, m)
-		if err != nil {
-			return nil, nil, err
-		}
-		entry := &protoReadMessage{fields: map[int]*protoReadField{1: {node: &protoReadNode{scalar: key, target: key.target}, slot: 0, in: -1}, 2: {node: vn, slot: 1, in: -1}},
-			slots: []*protoReadSlot{{name: "key", zero: protoZero(&protoReadNode{target: key.target})}, {name: "value"}}}
-		if vn.message == nil && vn.special == "" && vn.wrapper == nil {
-			entry.slots[1].zero = protoZero(vn)
-		}
-		s := &record.Schema{Type: record.Map, Optional: true, Key: &record.Schema{Type: key.target}, Elem: vs.AsOptional(true), Params: []record.Param{tag}}
-		return s, &protoReadNode{message: entry, target: record.Map}, nil
-	}
-	s, n, err := tc.typed(f.typ, f, m)
-	if err != nil {
-		return nil, nil, err
-	}
-	s = s.Copy()
-	if f.repeated && n.message != nil && strings.HasSuffix(s.Name, "Entry") && len(s.Fields) == 2 && s.Fields[0].Name == "key" && s.Fields[1].Name == "value" {
-		return &record.Schema{Type: record.Map, Optional: true, Key: s.Fields[0].Schema.AsOptional(false), Elem: s.Fields[1].Schema, Params: []record.Param{tag}}, &protoReadNode{message: n.message, target: record.Map}, nil
-	}
-	if f.repeated {
-		return &record.Schema{Type: record.Array, Optional: true, Elem: s, Params: []record.Param{tag}}, n, nil
-	}
-	s.Optional = !f.required
-	s.Params = append(append([]record.Param{}, s.Params...), tag)
-	return s, n, nil
-}
-
-// typed compiles the type that a field names.
-func (tc *protoToConnect) typed(name string, f *protoField, m *protoMessage) (*record.Schema, *protoReadNode, error) {
-	if k, ok := protoScalars[name]; ok {
-		n := &protoReadNode{scalar: k, target: k.target}
-		if name == "int32" {
-			n.target = intType(f.params["connect.type"])
-		}
-		return &record.Schema{Type: n.target}, n, nil
-	}
-	if s, n := tc.known(strings.TrimPrefix(name, "."), f); n != nil {
-		return s, n, nil
-	}
-	switch t := tc.file.resolve(name, m.full).(type) {
-	case *protoMessage:
-		s, plan, err := tc.message(t)
-		return s, &protoReadNode{message: plan, target: record.Struct}, err
-	case *protoEnum:
-		n := &protoReadNode{enum: map[int64]string{}, target: record.String}
-		for _, v := range t.values {
-			if _, have := n.enum[v.number]; !have {
-				n.enum[v.number] = v.name
-			}
-		}
-		return &record.Schema{Type: record.String}, n, nil
-	}
-	return nil, nil, valueErrorf("the .proto file names the type %s, which it does not define", name)
-}
-
-// known compiles the well-known messages.
-func (tc *protoToConnect) known(name string, f *protoField) (*record.Schema, *protoReadNode) {
-	switch name {
-	case protoTimestamp:
-		return &record.Schema{Type: record.Int64, Name: nameTimestamp, Version: 1}, &protoReadNode{special: name, target: record.Int64}
-	case protoDate:
-		return &record.Schema{Type: record.Int32, Name: nameDate, Version: 1}, &protoReadNode{special: name, target: record.Int32}
-	case protoTimeOfDay:
-		return &record.Schema{Type: record.Int32, Name: nameTime, Version: 1}, &protoReadNode{special: name, target: record.Int32}
-	case protoDecimal:
-		scale, _ := strconv.Atoi(f.params["scale"])
-		params := []record.Param{{Key: "scale", Value: strconv.Itoa(scale)}}
-		if p := f.params["precision"]; p != "" {
-			params = append(params, record.Param{Key: paramDecimalPrecision, Value: p})
-		}
-		return &record.Schema{Type: record.Bytes, Name: nameDecimal, Version: 1, Params: params}, &protoReadNode{special: name, target: record.Bytes, scale: scale}
-	}
-	if w, ok := strings.CutPrefix(name, "google.protobuf."); ok && strings.HasSuffix(w, "Value") {
-		inner := map[string]string{"DoubleValue": "double", "FloatValue": "float", "Int64Value": "int64", "UInt64Value": "uint64", "Int32Value": "int32", "UInt32Value": "uint32", "BoolValue": "bool", "StringValue": "string", "BytesValue": "bytes"}[w]
-		if k, ok := protoScalars[inner]; ok {
-			return &record.Schema{Type: k.target}, &protoReadNode{wrapper: &protoReadNode{scalar: k, target: k.target}, target: k.target}
-		}
-	}
-	return nil, nil
 }
 
 // protoReader is a cursor over a Protobuf message.
@@ -346,6 +183,12 @@ func (m *protoReadMessage) read(data []byte, depth int, b *record.Batch) (record
 			c := b.Alloc(s.kind, len(lists[i]))
 			copy(b.Children(c), lists[i])
 			values[i] = c
+		} else if s.message != nil && values[i].IsNull() {
+			v, err := s.message.read(nil, depth+1, b)
+			if err != nil {
+				return record.Cell{}, within(s.name, err)
+			}
+			values[i] = v
 		}
 	}
 	c := b.Alloc(record.Struct, len(values))
@@ -435,6 +278,9 @@ func (n *protoReadNode) read(r *protoReader, wire int, b *record.Batch) (record.
 		return record.Cell{}, err
 	}
 	if n.enum != nil {
+		if n.target == record.Int32 {
+			return record.Int32Cell(int32(u)), nil
+		}
 		name, ok := n.enum[int64(int32(u))]
 		if !ok {
 			name = strconv.FormatInt(int64(int32(u)), 10)

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -15,7 +16,9 @@ const (
 	protoTimeOfDay = "google.type.TimeOfDay"
 	protoDecimal   = "confluent.type.Decimal"
 
-	paramProtoTag = "io.confluent.connect.protobuf.Tag"
+	paramProtoTag  = "io.confluent.connect.protobuf.Tag"
+	paramProtoType = "io.confluent.connect.protobuf.Type"
+	paramProtoEnum = "io.confluent.connect.protobuf.Enum"
 )
 
 // protoOptions are the data options of the ProtobufConverter.
@@ -24,18 +27,23 @@ type protoOptions struct {
 	optionalLabel  bool // optional.for.nullables
 	wrappers       bool // wrapper.for.nullables
 	rawWrappers    bool // wrapper.for.raw.primitives
+	fullNames      bool // enhanced.protobuf.schema.support
+	intEnums       bool // int.for.enums
+	nullStructs    bool // generate.struct.for.nulls
+	unionIndex     bool // generate.index.for.unions
+	flatUnions     bool // flatten.unions
 	ignoreDefaults bool // ignore.default.for.nullables
 }
 
 // protoBuilder makes the .proto text of a Connect schema together with the plan
-// that writes its values.
+// that writes its values. The text is that which Confluent's converter registers:
+// messages lie within the message that uses them first, imports stand in the order
+// of their first use.
 type protoBuilder struct {
 	protoOptions
-	imports  map[string]bool
-	unnamed  int
-	messages map[string]*protoDraft // nested messages by name
-	order    []string
-	depth    int
+	imports []string
+	unnamed int
+	depth   int
 }
 
 // protoDraft is a message that is being made.
@@ -43,62 +51,103 @@ type protoDraft struct {
 	name   string
 	schema *record.Schema
 	lines  []string
+	nested []*protoDraft
 	plan   *protoPlan
 }
 
-// build returns the text and the plan of a schema.
-func (o protoOptions) build(s *record.Schema) (text string, plan *protoPlan, err error) {
-	b := protoBuilder{protoOptions: o, imports: map[string]bool{}, messages: map[string]*protoDraft{}}
-	pkg := ""
-	var top *protoDraft
-	if s.Type == record.Struct {
-		full := s.Name
-		if full == "" {
-			full = b.defaultName()
-		}
-		name := full
-		if i := strings.LastIndexByte(full, '.'); i >= 0 {
-			pkg, name = full[:i], full[i+1:]
-		}
-		if b.scrub {
-			parts := strings.Split(pkg, ".")
-			for i := range parts {
-				parts[i] = scrubName(parts[i])
-			}
-			pkg = strings.Join(parts, ".")
-		}
-		top = &protoDraft{name: b.identifier(name), schema: s, plan: &protoPlan{}}
-		b.messages[top.name] = top
-		if err := b.message(top); err != nil {
-			return "", nil, err
-		}
-	} else if top, err = b.wrapTop(s); err != nil {
-		return "", nil, err
+// protoBuilt is a .proto file and the plan for the values of its message.
+type protoBuilt struct {
+	text  string
+	full  string // name of the message
+	index int    // place of the message in the file
+	plan  *protoPlan
+}
+
+// build makes the file and the plan of a schema.
+func (o protoOptions) build(s *record.Schema) (protoBuilt, error) {
+	if s.Type != record.Struct {
+		return o.wrapTop(s)
 	}
-	return b.text(pkg, top), top.plan, nil
+	b := protoBuilder{protoOptions: o}
+	parts := strings.Split(b.nameOr(s.Name), ".")
+	for i := range parts {
+		parts[i] = b.identifier(parts[i])
+	}
+	last := len(parts) - 1
+	top := &protoDraft{name: parts[last], schema: s, plan: &protoPlan{}}
+	if err := b.message(top); err != nil {
+		return protoBuilt{}, err
+	}
+	return protoBuilt{text: b.text(strings.Join(parts[:last], "."), top), full: strings.Join(parts, "."), plan: top.plan}, nil
 }
 
-func (b *protoBuilder) defaultName() string {
-	b.unnamed++
-	return "ConnectDefault" + strconv.Itoa(b.unnamed)
-}
-
-func (b *protoBuilder) identifier(name string) string {
-	if b.scrub {
-		return scrubName(name)
+// nameOr numbers what has no name.
+func (b *protoBuilder) nameOr(name string) string {
+	if name == "" {
+		b.unnamed++
+		return "ConnectDefault" + strconv.Itoa(b.unnamed)
 	}
 	return name
 }
 
-// wrapTop makes a message of one field for a value that is no struct.
-func (b *protoBuilder) wrapTop(s *record.Schema) (*protoDraft, error) {
-	scalar, ok := protoScalar(s.Type)
-	if !ok || !b.rawWrappers || s.Name == nameDecimal {
-		return nil, valueErrorf("a %s that is no struct cannot be written as Protobuf", s.Type)
+func (b *protoBuilder) identifier(name string) string {
+	if !b.scrub || name == "" {
+		return name
+	}
+	if name[0] == '_' { // unlike with Avro
+		return "x" + scrubName(name)
+	}
+	return scrubName(name)
+}
+
+// unqualified is the name of a nested message.
+func (b *protoBuilder) unqualified(name string) string {
+	name = b.nameOr(name)
+	return b.identifier(name[strings.LastIndexByte(name, '.')+1:])
+}
+
+func (b *protoBuilder) use(file string) {
+	if !slices.Contains(b.imports, file) {
+		b.imports = append(b.imports, file)
+	}
+}
+
+// wrapTop makes the plan for a value that is no struct: a message of one field out
+// of Google's wrappers.proto.
+func (o protoOptions) wrapTop(s *record.Schema) (protoBuilt, error) {
+	_, ok := protoScalar(s.Type)
+	if !ok || s.Name == nameDecimal {
+		return protoBuilt{}, valueErrorf("a %s that is no struct cannot be written as Protobuf", s.Type)
 	}
 	f := protoPlanField{name: "value", plan: &protoValuePlan{kind: s.Type, op: protoOps[s.Type]}, from: -1, tag: protoTag(1, protoOps[s.Type].wire())}
-	return &protoDraft{name: wrapperNames[s.Type], lines: []string{"  " + scalar + " value = 1;\n"}, plan: &protoPlan{fields: []protoPlanField{f}}}, nil
+	name := wrapperNames[s.Type]
+	return protoBuilt{text: protoWrappersFile, full: "google.protobuf." + name, index: slices.Index(protoWrappers, name), plan: &protoPlan{fields: []protoPlanField{f}}}, nil
 }
+
+// protoWrappers are the messages of wrappers.proto in their order there.
+var protoWrappers = []string{"DoubleValue", "FloatValue", "Int64Value", "UInt64Value", "Int32Value", "UInt32Value", "BoolValue", "StringValue", "BytesValue"}
+
+// protoWrappersFile is the text of wrappers.proto as Confluent's converter registers
+// it for keys and values that are no structs.
+var protoWrappersFile = func() string {
+	var sb strings.Builder
+	sb.WriteString(`syntax = "proto3";
+package google.protobuf;
+
+option java_package = "com.google.protobuf";
+option java_outer_classname = "WrappersProto";
+option java_multiple_files = true;
+option go_package = "google.golang.org/protobuf/types/known/wrapperspb";
+option cc_enable_arenas = true;
+option objc_class_prefix = "GPB";
+option csharp_namespace = "Google.Protobuf.WellKnownTypes";
+
+`)
+	for _, name := range protoWrappers {
+		sb.WriteString("message " + name + " {\n  " + strings.ToLower(strings.TrimSuffix(name, "Value")) + " value = 1 [json_name = \"value\"];\n}\n")
+	}
+	return sb.String()
+}()
 
 // wrapperNames are the wrapper messages by type.
 var wrapperNames = map[record.Type]string{record.Int8: "Int32Value", record.Int16: "Int32Value", record.Int32: "Int32Value", record.Int64: "Int64Value",
@@ -141,18 +190,20 @@ func (b *protoBuilder) message(d *protoDraft) error {
 	used := map[int]bool{}
 	next := 1
 	for i, f := range d.schema.Fields {
-		tag := next
+		tag, own := next, false
 		if text, ok := f.Schema.Param(paramProtoTag); ok {
 			if n, err := strconv.Atoi(text); err == nil && n > 0 {
-				tag = n
+				tag, own = n, true
 			}
 		}
-		for used[tag] {
-			tag++
+		if !own {
+			next++
+		}
+		if used[tag] {
+			return within(f.Name, valueErrorf("Field number %d has already been used in the message %s", tag, d.name))
 		}
 		used[tag] = true
-		next = max(next, tag+1)
-		line, pf, err := b.field(f, tag)
+		line, pf, err := b.field(d, f, tag)
 		if err != nil {
 			return within(f.Name, err)
 		}
@@ -169,66 +220,79 @@ func (b *protoBuilder) message(d *protoDraft) error {
 	return nil
 }
 
-// field makes the line and plan of one field.
-func (b *protoBuilder) field(f record.Field, tag int) (string, protoPlanField, error) {
-	s := f.Schema
-	label, elem := "", s
-	switch s.Type {
-	case record.Array:
-		label, elem = "repeated ", s.Elem
-		if elem == nil || elem.Type == record.Array || elem.Type == record.Map {
-			return "", protoPlanField{}, valueErrorf("Protobuf has no lists of lists or maps")
-		}
-	case record.Map:
-		label = "repeated "
+// field makes the line and plan of one field of d.
+func (b *protoBuilder) field(d *protoDraft, f record.Field, tag int) (string, protoPlanField, error) {
+	s, name := f.Schema, b.identifier(f.Name)
+	if !protoIdentifier(name) {
+		return "", protoPlanField{}, valueErrorf("%q is not a valid identifier of Protobuf; scrub.invalid.names=true or field.name.adjustment.mode changes such names", name)
 	}
-	typ, params, vp, err := b.value(f.Name, elem)
+	label, elem := "", s
+	switch {
+	case s.Type == record.Array:
+		label, elem = "repeated ", s.Elem
+		if elem == nil || elem.Type == record.Array {
+			return "", protoPlanField{}, valueErrorf("Array cannot be nested")
+		}
+	case s.Type == record.Map:
+		label = "repeated "
+	case b.optionalLabel && s.Optional && d.plan.entry == 0:
+		label = "optional "
+	}
+	typ, params, vp, err := b.value(d, name, elem)
 	if err != nil {
 		return "", protoPlanField{}, err
 	}
 	pf := protoPlanField{plan: vp, tag: protoTag(tag, vp.op.wire())}
-	if s.Type == record.Array {
+	if s.Type == record.Array || s.Type == record.Map {
 		pf.repeated = true
-		if vp.op.wire() != wireBytes {
+		if s.Type == record.Array && vp.op.wire() != wireBytes {
 			pf.packed, pf.tag = true, protoTag(tag, wireBytes)
 		}
-	} else if s.Type == record.Map {
-		pf.repeated = true
 	} else {
-		if s.Optional && vp.op < protoMessageOp {
-			switch {
-			case b.optionalLabel:
-				label, pf.presence = "optional ", true
-			case b.wrappers:
-				b.imports["google/protobuf/wrappers.proto"] = true
-				typ = "google.protobuf." + wrapperNames[s.Type]
-				inner := &protoPlan{fields: []protoPlanField{{name: f.Name, plan: vp, from: -1, tag: protoTag(1, vp.op.wire())}}}
-				pf.plan, pf.tag = &protoValuePlan{kind: s.Type, op: protoWrapOp, message: inner}, protoTag(tag, wireBytes)
-			}
-		}
+		pf.presence = label != ""
 		if hasDefault(s) && !(s.Optional && b.ignoreDefaults) {
 			pf.def = s.Default
 		}
 		pf.required = !s.Optional && pf.def == nil
 	}
-	line := "  " + label + typ + " " + b.identifier(f.Name) + " = " + strconv.Itoa(tag)
-	if len(params) > 0 {
-		b.imports["confluent/meta.proto"] = true
-		line += " [(confluent.field_meta) = {\n    params: [\n"
-		for i, p := range params {
-			line += "      {\n        value: " + strconv.Quote(p.Value) + ",\n        key: " + strconv.Quote(p.Key) + "\n      }"
-			if i < len(params)-1 {
-				line += ","
-			}
-			line += "\n"
-		}
-		line += "    ]\n  }]"
-	}
-	return line + ";\n", pf, nil
+	return "  " + label + typ + " " + name + " = " + strconv.Itoa(tag) + protoMeta(params) + ";\n", pf, nil
 }
 
-// value makes the type name and plan of a value.
-func (b *protoBuilder) value(field string, s *record.Schema) (typ string, params []record.Param, vp *protoValuePlan, err error) {
+// protoIdentifier reports whether a name is one of Protobuf.
+func protoIdentifier(name string) bool {
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if c != '_' && (c|0x20 < 'a' || c|0x20 > 'z') && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// protoMeta prints the parameters of a field. The two forms are those of
+// Confluent's printer.
+func protoMeta(params []record.Param) string {
+	if len(params) == 0 {
+		return ""
+	}
+	const in = "\n      {\n        "
+	out := " [(confluent.field_meta) = {\n    params: ["
+	for i, p := range params {
+		key, value := "key: "+strconv.Quote(p.Key), "value: "+strconv.Quote(p.Value)
+		if p.Key == "connect.type" {
+			out += in + key + ",\n        " + value + "\n      }"
+		} else {
+			out += in + value + ",\n        " + key + "\n      }"
+		}
+		if i < len(params)-1 {
+			out += ","
+		}
+	}
+	return out + "\n    ]\n  }]"
+}
+
+// value makes the type name and plan of a value in a field of d.
+func (b *protoBuilder) value(d *protoDraft, field string, s *record.Schema) (typ string, params []record.Param, vp *protoValuePlan, err error) {
 	vp = &protoValuePlan{kind: s.Type}
 	switch {
 	case s.Name == nameDecimal && s.Type == record.Bytes:
@@ -236,26 +300,24 @@ func (b *protoBuilder) value(field string, s *record.Schema) (typ string, params
 		if err != nil {
 			return "", nil, nil, err
 		}
-		precision := 0
 		if text, ok := s.Param(paramDecimalPrecision); ok {
-			precision, _ = strconv.Atoi(text)
 			params = append(params, record.Param{Key: "precision", Value: text})
 		}
 		params = append(params, record.Param{Key: "scale", Value: strconv.Itoa(scale)})
-		vp.op, vp.scale, vp.precision = protoDecimalOp, scale, precision
-		b.imports["confluent/type/decimal.proto"] = true
+		vp.op, vp.scale = protoDecimalOp, scale
+		b.use("confluent/type/decimal.proto")
 		return protoDecimal, params, vp, nil
 	case s.Name == nameDate && s.Type == record.Int32:
 		vp.op = protoDateOp
-		b.imports["google/type/date.proto"] = true
+		b.use("google/type/date.proto")
 		return protoDate, nil, vp, nil
 	case s.Name == nameTime && s.Type == record.Int32:
 		vp.op = protoTimeOp
-		b.imports["google/type/timeofday.proto"] = true
+		b.use("google/type/timeofday.proto")
 		return protoTimeOfDay, nil, vp, nil
 	case s.Name == nameTimestamp && s.Type == record.Int64:
 		vp.op = protoTimestampOp
-		b.imports["google/protobuf/timestamp.proto"] = true
+		b.use("google/protobuf/timestamp.proto")
 		return protoTimestamp, nil, vp, nil
 	}
 	if scalar, ok := protoScalar(s.Type); ok {
@@ -263,78 +325,89 @@ func (b *protoBuilder) value(field string, s *record.Schema) (typ string, params
 			params = []record.Param{{Key: "connect.type", Value: s.Type.String()}}
 		}
 		vp.op = protoOps[s.Type]
+		if b.wrappers && s.Optional {
+			b.use("google/protobuf/wrappers.proto")
+			inner := &protoPlan{fields: []protoPlanField{{plan: vp, from: -1, tag: protoTag(1, vp.op.wire())}}}
+			return "google.protobuf." + wrapperNames[s.Type], params, &protoValuePlan{kind: s.Type, op: protoWrapOp, message: inner}, nil
+		}
 		return scalar, params, vp, nil
 	}
-	if s.Type == record.Map {
-		return b.mapEntry(field, s)
+	var in *protoDraft
+	switch s.Type {
+	case record.Map:
+		vp.op = protoMapOp
+		in, err = b.mapEntry(d, s)
+	case record.Struct:
+		vp.op = protoMessageOp
+		name := b.unqualified(s.Name)
+		if name == field {
+			name += "Message" // a field and a message cannot have one name
+		}
+		in, err = b.nested(d, name, s)
+	default:
+		err = valueErrorf("Unknown schema type: %s", s.Type)
 	}
-	if s.Type != record.Struct {
-		return "", nil, nil, valueErrorf("Unknown schema type: %s", s.Type)
-	}
-	d, err := b.nested(s)
 	if err != nil {
 		return "", nil, nil, err
 	}
-	vp.op, vp.message = protoMessageOp, d.plan
-	return d.name, nil, vp, nil
+	vp.message = in.plan
+	return in.name, nil, vp, nil
 }
 
-// nested returns the message of a struct, made once per name.
-func (b *protoBuilder) nested(s *record.Schema) (*protoDraft, error) {
-	name := s.Name[strings.LastIndexByte(s.Name, '.')+1:]
-	if name == "" {
-		name = b.defaultName()
-	}
-	name = b.identifier(name)
-	for {
-		have := b.messages[name]
-		if have == nil {
-			break
+// nested returns the message of a struct within d, made once per name. A second
+// struct of a name would be written as the first one, so it must be the same.
+func (b *protoBuilder) nested(d *protoDraft, name string, s *record.Schema) (*protoDraft, error) {
+	for _, have := range append(slices.Clone(d.nested), d) {
+		if have.name != name {
+			continue
 		}
-		if have.schema != nil && record.Equal(have.schema.AsOptional(false), s.AsOptional(false)) {
-			return have, nil
+		if !sameFields(have.schema, s) {
+			return nil, valueErrorf("two different structs are called %s, which Protobuf cannot tell apart within the message %s", name, d.name)
 		}
-		name += "Message"
+		return have, nil
 	}
-	d := &protoDraft{name: name, schema: s, plan: &protoPlan{}}
-	b.messages[name] = d
-	b.order = append(b.order, name)
-	return d, b.message(d)
+	n := &protoDraft{name: name, schema: s, plan: &protoPlan{}}
+	d.nested = append(d.nested, n)
+	return n, b.message(n)
 }
 
-// mapEntry makes the message of a map's entries.
-func (b *protoBuilder) mapEntry(field string, s *record.Schema) (string, []record.Param, *protoValuePlan, error) {
+// sameFields reports whether two structs have equal fields.
+func sameFields(a, b *record.Schema) bool {
+	return a == b || record.Equal(&record.Schema{Type: record.Struct, Fields: a.Fields}, &record.Schema{Type: record.Struct, Fields: b.Fields})
+}
+
+// mapEntry makes the message of a map's entries within d.
+func (b *protoBuilder) mapEntry(d *protoDraft, s *record.Schema) (*protoDraft, error) {
 	if s.Key == nil || s.Elem == nil {
-		return "", nil, nil, valueErrorf("a map without key or value schema cannot be written as Protobuf")
+		return nil, valueErrorf("a map without key or value schema cannot be written as Protobuf")
 	}
-	entry := &record.Schema{Type: record.Struct, Name: protoCamel(field) + "Entry", Fields: []record.Field{{Name: "key", Schema: s.Key}, {Name: "value", Schema: s.Elem}}}
-	d, err := b.nested(entry)
-	if err != nil {
-		return "", nil, nil, err
+	name := b.unqualified(s.Name)
+	if strings.Contains(name, "_") {
+		name = protoCamel(name)
 	}
-	return d.name, nil, &protoValuePlan{kind: record.Map, op: protoMapOp, message: d.plan}, nil
+	entry := &protoDraft{name: name + "Entry", plan: &protoPlan{entry: 1},
+		schema: &record.Schema{Type: record.Struct, Name: name, Fields: []record.Field{{Name: "key", Schema: s.Key}, {Name: "value", Schema: s.Elem}}}}
+	for _, have := range d.nested {
+		if have.name == entry.name {
+			return nil, valueErrorf("two maps are called %s, which Protobuf cannot tell apart within the message %s", entry.name, d.name)
+		}
+	}
+	d.nested = append(d.nested, entry)
+	return entry, b.message(entry)
 }
 
 // protoCamel makes MyField of my_field.
 func protoCamel(s string) string {
-	out := make([]byte, 0, len(s))
-	upper := true
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c == '_' {
-			upper = true
-			continue
+	var sb strings.Builder
+	for word := range strings.SplitSeq(strings.ToLower(s), "_") {
+		if word != "" {
+			sb.WriteString(strings.ToUpper(word[:1]) + word[1:])
 		}
-		if upper && c >= 'a' && c <= 'z' {
-			c -= 'a' - 'A'
-		}
-		upper = false
-		out = append(out, c)
 	}
-	return string(out)
+	return sb.String()
 }
 
-// text prints the file: the message with all others nested in it.
+// text prints the file.
 func (b *protoBuilder) text(pkg string, top *protoDraft) string {
 	var sb strings.Builder
 	sb.WriteString("syntax = \"proto3\";\n")
@@ -342,23 +415,28 @@ func (b *protoBuilder) text(pkg string, top *protoDraft) string {
 		sb.WriteString("package " + pkg + ";\n")
 	}
 	sb.WriteByte('\n')
-	imports := make([]string, 0, len(b.imports))
-	for i := range b.imports {
-		imports = append(imports, i)
-	}
-	sort.Strings(imports)
-	for _, i := range imports {
+	for _, i := range b.imports {
 		sb.WriteString("import \"" + i + "\";\n")
 	}
-	if len(imports) > 0 {
+	if len(b.imports) > 0 {
 		sb.WriteByte('\n')
 	}
-	sb.WriteString("message " + top.name + " {\n" + strings.Join(top.lines, ""))
-	for _, name := range b.order {
-		d := b.messages[name]
-		body := "message " + d.name + " {\n" + strings.Join(d.lines, "") + "}\n"
-		sb.WriteString("\n  " + strings.TrimSuffix(strings.ReplaceAll(body, "\n", "\n  "), "  "))
-	}
-	sb.WriteString("}\n")
+	sb.WriteString(top.text())
 	return sb.String()
+}
+
+// text prints a message with those within it.
+func (d *protoDraft) text() string {
+	out := "message " + d.name + " {"
+	if len(d.lines) > 0 {
+		out += "\n" + strings.Join(d.lines, "")
+	}
+	if len(d.nested) > 0 {
+		out += "\n"
+	}
+	for _, n := range d.nested {
+		body := strings.TrimSuffix(n.text(), "\n")
+		out += "  " + strings.ReplaceAll(body, "\n", "\n  ") + "\n"
+	}
+	return out + "}\n"
 }

@@ -113,7 +113,7 @@ func TestRealRegistryRecorded(t *testing.T) {
 				t.Fatal(err)
 			}
 			topic := fmt.Sprintf("recorded-%d-%s-%s", time.Now().UnixNano(), r.Name, id)
-			_, got, err := a.writerSchema(t.Context(), topic, s, parsed, text)
+			got, _, err := a.writer(t.Context(), topic, s, recordName(parsed), text)
 			if err != nil {
 				t.Errorf("%s %s: %s", r.Name, id, errs.Trace(err))
 				continue
