@@ -25,7 +25,7 @@ func (m Marker) String() string {
 // Debezium marks the first row of the next one as it does in any later table.
 type Lookahead struct {
 	// Emit gets the rows in order, one later than they come. The line is lent.
-	Emit func(table int, line []byte, m Marker) error
+	Emit func(table int, row []byte, m Marker) error
 
 	line  []byte // the row that is held back
 	has   bool
@@ -48,6 +48,10 @@ func (l *Lookahead) Row(table int, line []byte) error {
 	l.line, l.has, l.table = append(l.line[:0], line...), true, table
 	return nil
 }
+
+// Resume says that rows were read before an interruption: the first of all is not to
+// come again, and neither is the first of table, whose reading goes on; -1 none.
+func (l *Lookahead) Resume(table int) { l.begun, l.seen = true, table }
 
 // End says that no more rows come. It reports whether there was any.
 func (l *Lookahead) End() (any bool, err error) {

@@ -29,10 +29,24 @@ func newCatalog(conn *pgconn.PgConn) *catalog {
 // Type returns a type that was loaded, or nil.
 func (c *catalog) Type(oid uint32) *pgvalue.Type { return c.types[oid] }
 
+// root is the type below a domain, at any depth; the type itself where that is not known.
+func (c *catalog) root(id uint32) uint32 {
+	for range 64 {
+		t := c.types[id]
+		if t == nil || t.Kind != 'd' || t.Base == 0 {
+			break
+		}
+		id = t.Base
+	}
+	return id
+}
+
 const typesSQL = `SELECT t.oid, n.nspname, t.typname, t.typtype, t.typbasetype, t.typtypmod,
  CASE WHEN t.typlen = -1 AND t.typcategory = 'A' THEN t.typelem ELSE 0 END,
- CASE WHEN t.typtype = 'e' THEN (SELECT string_agg(e.enumlabel, E'\001' ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid) END
+ CASE WHEN t.typtype = 'e' THEN (SELECT string_agg(e.enumlabel, E'\001' ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid) END,
+ pg_catalog.quote_ident(fn.nspname) || '.' || pg_catalog.quote_ident(f.proname)
  FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+ LEFT JOIN pg_catalog.pg_proc f ON f.oid = t.typoutput LEFT JOIN pg_catalog.pg_namespace fn ON fn.oid = f.pronamespace
  WHERE t.oid = ANY($1::oid[])`
 
 // load makes sure that the types, and what they are made of, can be looked up.
@@ -65,7 +79,7 @@ func (c *catalog) load(ctx context.Context, oids []uint32) error {
 		oids = oids[:0:0]
 		for _, r := range rows {
 			t := &pgvalue.Type{OID: oid(r[0]), Schema: string(r[1]), Name: string(r[2]), Kind: r[3][0],
-				Base: oid(r[4]), BaseMod: int32(num(r[5])), Elem: oid(r[6])}
+				Base: oid(r[4]), BaseMod: int32(num(r[5])), Elem: oid(r[6]), Output: string(r[8])}
 			if r[7] != nil {
 				for _, l := range bytes.Split(r[7], []byte{1}) {
 					t.Labels = append(t.Labels, string(l))

@@ -397,8 +397,12 @@ func (i *incremental) readChunk(ctx context.Context) (int, error) {
 	if f := i.queue[0].Filter; f != nil && *f != "" {
 		where = "(" + *f + ")" + and(where)
 	}
-	sql := snappg.Select(r.st.meta.Schema, r.st.meta.Name, r.cols, where) + " ORDER BY " + r.names("") + r.limit(max(o.Incremental.ChunkSize, 1))
-	n, err := snappg.Copy(ctx, i.conn, sql, func(line []byte) error {
+	exprs := make([]string, len(r.cols))
+	for c, name := range r.cols {
+		exprs[c] = snappg.Ident(name)
+	}
+	sql := snappg.Select(r.st.meta.Schema, r.st.meta.Name, exprs, where) + " ORDER BY " + r.names("") + r.limit(max(o.Incremental.ChunkSize, 1))
+	n, err := snappg.Copy(ctx, i.conn, snappg.Query{SQL: sql}, func(line []byte) error {
 		f, err := i.split.Split(line)
 		if err != nil {
 			return err

@@ -2,12 +2,18 @@ package postgres
 
 import (
 	"context"
-	"fmt"
-	"strconv"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	snappg "millrace/snapshot/postgres"
+)
+
+const (
+	// chunkPages is the size of a chunk, in pages of 8 KiB: what an interrupted
+	// snapshot reads again at most. A chunk costs the server less than a millisecond.
+	chunkPages = 2048
+	// minPages is the size below which further readers do not help.
+	minPages = 256
 )
 
 // openMore opens the connections of snapshot.max.threads. All of them import the
@@ -41,30 +47,36 @@ func (r *snapshotReader) closeMore() {
 	r.more = nil
 }
 
-// copyTable reads one table: a large plain one in ranges of pages over all
-// connections, anything else by one query.
-func (r *snapshotReader) copyTable(ctx context.Context, st *snapshotTable, row func([]byte) error) (int64, error) {
-	if len(r.more) == 0 || r.serverMajor < 14 || st.meta.Kind != 'r' || st.overridden {
-		return snappg.Copy(ctx, r.conn, st.sql, row)
-	}
-	res, err := exec(ctx, r.conn, "SELECT pg_relation_size("+strconv.FormatUint(uint64(st.oid), 10)+"::oid) / current_setting('block_size')::int, EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhparent = "+strconv.FormatUint(uint64(st.oid), 10)+")")
-	if err != nil {
-		return 0, fmt.Errorf("ask for the size of table %s: %w", st.name, err)
-	}
+// chunkSize is how many pages of a table make a chunk.
+func (r *snapshotReader) chunkSize(st *snapshotTable) int64 {
 	o := &r.opts.Snapshot
 	times := max(o.Multiplier, 1)
 	if m, ok := o.MultiplierByTable[st.name]; ok {
 		times = max(m, 1)
 	}
-	if isTrue(res[0][1]) { // ctid says nothing about which child a row is in
-		return snappg.Copy(ctx, r.conn, st.sql, row)
+	if n := int64(max(o.Threads, 1) * times); n > 1 && st.size.pages >= minPages {
+		return min(chunkPages, (st.size.pages+n-1)/n)
 	}
-	var queries []string
-	for _, where := range snappg.Ranges(num(res[0][0]), o.Threads*times) {
-		queries = append(queries, snappg.Select(st.meta.Schema, st.meta.Name, st.names, where))
+	return chunkPages
+}
+
+// copyTable reads the chunks of one table over all connections.
+func (r *snapshotReader) copyTable(ctx context.Context, st *snapshotTable, row func([]byte) error) (int64, error) {
+	queries := make([]snappg.Query, len(st.chunks))
+	for i, c := range st.chunks {
+		q := snappg.Query{SQL: st.sql, Binary: st.binary != nil}
+		if where := snappg.PageRange(c.From, c.To); st.size.paged && (where != "" || c.Again) {
+			if c.Again {
+				where = snappg.NewerThan(r.progress.Xmin) + and(where)
+			}
+			q.SQL = snappg.Select(st.meta.Schema, st.meta.Name, st.exprs, where)
+		}
+		queries[i] = q
 	}
-	if len(queries) == 1 {
-		return snappg.Copy(ctx, r.conn, queries[0], row)
-	}
-	return snappg.CopyParallel(ctx, append([]*pgconn.PgConn{r.conn}, r.more...), queries, row)
+	before := r.came
+	return snappg.CopyChunks(ctx, append([]*pgconn.PgConn{r.conn}, r.more...), queries, row, func(i int) {
+		n := r.came - before
+		before = r.came
+		r.mark(func() { r.progress.Add(st.chunks[i].Pages, n) })
+	})
 }

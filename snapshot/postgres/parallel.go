@@ -1,110 +1,63 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"strconv"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
 )
 
-// blockSize is how much of a chunk's rows travels at once from its reader.
-const blockSize = 128 << 10
-
-// minPages is the size of a table, in pages of 8 KiB, below which one reader is
-// faster than several.
-const minPages = 256
-
-// Ranges cuts a table of so many pages into conditions on ctid, which the server
-// (14 and later) reads as ranges of pages. The last one has no upper end.
-func Ranges(pages int64, chunks int) []string {
-	if chunks < 2 || pages < minPages {
-		return []string{""}
-	}
-	step := max(pages/int64(chunks), 1)
-	out := make([]string, 0, chunks)
-	for c := range int64(chunks) {
-		low := "ctid >= '(" + strconv.FormatInt(c*step, 10) + ",0)'::tid"
-		if c == int64(chunks)-1 {
-			out = append(out, low)
-		} else {
-			out = append(out, low+" AND ctid < '("+strconv.FormatInt((c+1)*step, 10)+",0)'::tid")
-		}
-	}
-	return out
+// block is rows on their way from a reader.
+type block struct {
+	chunk int
+	rows  []byte // in buf
+	buf   []byte
+	last  bool // the chunk ends here
 }
 
-// CopyParallel runs COPY of several queries over several connections, all of which
-// have the same snapshot, and hands the rows to row on the caller's goroutine. All
-// readers have ended when it returns.
-func CopyParallel(ctx context.Context, conns []*pgconn.PgConn, queries []string, row func(line []byte) error) (rows int64, err error) {
+// CopyChunks runs several COPYs, each a chunk of a table, over connections that have
+// the same snapshot. It hands the rows to row, and tells end of each chunk that was
+// read whole, on the caller's goroutine. Rows of one chunk come in order; with one
+// connection the chunks do too. All readers have ended when it returns; after an
+// error the connections are of no further use.
+func CopyChunks(ctx context.Context, conns []*pgconn.PgConn, chunks []Query, row func(row []byte) error, end func(chunk int)) (rows int64, err error) {
+	if len(conns) == 1 || len(chunks) == 1 {
+		for i, q := range chunks {
+			n, err := Copy(ctx, conns[0], q, row)
+			rows += n
+			if err != nil {
+				return rows, err
+			}
+			end(i)
+		}
+		return rows, nil
+	}
+	r := &parallel{chunks: chunks, full: make(chan block, len(conns)), free: make(chan []byte, 3*len(conns))}
 	g, run := errgroup.WithContext(ctx)
-	full := make(chan []byte, len(conns))
-	free := make(chan []byte, 3*len(conns))
-	var next atomic.Int64
 	for _, c := range conns {
-		g.Go(func() error {
-			b := block(free)
-			give := func() error {
-				select {
-				case full <- b:
-					b = block(free)
-					return nil
-				case <-run.Done():
-					return run.Err()
-				}
-			}
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(queries) {
-					return give()
-				}
-				_, err := Copy(run, c, queries[i], func(line []byte) error {
-					if len(b) > 0 && len(b)+len(line) > blockSize {
-						if err := give(); err != nil {
-							return err
-						}
-					}
-					b = append(b, line...)
-					return nil
-				})
-				if err != nil {
-					return err
-				}
-			}
-		})
+		g.Go(func() error { return r.read(run, c) })
 	}
 	ended := make(chan error, 1)
 	go func() {
 		ended <- g.Wait()
-		close(full)
+		close(r.full)
 	}()
-	for b := range full {
-		for rest := b; len(rest) > 0 && err == nil; {
-			// A newline inside of a value is escaped.
-			n := bytes.IndexByte(rest, '\n') + 1
-			if n == 0 {
-				err = fmt.Errorf("a row of COPY has no end: %w", ErrLine)
-				break
-			}
-			err = row(rest[:n])
-			rest = rest[n:]
-			rows++
-		}
-		if err != nil {
+	for b := range r.full {
+		n, e := eachRow(b.rows, row)
+		rows += n
+		if e != nil {
+			err = e
 			break
 		}
-		select {
-		case free <- b[:0]:
-		default:
+		if b.last {
+			end(b.chunk)
 		}
+		r.give(b.buf)
 	}
 	if err != nil {
 		g.Go(func() error { return err }) // ends the others
-		for range full {
+		for range r.full {
 			continue
 		}
 		<-ended //nolint:errcheck // err, or what it brought about
@@ -113,11 +66,72 @@ func CopyParallel(ctx context.Context, conns []*pgconn.PgConn, queries []string,
 	return rows, <-ended
 }
 
-func block(free chan []byte) []byte {
+// parallel is what the readers share.
+type parallel struct {
+	chunks []Query
+	next   atomic.Int64
+	full   chan block
+	free   chan []byte
+}
+
+// read reads chunks until none is left.
+func (r *parallel) read(ctx context.Context, c *pgconn.PgConn) error {
+	for {
+		i := int(r.next.Add(1)) - 1
+		if i >= len(r.chunks) {
+			return nil
+		}
+		if err := r.chunk(ctx, c, i); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *parallel) chunk(ctx context.Context, c *pgconn.PgConn, i int) error {
+	x, err := startCopy(ctx, c, r.chunks[i], r.buffer())
+	if err != nil {
+		return err
+	}
+	defer x.stop()
+	for {
+		rows, err := x.next()
+		if err != nil || rows == nil {
+			r.give(x.buf)
+			if err := x.fail(ctx, err); err != nil {
+				return err
+			}
+		}
+		b := block{chunk: i, rows: rows, last: rows == nil}
+		if !b.last {
+			b.buf = x.buf
+			x.take(r.buffer())
+		}
+		select {
+		case r.full <- b:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if b.last {
+			return nil
+		}
+	}
+}
+
+func (r *parallel) buffer() []byte {
 	select {
-	case b := <-free:
+	case b := <-r.free:
 		return b
 	default:
-		return make([]byte, 0, blockSize)
+		return make([]byte, blockSize)
+	}
+}
+
+func (r *parallel) give(b []byte) {
+	if cap(b) != blockSize {
+		return // none, or one that a large row needed
+	}
+	select {
+	case r.free <- b[:blockSize]:
+	default:
 	}
 }

@@ -24,6 +24,7 @@ type Tx struct {
 type Info struct {
 	TxID   int64         // 0 on a standby, which assigns none
 	TsUsec int64         // its CURRENT_TIMESTAMP, µs since 1970
+	Xmin   uint64        // oldest transaction that the snapshot does not see as ended, with its epoch
 	LSN    pglogrepl.LSN // end of the log when it began
 }
 
@@ -40,7 +41,7 @@ func Begin(ctx context.Context, c *pgconn.PgConn, tx Tx) (Info, error) {
 	// COPY of a large table takes as long as it takes.
 	sql += "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;" +
 		"SELECT CASE WHEN pg_is_in_recovery() THEN 0 ELSE txid_current() END, (extract(epoch FROM CURRENT_TIMESTAMP) * 1000000)::bigint," +
-		" CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END"
+		" CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, txid_snapshot_xmin(txid_current_snapshot())"
 	res, err := c.Exec(ctx, sql).ReadAll()
 	if err != nil {
 		return Info{}, fmt.Errorf("open the snapshot transaction: %w", err)
@@ -49,6 +50,7 @@ func Begin(ctx context.Context, c *pgconn.PgConn, tx Tx) (Info, error) {
 	var in Info
 	in.TxID, _ = strconv.ParseInt(string(row[0]), 10, 64)
 	in.TsUsec, _ = strconv.ParseInt(string(row[1]), 10, 64)
+	in.Xmin, _ = strconv.ParseUint(string(row[3]), 10, 64)
 	if len(row[2]) > 0 {
 		if in.LSN, err = pglogrepl.ParseLSN(string(row[2])); err != nil {
 			return Info{}, err
@@ -78,64 +80,57 @@ func Lock(ctx context.Context, c *pgconn.PgConn, timeoutMs int64, tables []strin
 	return nil
 }
 
-// Columns returns the column names of a query, without running it.
-func Columns(ctx context.Context, c *pgconn.PgConn, sql string) ([]string, error) {
+// Column is a column of a query.
+type Column struct {
+	Name    string
+	TypeOID uint32 // of a domain: its base type
+}
+
+// Columns returns the columns of a query, without running it.
+func Columns(ctx context.Context, c *pgconn.PgConn, sql string) ([]Column, error) {
 	d, err := c.Prepare(ctx, "", sql, nil)
 	if err != nil {
 		return nil, fmt.Errorf("look at the columns of %s: %w", sql, err)
 	}
-	out := make([]string, len(d.Fields))
+	out := make([]Column, len(d.Fields))
 	for i, f := range d.Fields {
-		out[i] = f.Name
+		out[i] = Column{f.Name, f.DataTypeOID}
 	}
 	return out, nil
 }
 
-// Copy runs COPY of a query and hands each row's line to row; the line is lent for
-// the call. It returns how many rows there were.
-func Copy(ctx context.Context, c *pgconn.PgConn, query string, row func(line []byte) error) (int64, error) {
-	w := &lines{row: row}
-	_, err := c.CopyTo(ctx, w, "COPY ("+query+") TO STDOUT")
-	if w.err != nil {
-		return w.n, w.err
-	}
-	if err != nil {
-		return w.n, fmt.Errorf("read rows by %s: %w", query, err)
-	}
-	return w.n, nil
-}
-
-// lines is the writer of COPY: the server sends one message per row.
-type lines struct {
-	row func([]byte) error
-	n   int64
-	err error
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.n++
-	if l.err == nil {
-		l.err = l.row(p)
-	}
-	return len(p), l.err
-}
-
-// Select makes the query of a chunk: the columns in order, no ORDER BY, and, as in
+// Select makes the query of a chunk: expressions in order, no ORDER BY, and, as in
 // Debezium, with the rows of child tables where the table has any.
-func Select(schema, table string, columns []string, where string) string {
-	var sb strings.Builder
-	sb.WriteString("SELECT ")
-	for i, c := range columns {
-		if i > 0 {
-			sb.WriteString(", ")
-		}
-		sb.WriteString(ident(c))
-	}
-	sb.WriteString(" FROM " + ident(schema) + "." + ident(table))
+func Select(schema, table string, exprs []string, where string) string {
+	sql := "SELECT " + strings.Join(exprs, ", ") + " FROM " + Ident(schema) + "." + Ident(table)
 	if where != "" {
-		sb.WriteString(" WHERE " + where)
+		sql += " WHERE " + where
 	}
-	return sb.String()
+	return sql
 }
 
-func ident(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
+// Ident quotes an identifier.
+func Ident(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
+
+// PageRange is the condition that a row lies in the pages from (included) to (not
+// included; below 0: no end). The server, from version 14 on, reads only these. ""
+// means all pages.
+func PageRange(from, to int64) string {
+	low := "ctid >= '(" + strconv.FormatInt(from, 10) + ",0)'::tid"
+	high := "ctid < '(" + strconv.FormatInt(to, 10) + ",0)'::tid"
+	switch {
+	case from <= 0 && to < 0:
+		return ""
+	case from <= 0:
+		return high
+	case to < 0:
+		return low
+	}
+	return low + " AND " + high
+}
+
+// NewerThan is the condition that a row version was written by transaction xmin or a
+// later one. Versions of very long ago may pass as well.
+func NewerThan(xmin uint64) string {
+	return "age(xmin) <= age('" + strconv.FormatUint(xmin&0xFFFFFFFF, 10) + "'::xid)"
+}
