@@ -34,8 +34,9 @@ type encoder interface {
 
 // format makes the encoders of a sink's files.
 type format interface {
-	// open begins a file whose first record is r.
-	open(w io.Writer, b *record.Batch, r *record.Record) (encoder, error)
+	// open begins a file whose first record is r. crowd is how many files are open
+	// already: with many, each gets smaller buffers.
+	open(w io.Writer, b *record.Batch, r *record.Record, crowd int) (encoder, error)
 	// extension is the end of a file's name, with its dot.
 	extension() string
 	// strict reports whether all records of a file must have one schema.
@@ -54,7 +55,7 @@ type bytesFormat struct {
 
 func (f *bytesFormat) extension() string { return f.ext }
 func (f *bytesFormat) strict() bool      { return false }
-func (f *bytesFormat) open(w io.Writer, _ *record.Batch, _ *record.Record) (encoder, error) {
+func (f *bytesFormat) open(w io.Writer, _ *record.Batch, _ *record.Record, _ int) (encoder, error) {
 	return &bytesEncoder{w: w, f: f}, nil
 }
 
@@ -83,6 +84,9 @@ func (lines) settle() error { return nil }
 func (lines) held() int     { return 0 }
 func (lines) flush() error  { return nil }
 func (lines) close() error  { return nil }
+
+// manyFiles is when files that are opened get smaller buffers.
+const manyFiles = 64
 
 // field is a part of a record that goes into a file, by its Aiven name.
 type field string
@@ -124,7 +128,7 @@ func newJSONFormat(ext, decimals string) (*jsonFormat, error) {
 
 func (f *jsonFormat) extension() string { return f.ext }
 func (f *jsonFormat) strict() bool      { return false }
-func (f *jsonFormat) open(w io.Writer, _ *record.Batch, _ *record.Record) (encoder, error) {
+func (f *jsonFormat) open(w io.Writer, _ *record.Batch, _ *record.Record, _ int) (encoder, error) {
 	return &jsonEncoder{w: w, f: f}, nil
 }
 
@@ -254,7 +258,7 @@ type csvFormat struct {
 
 func (f *csvFormat) extension() string { return "" }
 func (f *csvFormat) strict() bool      { return false }
-func (f *csvFormat) open(w io.Writer, _ *record.Batch, _ *record.Record) (encoder, error) {
+func (f *csvFormat) open(w io.Writer, _ *record.Batch, _ *record.Record, _ int) (encoder, error) {
 	return &csvEncoder{w: w, f: f}, nil
 }
 
@@ -328,8 +332,11 @@ type avroFormat struct {
 func (f *avroFormat) extension() string { return ".avro" }
 func (f *avroFormat) strict() bool      { return true }
 
-func (f *avroFormat) open(w io.Writer, b *record.Batch, r *record.Record) (encoder, error) {
-	e := &avroEncoder{fields: f.fields}
+func (f *avroFormat) open(w io.Writer, b *record.Batch, r *record.Record, crowd int) (encoder, error) {
+	e := &avroEncoder{fields: f.fields, block: 64 << 10}
+	if crowd > manyFiles {
+		e.block = 4 << 10
+	}
 	text, err := e.compile(f, b, r)
 	if err != nil {
 		return nil, err
@@ -347,6 +354,7 @@ type avroEncoder struct {
 	key, value convert.Encoder
 	buf        []byte
 	waiting    int
+	block      int // bytes
 }
 
 // compile sets up the plans and returns the schema's text.
@@ -414,7 +422,7 @@ func (e *avroEncoder) write(b *record.Batch, r *record.Record) (err error) {
 	}
 	e.waiting += len(e.buf)
 	_, err = e.ocf.Write(e.buf)
-	if err == nil && e.waiting >= 64<<10 {
+	if err == nil && e.waiting >= e.block {
 		err = e.flush()
 	}
 	return err

@@ -3,6 +3,7 @@ package objectstore
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 
@@ -112,7 +113,7 @@ func compressInto(ctx context.Context, out io.Writer, in body, c compression, le
 	buf := make([]byte, 32<<10)
 	for off := int64(0); off < in.size() && ctx.Err() == nil; off += int64(len(buf)) {
 		n, err := in.ReadAt(buf[:min(int64(len(buf)), in.size()-off)], off)
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
 		if _, err := w.Write(buf[:n]); err != nil {

@@ -59,7 +59,7 @@ func parseJoda(pattern string) (joda, error) {
 				n++
 			}
 			if strings.IndexByte(jodaLetters, c) < 0 || c == 'l' {
-				return nil, fmt.Errorf("Illegal pattern component: %s (position %d of %q); quote text with '", pattern[i:i+n], i+1, pattern) //nolint:staticcheck // Joda's words
+				return nil, fmt.Errorf("Illegal pattern component: %s (position %d of %q); quote text with '", pattern[i:i+n], i+1, pattern)
 			}
 			out = append(out, jodaPart{letter: c, count: n})
 			i += n

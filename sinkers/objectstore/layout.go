@@ -53,7 +53,6 @@ type confluent struct {
 	zone                  *time.Location
 	compat                string // NONE, BACKWARD, FORWARD, FULL
 	nulls                 string // fail, ignore
-	strict                bool   // the format takes one schema per file
 	scratch               []byte
 }
 

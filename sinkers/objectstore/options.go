@@ -88,7 +88,7 @@ func zoneOf(s string) (*time.Location, error) {
 	}
 	l, err := time.LoadLocation(s)
 	if err != nil {
-		return nil, fmt.Errorf("The datetime zone id '%s' is not recognised", s) //nolint:staticcheck // Joda's words
+		return nil, fmt.Errorf("The datetime zone id '%s' is not recognised", s)
 	}
 	return l, nil
 }

@@ -22,11 +22,8 @@ const (
 	timestampName = "org.apache.kafka.connect.data.Timestamp"
 )
 
-// rowGroupBytes ends a row group; parquetPage a page.
-const (
-	rowGroupBytes = 16 << 20
-	parquetPage   = 64 << 10
-)
+// rowGroupBytes ends a row group.
+const rowGroupBytes = 16 << 20
 
 // parquetFormat writes Parquet files with the columns of the record's schema.
 type parquetFormat struct {
@@ -38,7 +35,7 @@ type parquetFormat struct {
 func (f *parquetFormat) extension() string { return f.ext }
 func (f *parquetFormat) strict() bool      { return true }
 
-func (f *parquetFormat) open(w io.Writer, b *record.Batch, r *record.Record) (encoder, error) {
+func (f *parquetFormat) open(w io.Writer, b *record.Batch, r *record.Record, crowd int) (encoder, error) {
 	e := &parquetEncoder{}
 	root := &ordered{}
 	add := func(name string, source field, s *record.Schema) error {
@@ -72,12 +69,16 @@ func (f *parquetFormat) open(w io.Writer, b *record.Batch, r *record.Record) (en
 		}
 	}
 	e.cols, e.marks = make([][]parquet.Value, e.leaves), make([]int, e.leaves)
-	cfg, err := parquet.NewWriterConfig(parquet.NewSchema("ConnectDefault", root), parquet.Compression(f.codec), parquet.PageBufferSize(parquetPage),
+	page, chunk := 64<<10, 256<<10
+	if crowd > manyFiles {
+		page, chunk = 4<<10, 2<<10
+	}
+	cfg, err := parquet.NewWriterConfig(parquet.NewSchema("ConnectDefault", root), parquet.Compression(f.codec), parquet.PageBufferSize(page), parquet.WriteBufferSize(256), parquet.ColumnPageBuffers(parquet.NewChunkBufferPool(chunk)),
 		parquet.CreatedBy("millrace", "", ""), parquet.DataPageStatistics(true))
 	if err != nil {
 		return nil, fmt.Errorf("begin a Parquet file: %w", err)
 	}
-	e.w = parquet.NewWriter(w, cfg)
+	e.w = parquet.NewGenericWriter[any](w, cfg)
 	return e, nil
 }
 
@@ -123,7 +124,7 @@ type parquetPart struct {
 }
 
 type parquetEncoder struct {
-	w      *parquet.Writer
+	w      *parquet.GenericWriter[any]
 	whole  bool // the parts are the fields of the value
 	parts  []parquetPart
 	leaves int

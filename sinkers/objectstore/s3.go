@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 
 	"millrace/internal/errs"
 )
@@ -53,6 +54,7 @@ type s3Target struct {
 func newS3(ctx context.Context, o s3Options) (*s3Target, error) {
 	load := []func(*awsconfig.LoadOptions) error{
 		awsconfig.WithRegion(o.region),
+		awsconfig.WithLogger(logging.Nop{}),
 		awsconfig.WithRetryer(func() aws.Retryer {
 			return retry.NewStandard(func(so *retry.StandardOptions) {
 				so.MaxAttempts = o.retries + 1

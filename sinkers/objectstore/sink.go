@@ -208,7 +208,7 @@ func (s *Sink) take(ctx context.Context, p *part, b *record.Batch, r *record.Rec
 func (s *Sink) begin(p *part, key string, b *record.Batch, r *record.Record, now time.Time) (*file, error) {
 	f := &file{name: s.layout.name(p, key, r, now), start: r.Origin.Offset, schema: r.ValueSchema, body: &spool{all: &s.all}, last: s.lastOnly}
 	var err error
-	if f.enc, err = s.format.open(f.body, b, r); err != nil {
+	if f.enc, err = s.format.open(f.body, b, r, len(p.order)); err != nil {
 		f.body.close()
 		return nil, err
 	}

@@ -301,7 +301,7 @@ func TestParquetOfNestedValues(t *testing.T) {
 		}
 		return map[string]any{"id": int64(3), "tags": []any{}, "lines": []any{map[string]any{"sku": "s3", "qty": int64(1)}}, "attrs": map[string]any{"k": 0.0}, "before": map[string]any{"x": nil}}
 	})
-	e, err := s.format.open(&out, b, &b.Records[0])
+	e, err := s.format.open(&out, b, &b.Records[0], 0)
 	must(t, err)
 	for i := range b.Records {
 		must(t, e.write(b, &b.Records[i]))
@@ -312,7 +312,7 @@ func TestParquetOfNestedValues(t *testing.T) {
 	must(t, err)
 	rows := make([]parquet.Row, 3)
 	n, err := f.RowGroups()[0].Rows().ReadRows(rows)
-	if n != 3 || err != nil && err != io.EOF {
+	if n != 3 || err != nil && !errors.Is(err, io.EOF) {
 		t.Fatal(n, err)
 	}
 	want := []string{"1 a <null> b s1 s2 2 <null> w z 1.5 <null> \x01", "2 <null> <null> <null> <null> <null> <null>", "3 <null> s3 1 k 0 <null>"}

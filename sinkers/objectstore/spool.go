@@ -11,8 +11,8 @@ import (
 // share continues on disk, and so does every file while all of them together
 // take more than the budget.
 const (
-	memoryBudget = 32 << 20
-	memoryShare  = 1 << 20
+	memoryBudget = 16 << 20
+	memoryShare  = 256 << 10
 	leastSpill   = 4 << 10
 )
 
@@ -57,7 +57,7 @@ func (s *spool) spill() error {
 	}
 	s.kept += int64(n)
 	s.all.used.Add(-int64(len(s.mem)))
-	if s.mem = s.mem[:0]; cap(s.mem) > 64<<10 {
+	if s.mem = s.mem[:0]; cap(s.mem) > 8<<10 {
 		s.mem = nil
 	}
 	return nil
