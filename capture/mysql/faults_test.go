@@ -20,22 +20,31 @@ func texts(rs []got) []string {
 // From every place that was ever stored, also within a transaction and within a
 // statement of many rows, exactly the rest follows.
 func TestRestartFromEveryPlace(t *testing.T) {
-	for _, way := range []struct{ name, set, value string }{
-		{"as it comes", "max.batch.size", "3"},
-		{"by file and position", "gtid.ignore.on.recovery", "true"},
+	for _, way := range []struct {
+		name, set, value string
+		compress         bool
+	}{
+		{"as it comes", "max.batch.size", "3", false},
+		{"by file and position", "gtid.ignore.on.recovery", "true", false},
+		{"compressed", "max.batch.size", "3", true},
+		{"compressed, by file and position", "gtid.ignore.on.recovery", "true", true},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			servers(t, func(t *testing.T, r *rig) {
+				before := ""
+				if way.compress {
+					before = r.compress()
+				}
 				r.props["max.batch.size"], r.props["max.queue.size"] = "3", "8"
 				r.props[way.set] = way.value
 				r.exec("create table a (id int primary key, v varchar(20)); create table b (id int primary key)")
 				first := newSink()
 				x := r.start(nil, first)
 				r.streaming(first)
-				r.exec("begin; insert into a values (1,'x'),(2,'x'),(3,'x'),(4,'x'),(5,'x'); insert into b values (1),(2),(3),(4); update a set v='y' where id < 4; update a set id = 50 where id = 5; delete from b where id > 2; commit")
+				r.exec(before + "begin; insert into a values (1,'x'),(2,'x'),(3,'x'),(4,'x'),(5,'x'); insert into b values (1),(2),(3),(4); update a set v='y' where id < 4; update a set id = 50 where id = 5; delete from b where id > 2; commit")
 				r.exec("insert into a values (10, 'after')")
-				r.exec("alter table a add c int; insert into a values (11, 'more', 1), (12, 'more', 2)")
-				all := texts(first.wait(t, 5+4+3+3+2*2+1+2))
+				r.exec("alter table a add c int; insert into a values (11, 'more', 1), (12, 'more', 2); alter table a add d int first; insert into a values (4, 13, 'last', 3)")
+				all := texts(first.wait(t, 5+4+3+3+2*2+1+2+1))
 				if err := x.end(); err != nil {
 					t.Fatal(err)
 				}
@@ -64,6 +73,21 @@ func TestRestartFromEveryPlace(t *testing.T) {
 			})
 		})
 	}
+}
+
+// compress makes the server write compressed events from now on: whole transactions
+// of the session that runs the returned statement, or, on MariaDB, the rows of all.
+func (r *rig) compress() string {
+	if r.flavor == MySQL {
+		return "set binlog_transaction_compression=ON; "
+	}
+	r.exec("set global log_bin_compress=ON; set global log_bin_compress_min_len=10")
+	r.t.Cleanup(func() { // r.exec would end with the test's context
+		if _, err := r.db.Exec("set global log_bin_compress=OFF; set global log_bin_compress_min_len=DEFAULT"); err != nil {
+			r.t.Error(err)
+		}
+	})
+	return ""
 }
 
 // When the server ends the connection, nothing is lost and nothing comes twice.

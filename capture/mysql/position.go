@@ -22,7 +22,7 @@ const (
 	keyRow      = "row"
 	keyServerID = "server_id"
 	keySnapshot = "snapshot"
-	keyProgress = "snapshot_progress" // ours: how far the snapshot has come
+	keyProgress = "millrace_snapshot_progress" // ours: how far the snapshot has come
 	keyTxID     = "transaction_id"
 	keyTxCount  = "transaction_data_collection_order_"
 )
@@ -153,7 +153,9 @@ func number(v any) (int64, error) {
 }
 
 // notAfter reports whether a history entry at position p was reached by the
-// stored position at: then its statement is part of the model to start with.
+// stored position at: then its statement is part of the model to start with. The
+// position of a statement is that before it, so one at the very place where reading
+// starts again comes from the log once more.
 func notAfter(flavor Flavor, p, at *Position) bool {
 	if at.GTIDs != "" {
 		if p.GTIDs == "" {
@@ -166,7 +168,7 @@ func notAfter(flavor Flavor, p, at *Position) bool {
 				if at.Snapshot != "" {
 					return p.Snapshot != ""
 				}
-				return p.Event <= at.Event
+				return done(p, at)
 			}
 			return y.Contain(x)
 		}
@@ -182,8 +184,11 @@ func notAfter(flavor Flavor, p, at *Position) bool {
 	if p.Pos != at.Pos {
 		return p.Pos < at.Pos
 	}
-	return p.Event <= at.Event
+	return done(p, at)
 }
+
+// done tells for an entry at the place of at whether it is behind at.
+func done(p, at *Position) bool { return p.Snapshot != "" || p.Event <= at.Event && p.Event > 0 }
 
 // fileNumber is the number behind the last dot of a binary log's name.
 func fileNumber(name string) int64 {

@@ -199,7 +199,9 @@ func (a *catalogSteps) apply(ctx context.Context, db, ddl string) error {
 func (a *catalogSteps) flush(ctx context.Context) error {
 	s := a.t.session
 	s.now = time.Now()
-	if err := a.t.remember(ctx, &s.at, s.now.UnixMilli(), a.steps...); err != nil {
+	at := s.at
+	at.Snapshot = "INITIAL" // also when only the history is written anew
+	if err := a.t.remember(ctx, &at, s.now.UnixMilli(), a.steps...); err != nil {
 		return err
 	}
 	for _, step := range a.steps {
