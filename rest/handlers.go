@@ -13,6 +13,10 @@ import (
 // routes is the table of endpoints.
 func (s *Server) routes() {
 	add := s.rt.add
+	if s.opt.OnlyAdmin {
+		s.adminRoutes()
+		return
+	}
 	add("GET", "/", s.root)
 	add("GET", "/health", s.health)
 	add("GET", "/connectors", s.ready(s.list))
@@ -41,14 +45,18 @@ func (s *Server) routes() {
 	add("GET", "/connector-plugins/*/config", s.pluginConfig)
 	add("PUT", "/connector-plugins/*/config/validate", s.validate)
 	if !s.opt.NoAdmin {
-		add("GET", "/admin/loggers", s.loggers)
-		add("GET", "/admin/loggers/*", s.logger)
-		add("PUT", "/admin/loggers/*", s.ready(s.setLogger))
+		s.adminRoutes()
 	}
 	if s.opt.Metrics != nil {
 		add("GET", "/metrics", func(c *call) error { s.opt.Metrics.ServeHTTP(c.w, c.r); return nil })
 		s.rt.routes[len(s.rt.routes)-1].plain = true
 	}
+}
+
+func (s *Server) adminRoutes() {
+	s.rt.add("GET", "/admin/loggers", s.loggers)
+	s.rt.add("GET", "/admin/loggers/*", s.logger)
+	s.rt.add("PUT", "/admin/loggers/*", s.ready(s.setLogger))
 }
 
 // ready waits until the worker has read its storage.

@@ -105,10 +105,15 @@ type Options struct {
 	// Origins may call from a browser page of theirs ("*" all); Methods limits what
 	// they may do, all when empty.
 	Origins, Methods []string
-	// NoAdmin leaves /admin out.
-	NoAdmin bool
+	// NoAdmin leaves /admin out; OnlyAdmin leaves out everything else.
+	NoAdmin, OnlyAdmin bool
 	// Headers are added to every answer.
-	Headers [][2]string
+	Headers []worker.HeaderRule
+	// MayEnter checks the user and password that every request but those between
+	// workers must carry. nil: nobody has to.
+	MayEnter func(user, password string) bool
+	// Client sends requests to other workers; nil: one without TLS settings.
+	Client *http.Client
 	// Version and Commit are shown by GET /.
 	Version, Commit string
 	Log             *slog.Logger
@@ -127,21 +132,25 @@ func New(b Backend, opt Options) *Server {
 	if opt.Timeout <= 0 {
 		opt.Timeout = 90 * time.Second
 	}
-	s := &Server{b: b, opt: opt, client: &http.Client{Timeout: opt.Timeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	s := &Server{b: b, opt: opt, client: opt.Client}
+	if s.client == nil {
+		s.client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	}
 	s.routes()
 	return s
 }
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	for _, h := range s.opt.Headers {
-		w.Header().Add(h[0], h[1])
-	}
+	s.headers(w)
 	if s.cors(w, r) {
 		return
 	}
 	escaped := r.URL.EscapedPath()
+	if !s.admits(r, escaped) {
+		refuse(w)
+		return
+	}
 	if strings.Contains(escaped, "//") {
 		badURI(w, "Ambiguous URI empty segment")
 		return

@@ -4,19 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"runtime/debug"
-	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/pflag"
 
 	"millrace/internal/metrics"
 	"millrace/internal/worker"
-	"millrace/rest"
 )
 
 // allCommands is the whole table: this file's and the demo's.
@@ -65,32 +59,11 @@ func serve(ctx context.Context, e *env, cfg *worker.Config, files []string) (err
 	set.Process()
 	w := worker.New(cfg, worker.NewRegistry(plugins()), set, worker.NewLoggers(e.level), e.log)
 	set.Registry.MustRegister(w)
-	srv := &http.Server{
-		Handler: rest.New(rest.Backend{Reader: w, Writer: w, Runner: w, OffsetKeeper: w, Catalog: w, Admin: w, Group: w, Fencer: w}, rest.Options{Metrics: promhttp.HandlerFor(set.Registry, promhttp.HandlerOpts{}),
-			Origins: cfg.CORSOrigins, Methods: cfg.CORSMethods, NoAdmin: cfg.NoAdmin, Headers: cfg.Headers,
-			Version: worker.ConnectVersion, Commit: worker.ConnectCommit, Log: e.log}),
-		ReadHeaderTimeout: 30 * time.Second,
-		ErrorLog:          slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
+	srv, err := listen(e, cfg, w, set)
+	if err != nil {
+		return err
 	}
-	failed := make(chan error, len(cfg.Listeners))
-	for _, l := range cfg.Listeners {
-		ln, err := net.Listen("tcp", l.Host)
-		if err != nil {
-			_ = srv.Close()
-			return fmt.Errorf("open the REST listener %s: %w", l, err)
-		}
-		go func() { failed <- srv.Serve(ln) }()
-	}
-	defer func() {
-		sctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		if srv.Shutdown(sctx) != nil {
-			_ = srv.Close()
-		}
-		for range cfg.Listeners {
-			<-failed //nolint:errcheck // http.ErrServerClosed; an error of its own was returned already
-		}
-	}()
+	defer srv.close()
 	if err := w.Start(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -99,11 +72,7 @@ func serve(ctx context.Context, e *env, cfg *worker.Config, files []string) (err
 	}
 	e.log.Info("worker started", "rest", cfg.AdvertisedURL, "group.id", cfg.GroupID, "connectors", len(w.Names()))
 	if err = createFromFiles(ctx, w, files); err == nil {
-		select {
-		case <-ctx.Done():
-		case err = <-failed:
-			failed <- err
-		}
+		err = srv.wait(ctx)
 	}
 	e.log.Info("stopping")
 	if serr := w.Stop(); err == nil {

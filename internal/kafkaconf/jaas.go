@@ -18,6 +18,11 @@ func parseJAAS(s string) (jaas, error) {
 	if err != nil {
 		return jaas{}, err
 	}
+	return moduleOf(toks)
+}
+
+// moduleOf reads the words of one login module, up to its semicolon.
+func moduleOf(toks []string) (jaas, error) {
 	if len(toks) < 3 || toks[0] == ";" || toks[1] == ";" {
 		return jaas{}, errors.New("JAAS config property does not contain any login modules")
 	}
@@ -95,4 +100,65 @@ func quoted(s string) (text string, n int, ok bool) {
 		}
 	}
 	return "", 0, false
+}
+
+// LoginModule finds the first login module of an entry in the text of a JAAS file
+// (`Entry { module flag key="value" …; };`) and returns its class and options.
+// Errors never quote the text.
+func LoginModule(text, entry string) (module string, options map[string]string, err error) {
+	toks, err := jaasTokens(separate(text))
+	if err != nil {
+		return "", nil, err
+	}
+	for i := 0; i+1 < len(toks); i++ {
+		if toks[i] != entry || toks[i+1] != "{" {
+			continue
+		}
+		end := i + 2
+		for end < len(toks) && toks[end] != ";" {
+			end++
+		}
+		if end == len(toks) {
+			return "", nil, errors.New("the entry " + entry + " is not terminated by semi-colons")
+		}
+		j, err := moduleOf(toks[i+2 : end+1])
+		return j.module, j.options, err
+	}
+	return "", nil, errors.New("there is no entry " + entry)
+}
+
+// separate puts blanks around braces and takes out comments, outside of quotes.
+func separate(s string) string {
+	var sb strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch rest := s[i:]; {
+		case rest[0] == '"' || rest[0] == '\'':
+			if _, n, ok := quoted(rest); ok {
+				sb.WriteString(rest[:n])
+				i += n - 1
+				continue
+			}
+			sb.WriteByte(rest[0])
+		case rest[0] == '{' || rest[0] == '}':
+			sb.WriteString(" " + rest[:1] + " ")
+		case strings.HasPrefix(rest, "//"):
+			i += lineEnd(rest) - 1
+		case strings.HasPrefix(rest, "/*"):
+			end := strings.Index(rest, "*/")
+			if end < 0 {
+				return sb.String()
+			}
+			i += end + 1
+		default:
+			sb.WriteByte(rest[0])
+		}
+	}
+	return sb.String()
+}
+
+func lineEnd(s string) int {
+	if i := strings.IndexByte(s, '\n'); i >= 0 {
+		return i
+	}
+	return len(s)
 }

@@ -3,7 +3,6 @@ package worker
 import (
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"sort"
 	"strconv"
@@ -27,19 +26,7 @@ type Config struct {
 
 	FlushInterval, FlushTimeout, StopTimeout time.Duration
 
-	// Listeners are the addresses of REST; an empty host listens on all.
-	Listeners []*url.URL
-	// Advertised is host:port, worker_id everywhere.
-	Advertised string
-	// AdvertisedURL is what other workers call.
-	AdvertisedURL string
-
-	// CORSOrigins and CORSMethods are access.control.*; no origins: no CORS.
-	CORSOrigins, CORSMethods []string
-	// NoAdmin leaves /admin out (admin.listeners is empty).
-	NoAdmin bool
-	// Headers are added to every answer (response.http.headers.config).
-	Headers [][2]string
+	RestConfig
 
 	TopicCreation, TopicTracking, TopicReset bool
 	OverridePolicy                           string
@@ -120,39 +107,6 @@ func NewConfig(raw map[string]string, log *slog.Logger) (*Config, error) {
 		return nil, err
 	}
 	return c, nil
-}
-
-func (c *Config) listeners(v configdef.Values) error {
-	for _, l := range v.List("listeners") {
-		u, err := url.Parse(l)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Port() == "" {
-			return fmt.Errorf("listeners: %q is no listener; write http://host:port, or http://:port for all addresses", l)
-		}
-		if u.Scheme == "https" {
-			return fmt.Errorf("listeners: https listeners are not supported yet; put a TLS proxy in front of an http listener")
-		}
-		c.Listeners = append(c.Listeners, u)
-	}
-	if len(c.Listeners) == 0 {
-		return fmt.Errorf("listeners: at least one listener is needed")
-	}
-	host, port := v.String("rest.advertised.host.name"), v.String("rest.advertised.port")
-	if host == "" {
-		host = c.Listeners[0].Hostname()
-	}
-	if host == "" || host == "0.0.0.0" {
-		h, err := os.Hostname()
-		if err != nil {
-			return fmt.Errorf("rest.advertised.host.name is not set and the host has no name: %w", err)
-		}
-		host = h
-	}
-	if port == "" {
-		port = c.Listeners[0].Port()
-	}
-	c.Advertised = host + ":" + port
-	c.AdvertisedURL = "http://" + c.Advertised + "/"
-	return nil
 }
 
 // prefixes belong to clients and plugins; their keys are theirs to know.
@@ -244,33 +198,6 @@ func (c *Config) groupSettings(v configdef.Values) error {
 		c.LeaderTransactions, c.ExactlyOnce = true, e == "enabled"
 	default:
 		return fmt.Errorf("exactly.once.source.support=%s: use disabled, preparing or enabled", e)
-	}
-	return nil
-}
-
-// restSettings reads what the REST server is told besides its listeners.
-func (c *Config) restSettings(v configdef.Values) error {
-	c.CORSOrigins, c.CORSMethods = v.List("access.control.allow.origin"), v.List("access.control.allow.methods")
-	if v.IsSet("admin.listeners") {
-		if v.String("admin.listeners") != "" {
-			return fmt.Errorf("admin.listeners: listeners of their own for /admin are not supported by millrace; leave it out to serve /admin on the listeners, or set it to nothing to switch /admin off")
-		}
-		c.NoAdmin = true
-	}
-	if x := v.List("rest.extension.classes"); len(x) > 0 {
-		return fmt.Errorf("rest.extension.classes: REST extensions are Java classes, which millrace cannot load (%s); put a proxy in front of the listeners for authentication", strings.Join(x, ", "))
-	}
-	for _, rule := range configdef.SplitList(v.String("response.http.headers.config")) {
-		rule = strings.Trim(rule, `"`)
-		verb, rest, _ := strings.Cut(rule, " ")
-		name, value, ok := strings.Cut(rest, ":")
-		if (verb != "add" && verb != "set") || !ok || strings.TrimSpace(name) == "" {
-			return fmt.Errorf("response.http.headers.config: %q is no rule that millrace knows; write add Name: value or set Name: value", rule)
-		}
-		c.Headers = append(c.Headers, [2]string{strings.TrimSpace(name), strings.TrimSpace(value)})
-	}
-	if v.IsSet("inter.worker.key.size") && v.Int("inter.worker.key.size") != 32 {
-		return fmt.Errorf("inter.worker.key.size: keys of HmacSHA256 have 32 bytes; leave the setting out")
 	}
 	return nil
 }

@@ -304,7 +304,7 @@ func (w *Worker) internalCall(ctx context.Context, method, leader, path string, 
 		req.Header.Set("X-Connect-Authorization", sig)
 		req.Header.Set("X-Connect-Request-Signature-Algorithm", "HmacSHA256")
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := w.peers.Do(req)
 	if err != nil {
 		return fmt.Errorf("request to the leader: %w", err)
 	}

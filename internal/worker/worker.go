@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,6 +44,7 @@ type Worker struct {
 	duties     chan struct{} // cap 1: look at the leader's duties
 	claimed    atomic.Bool   // this worker has taken the right to write configs
 	fencing    sync.Mutex    // one round of fencing at a time
+	peers      *http.Client  // for requests to other workers
 
 	mu       sync.Mutex
 	sups     map[string]*supervisor
@@ -58,7 +60,7 @@ type work struct {
 
 // New makes a worker; nothing runs before Start.
 func New(cfg *Config, reg *Registry, set *metrics.Set, loggers *Loggers, log *slog.Logger) *Worker {
-	return &Worker{cfg: cfg, reg: reg, log: log, metrics: set, loggers: loggers, started: make(chan struct{}), sups: map[string]*supervisor{}, assigned: map[string]work{}, duties: make(chan struct{}, 1)}
+	return &Worker{cfg: cfg, reg: reg, log: log, metrics: set, loggers: loggers, started: make(chan struct{}), sups: map[string]*supervisor{}, assigned: map[string]work{}, duties: make(chan struct{}, 1), peers: cfg.Client()}
 }
 
 // Start connects to Kafka, reads the storage to its end and starts what should
@@ -262,6 +264,7 @@ func (w *Worker) Stop() error {
 	defer cancel()
 	err := errors.Join(w.statuses.Close(ctx), w.offsets.Close(ctx), w.configs.Close(ctx))
 	w.admin.Close()
+	w.peers.CloseIdleConnections()
 	return err
 }
 

@@ -244,7 +244,7 @@ func TestUnknownWorkerSettings(t *testing.T) {
 	if !strings.Contains(logged.String(), "no.such.setting") || strings.Contains(logged.String(), "secret") {
 		t.Errorf("logged %q: the name must be there, the value must not", logged.String())
 	}
-	for k, v := range map[string]string{"listeners": "https://:8443", "rest.extension.classes": "a.B", "admin.listeners": "http://:9", "config.providers": "x", "offset.flush.interval.ms": "soon"} {
+	for k, v := range map[string]string{"listeners": "https://:8443", "rest.extension.classes": "a.B", "admin.listeners": "tcp://:9", "exactly.once.source.support": "enabled", "response.http.headers.config": "remove X", "config.providers": "x", "offset.flush.interval.ms": "soon"} {
 		if _, err := NewConfig(with(k, v), log); err == nil {
 			t.Errorf("%s=%s was accepted", k, v)
 		}

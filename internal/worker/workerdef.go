@@ -42,7 +42,8 @@ func workerDef(distributed bool) *configdef.Def {
 	add(configdef.String, "", "CORS.", "access.control.allow.origin", "access.control.allow.methods")
 	add(configdef.String, none, "Further listeners for /admin; empty switches /admin off.", "admin.listeners")
 	add(configdef.String, "", "Rules that add headers to every answer.", "response.http.headers.config")
-	add(configdef.List, "", "REST extensions.", "rest.extension.classes")
+	add(configdef.List, "", "REST extensions; basic authentication is the one there is.", "rest.extension.classes")
+	add(configdef.String, none, "JAAS file of basic authentication; without it the one that KAFKA_OPTS gives to the JVM.", loginConfigProp)
 	add(configdef.String, none, "Without meaning here: plugins are part of the binary.", "plugin.path", "plugin.discovery", "metric.reporters",
 		"metrics.sample.window.ms", "metrics.num.samples", "metrics.recording.level", "auto.include.jmx.reporter",
 		"internal.key.converter", "internal.value.converter")
