@@ -105,3 +105,26 @@ func TestGroup(t *testing.T) {
 		}
 	}
 }
+
+// A worker with connect.protocol=eager pulls its group to that protocol; when it has
+// gone, the others return to theirs.
+func TestEagerGroup(t *testing.T) {
+	boot := newKafka(t)
+	a := startWorkerWith(t, boot, map[string]string{"connect.protocol": "eager"})
+	b := startWorkerOn(t, boot)
+	dir := t.TempDir()
+	for i := range 4 {
+		f := filepath.Join(dir, fmt.Sprint(i))
+		appendLine(t, f, "line")
+		tell(t, []*testWorker{a, b}[i%2], "PUT", fmt.Sprintf("/connectors/c%d/config", i), fmt.Sprintf(`{"connector.class":"FileStreamSource","file":%q,"topic":"t%d","value.converter":"StringConverter"}`, f, i))
+	}
+	owners(t, a, 4, func(m map[string][]string) bool { return len(m[a.advertised]) == 2 && len(m[b.advertised]) == 2 })
+	if code, got := ask(t, b, "PUT", "/connectors/c0/fence", ""); code != 204 {
+		t.Errorf("requests are not signed under this protocol: %d %v", code, got)
+	}
+	a.stop()
+	owners(t, b, 4, func(m map[string][]string) bool { return len(m[b.advertised]) == 4 })
+	if code, got := ask(t, b, "PUT", "/connectors/c0/fence", ""); code != 400 {
+		t.Errorf("requests are signed again: %d %v", code, got)
+	}
+}

@@ -82,6 +82,30 @@ func (a *Assignor) Assign(now time.Time, configured []Unit, owned map[string][]U
 	return shares, wait
 }
 
+// Eager deals all work anew: sorted connectors and then tasks, one after the other
+// to each member, as Connect's eager protocol does. All members have stopped
+// everything before.
+func Eager(configured []Unit, ids []string) map[string]Share {
+	out := map[string]Share{}
+	if len(ids) == 0 {
+		return out
+	}
+	ids = append([]string(nil), ids...)
+	sort.Strings(ids)
+	next := 0
+	for _, kind := range []bool{true, false} {
+		for _, u := range sortedUnits(configured) {
+			if (u.Task == connectorUnit) != kind {
+				continue
+			}
+			id := ids[next%len(ids)]
+			out[id] = Share{Assigned: append(out[id].Assigned, u)}
+			next++
+		}
+	}
+	return out
+}
+
 // trackLost keeps work of vanished members back while the delay runs.
 func (a *Assignor) trackLost(now time.Time, ids []string, want map[Unit]bool, holders map[Unit][]string) {
 	here := map[string]bool{}

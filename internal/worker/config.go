@@ -181,11 +181,13 @@ func (c *Config) groupSettings(v configdef.Values) error {
 	c.KeyTTL = v.Millis("inter.worker.key.ttl.ms")
 	switch p := v.Enum("connect.protocol"); p {
 	case protoSessioned:
-		c.Protocols = []string{protoSessioned, protoCompatible}
+		c.Protocols = []string{protoSessioned, protoCompatible, protoEager}
 	case protoCompatible:
-		c.Protocols = []string{protoCompatible}
+		c.Protocols = []string{protoCompatible, protoEager}
+	case "eager":
+		c.Protocols = []string{protoEager}
 	default:
-		return fmt.Errorf("connect.protocol=%s is not supported by millrace; use sessioned or compatible", p)
+		return fmt.Errorf("connect.protocol=%s is not supported by millrace; use sessioned, compatible or eager", p)
 	}
 	for _, k := range []string{"inter.worker.key.generation.algorithm", "inter.worker.signature.algorithm"} {
 		if a := v.String(k); a != "HmacSHA256" {

@@ -60,6 +60,25 @@ func FuzzGroupMessages(f *testing.F) {
 	})
 }
 
+// The eager protocol's messages end early, and its deal goes round.
+func TestEager(t *testing.T) {
+	a := Assignment{Leader: "m", LeaderURL: "http://h:1/", Offset: 3, Assigned: []Unit{{"a", -1}, {"a", 0}}}
+	if b := a.encode(); !bytes.HasSuffix(b, []byte{0, 0, 0, 2, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0}) {
+		t.Errorf("assignment % x", b)
+	}
+	if got, err := decodeAssignment(a.encode()); err != nil || !reflect.DeepEqual(got, a) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	s, err := decodeState(encodeState(0, MemberState{URL: "u", Offset: 7, Owned: []Unit{{"a", 0}}}, "m", "u"))
+	if err != nil || s.URL != "u" || s.Offset != 7 || s.Owned != nil {
+		t.Errorf("state %+v, %v", s, err)
+	}
+	got := fmt.Sprint(Eager(someWork(2, 2), []string{"m2", "m1"}))
+	if got != "map[m1:{[{c00 -1} {c00 0} {c01 0}] []} m2:{[{c01 -1} {c00 1} {c01 1}] []}]" {
+		t.Errorf("shares %s", got)
+	}
+}
+
 // cluster plays rounds of a group without Kafka: members that come, go and take
 // what the assignor gives them.
 type cluster struct {

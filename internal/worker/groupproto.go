@@ -20,9 +20,10 @@ const connectorUnit = -1
 const (
 	protoSessioned  = "sessioned"
 	protoCompatible = "compatible"
+	protoEager      = "default"
 )
 
-var protoVersions = map[string]int16{protoSessioned: 2, protoCompatible: 1}
+var protoVersions = map[string]int16{protoSessioned: 2, protoCompatible: 1, protoEager: 0}
 
 // Assignment is what a leader tells a member (connect.md §3.1).
 type Assignment struct {
@@ -50,6 +51,9 @@ func encodeState(version int16, s MemberState, leader, leaderURL string) []byte 
 	b := binary.BigEndian.AppendUint16(nil, uint16(version))
 	b = appendShort(b, s.URL)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.Offset))
+	if version == 0 {
+		return b
+	}
 	if len(s.Owned) == 0 && leader == "" {
 		return binary.BigEndian.AppendUint32(b, 0xffffffff)
 	}
@@ -81,6 +85,9 @@ func (a Assignment) encode() []byte {
 	b = appendShort(b, a.LeaderURL)
 	b = binary.BigEndian.AppendUint64(b, uint64(a.Offset))
 	b = appendUnits(b, a.Assigned)
+	if a.Version == 0 {
+		return b
+	}
 	b = appendUnits(b, a.Revoked)
 	return binary.BigEndian.AppendUint32(b, uint32(a.DelayMs))
 }

@@ -117,9 +117,15 @@ func (m *member) forget() {
 // happens. A nil error means: go on with the next round.
 func (m *member) round(ctx context.Context) error {
 	drain(m.rejoin)
+	if m.protocol == protoEager {
+		m.stopAll()
+	}
 	join, err := m.join(ctx)
 	if err != nil {
 		return err
+	}
+	if m.protocol == protoEager {
+		m.stopAll() // also when the protocol has just become this one
 	}
 	shares, owners, wait, err := m.lead(ctx, join)
 	if err != nil {
@@ -136,6 +142,9 @@ func (m *member) round(ctx context.Context) error {
 	go func() { defer close(beating); event <- m.beatUntil(hb) }()
 	defer func() { stop(); <-beating }()
 	m.owned = without(m.owned, a.Revoked)
+	if a.Version == 0 {
+		m.owned = nil
+	}
 	if a.Err == 0 && m.catchUp(ctx, a.Offset) {
 		m.owned = union(m.owned, a.Assigned)
 	}
@@ -163,6 +172,14 @@ func (m *member) round(ctx context.Context) error {
 		return nil
 	case <-m.rejoin:
 		return nil
+	}
+}
+
+// stopAll: under the eager protocol nothing runs while the group assigns.
+func (m *member) stopAll() {
+	if len(m.owned) > 0 {
+		m.owned = nil
+		m.host.apply(nil)
 	}
 }
 
@@ -242,9 +259,12 @@ func (m *member) lead(ctx context.Context, join *kmsg.JoinGroupResponse) (map[st
 	configured, offset := m.host.configured()
 	var shares map[string]Share
 	var wait time.Duration
-	if mismatch {
+	switch {
+	case mismatch:
 		shares = map[string]Share{}
-	} else {
+	case m.protocol == protoEager:
+		shares = Eager(configured, memberIDs(owned))
+	default:
 		shares, wait = m.assign.Assign(time.Now(), configured, owned)
 	}
 	out := map[string][]byte{}
@@ -257,11 +277,22 @@ func (m *member) lead(ctx context.Context, join *kmsg.JoinGroupResponse) (map[st
 			a.Err = 1
 		}
 		out[id] = a.encode()
+		if m.protocol == protoEager {
+			s.Owned = nil
+		}
 		for _, u := range union(without(s.Owned, sh.Revoked), sh.Assigned) {
 			owners[u] = s.URL
 		}
 	}
 	return out, owners, wait, nil
+}
+
+func memberIDs(owned map[string][]Unit) []string {
+	var out []string
+	for id := range owned {
+		out = append(out, id)
+	}
+	return out
 }
 
 func (m *member) syncGroup(ctx context.Context, join *kmsg.JoinGroupResponse, shares map[string][]byte) (Assignment, error) {
