@@ -36,6 +36,7 @@ type sink struct {
 	stored  record.Position
 	hold    bool // store nothing
 	count   bool // only count records
+	stopAt  int  // takes nothing more once it has so many records
 	n       int
 	drained bool
 	dead    chan struct{}
@@ -49,6 +50,11 @@ func (s *sink) Send(ctx context.Context, b *record.Batch, _ func() error) error 
 		return err
 	}
 	s.mu.Lock()
+	if s.stopAt > 0 && s.n >= s.stopAt {
+		s.mu.Unlock()
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	s.n += len(b.Records)
 	for i := range b.Records {
 		if s.count {
