@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"strings"
 	"testing"
 
 	"millrace/internal/record"
@@ -20,6 +21,8 @@ var benchCases = []struct {
 	{"TimezoneConverter", "TimezoneConverter", []string{"converted.timezone", "Europe/Berlin"}, false},
 	{"ReadToInsertEvent", "ReadToInsertEvent", nil, false},
 	{"Filter", "io.debezium.transforms.Filter", []string{"language", "jsr223.groovy", "condition", "value.op == 'u' && value.after.name != value.before.name && value.after.id > 0"}, false},
+	{"Filter/cel", "io.debezium.transforms.Filter", []string{"language", "cel", "condition", "value.op == 'u' && value.after.name != value.before.name && value.after.id > 0"}, false},
+	{"ContentBasedRouter/cel", "ContentBasedRouter", []string{"language", "cel", "topic.expression", "value.after.id == 1 ? 'ones' : topic"}, false},
 	{"ContentBasedRouter", "ContentBasedRouter", []string{"language", "jsr223.groovy", "topic.expression", "value.after.id == 1 ? 'ones' : null"}, false},
 	{"Flatten", "Flatten$Value", nil, false},
 	{"InsertField", "InsertField$Value", []string{"static.field", "dc", "static.value", "ams"}, true},
@@ -62,7 +65,11 @@ func TestAllocations(t *testing.T) {
 				}
 			}
 			work()
-			if n := testing.AllocsPerRun(200, work); n != 0 {
+			most := 0.0
+			if strings.HasSuffix(c.name, "/cel") {
+				most = 6 // its values are interfaces
+			}
+			if n := testing.AllocsPerRun(200, work); n > most {
 				t.Errorf("%v allocations per record", n)
 			}
 		})
