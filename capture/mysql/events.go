@@ -331,15 +331,13 @@ func (s *session) rowEvent(ctx context.Context, e *replication.BinlogEvent, sum 
 	if kind == 0 {
 		return nil
 	}
-	if s.skipEvent > 0 && s.at.Event < s.skipEvent {
-		return nil
-	}
+	skipped := s.skipEvent > 0 && s.at.Event < s.skipEvent
 	id, err := binlog.TableID(p, tableIDSize)
 	if err != nil {
 		return err
 	}
 	tb := s.tables[id]
-	if tb == nil || !tb.captured || s.dropRows {
+	if tb == nil || !tb.captured || s.dropRows || skipped && !tb.signal {
 		return nil
 	}
 	s.clock(e)
@@ -349,9 +347,9 @@ func (s *session) rowEvent(ctx context.Context, e *replication.BinlogEvent, sum 
 		err = rows.Inflate(gomysql.DecompressMariadbData)
 	}
 	if err == nil {
-		err = s.rows(ctx, tb, rows)
+		err = s.rows(ctx, tb, rows, skipped)
 	}
-	if err == nil || s.t.opts.OnBadEvent == "fail" || s.t.out.Cause() != nil || ctx.Err() != nil {
+	if err == nil || s.t.opts.OnBadEvent == "fail" || s.t.out.Cause() != nil || ctx.Err() != nil || retriable(err) {
 		return s.explain(err, tb)
 	}
 	s.log.Warn("an event is skipped, as event.processing.failure.handling.mode says", "table", tb.name, "file", s.src.file, "pos", s.src.pos, "error", err)
@@ -431,7 +429,8 @@ func (s *session) unknown(ctx context.Context, id schemahistory.TableID, m *binl
 }
 
 // rows makes the records of a row event.
-func (s *session) rows(ctx context.Context, tb *table, rows *binlog.Rows) error {
+// skipped: they were emitted before a restart.
+func (s *session) rows(ctx context.Context, tb *table, rows *binlog.Rows, skipped bool) error {
 	skip := int64(0)
 	if s.skipEvent > 0 && s.at.Event == s.skipEvent {
 		skip, s.skipEvent, s.skipRow = s.skipRow, 0, 0
@@ -441,7 +440,8 @@ func (s *session) rows(ctx context.Context, tb *table, rows *binlog.Rows) error 
 		if err != nil || !ok {
 			return err
 		}
-		if n < skip {
+		if n < skip || skipped {
+			s.skippedSignal(tb, rows.Kind)
 			continue
 		}
 		if err := s.row(tb, rows.Kind, int(n)); err != nil {

@@ -310,7 +310,9 @@ func TestIncrementalKeys(t *testing.T) {
 			if extra.Key == "" || tried[first] {
 				continue
 			}
-			tried[first] = true
+			if tried[first] = true; len(tried)%6 != 1 {
+				continue
+			}
 			rest := newSink()
 			y := r.start(e.offset, rest)
 			left := map[string]bool{}

@@ -96,7 +96,10 @@ func newSession(t *task, at *Position) *session {
 	}
 	if at != nil {
 		s.at = *at
-		s.at.Extra = s.inc.Restore(at.Extra)
+		s.at.Extra = s.restoreBlocking(s.inc.Restore(at.Extra))
+		if s.at.Snapshot == "BLOCKING" { // its place is one of the stream
+			s.at.Snapshot = ""
+		}
 	}
 	return s
 }
@@ -126,8 +129,8 @@ func (s *session) send(ctx context.Context) error {
 	if s.t.opts.Transactions && s.inTx {
 		end.TxID, end.Counts = s.txID, s.tx.Counts()
 	}
-	if s.inc.Running() {
-		end.Extra = append(slices.Clone(end.Extra), s.inc.Extra()...)
+	if more := append(s.inc.Extra(), s.blockingExtra()...); len(more) > 0 {
+		end.Extra = append(slices.Clone(end.Extra), more...)
 	}
 	b.End = &end
 	err := s.t.out.Send(ctx, b, nil)

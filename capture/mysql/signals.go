@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"millrace/capture"
+	"millrace/decode/binlog"
 	"millrace/decode/myvalue"
 	"millrace/emit"
 	"millrace/internal/record"
@@ -89,6 +90,17 @@ func (s *session) signalRow(b *record.Batch, op emit.Op, old, row *myvalue.Row) 
 		if slices.Contains(s.t.opts.Signals.Channels, "source") {
 			s.signals.Add(capture.Signal{ID: f[0], Type: f[1], Data: json.RawMessage(f[2])})
 		}
+	}
+}
+
+// skippedSignal takes the signal of a row that was emitted before a restart in the
+// middle of its transaction: signals are acted on when that ends, so it was not.
+func (s *session) skippedSignal(tb *table, kind binlog.Kind) {
+	if tb.signal && kind == binlog.Insert {
+		b := &record.Batch{}
+		row, _ := tb.rows.Image(b, &s.after, nil)
+		s.signalRow(b, emit.OpCreate, nil, &row)
+		s.marks = nil
 	}
 }
 
@@ -284,14 +296,23 @@ func (s *session) setPosition(sig capture.Signal) error {
 	return nil
 }
 
-// interrupted does what streaming was ended for.
+// interrupted does what streaming was ended for. A blocking snapshot that fails for
+// a reason that passes is begun anew by the next attempt.
 func (t *task) interrupted(ctx context.Context) error {
 	s := t.session
 	why := s.interrupt
-	s.interrupt = nil
-	if why.snap != nil {
-		return t.blockingSnapshot(ctx, why.id, why.snap)
+	if why == nil {
+		return nil
 	}
+	if why.snap != nil {
+		err := t.blockingSnapshot(ctx, why.id, why.snap)
+		if err != nil {
+			return err
+		}
+		s.interrupt = nil
+		return s.send(ctx)
+	}
+	s.interrupt = nil
 	lost, err := t.server.lost(ctx, t.db, why.to)
 	if err != nil {
 		return err

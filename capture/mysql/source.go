@@ -173,11 +173,11 @@ func (t *task) attempt(ctx context.Context, have *bool) error {
 		}
 	}
 	for {
-		if err = t.stream(ctx); !errors.Is(err, errInterrupted) || ctx.Err() != nil {
-			break
-		}
 		if err := t.interrupted(ctx); err != nil {
 			return err
+		}
+		if err = t.stream(ctx); !errors.Is(err, errInterrupted) || ctx.Err() != nil {
+			break
 		}
 	}
 	if ctx.Err() == nil && t.session.hasRecords() && retriable(err) {
