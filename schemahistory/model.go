@@ -184,6 +184,9 @@ func (m *Model) Charset(db string) string {
 	return m.Server
 }
 
+// HasCharset reports whether the default character set of a database is known.
+func (m *Model) HasCharset(db string) bool { return m.databases[db] != "" }
+
 // SetCharset stores the default character set of a database.
 func (m *Model) SetCharset(db, charset string) { m.databases[db] = charset }
 

@@ -60,7 +60,25 @@ func (t *task) recover(ctx context.Context, at *Position) (found bool, err error
 	}, func(err error) {
 		t.log.Warn("an entry of the schema history cannot be read and is left out", "error", err)
 	})
+	if err == nil && found && t.opts.History.CapturedOnly {
+		err = t.databaseCharsets(ctx)
+	}
 	return found, err
+}
+
+// databaseCharsets completes a history of tables only: without the character sets
+// of the databases, tables made later would be decoded by the server's.
+func (t *task) databaseCharsets(ctx context.Context) error {
+	rows, err := query(ctx, t.db, "SELECT SCHEMA_NAME AS name, DEFAULT_CHARACTER_SET_NAME AS charset FROM information_schema.SCHEMATA")
+	if err != nil {
+		return fmt.Errorf("read the character sets of the databases: %w", err)
+	}
+	for _, r := range rows {
+		if !t.model.HasCharset(r["name"]) {
+			t.model.SetCharset(r["name"], r["charset"])
+		}
+	}
+	return nil
 }
 
 func (t *task) newModel() *schemahistory.Model {
@@ -97,6 +115,9 @@ func (t *task) capturesDatabase(db string) bool { return t.opts.Tables.IncludedS
 func (t *task) remember(ctx context.Context, at *Position, nowMs int64, steps ...*schemahistory.Step) error {
 	var entries []*schemahistory.Entry
 	for _, s := range steps {
+		if t.opts.History.CapturedOnly && s.DB != "" && len(s.Tables)+len(s.Changes) == 0 {
+			continue // published, but not kept: it is about no table
+		}
 		entries = append(entries, &schemahistory.Entry{Source: t.partition(), Position: at.Offset(), TsMs: nowMs, DB: s.DB, DDL: s.DDL, Changes: s.Changes})
 	}
 	if err := t.history.Append(ctx, entries...); err != nil {

@@ -49,7 +49,7 @@ var ownOptions = []configdef.Option{
 		Doc:   "How topics are named: the class name of one of Debezium's strategies (Default…, DefaultRegex…, DefaultUnicode…, Schema…, SchemaRegex…, SchemaUnicode…TopicNamingStrategy).",
 		Check: options.Checks(options.NamingStrategy)},
 	{Name: "converters", Type: configdef.String, Importance: configdef.Low, Width: configdef.WidthMedium, Display: "List of prefixes defining custom values converters.",
-		Doc: "Names of converters: TinyIntOneToBooleanConverter and ZeroDateFallbackConverter work; others are Java classes, which millrace cannot load.", Check: options.Checks(checkConverters)},
+		Doc: "Names of converters: TinyIntOneToBooleanConverter, ZeroDateFallbackConverter and JdbcSinkDataTypesConverter work; others are Java classes, which millrace cannot load.", Check: options.Checks(checkConverters)},
 	flag("connect.keep.alive", "true", configdef.Low, "Keep connection alive (true/false)", "Reconnect when the server is silent for longer than the interval."),
 	{Name: "connect.keep.alive.interval.ms", Type: configdef.Long, Default: "60000", HasDefault: true, Importance: configdef.Low, Width: configdef.WidthShort, Display: "Keep alive interval (ms)",
 		Doc: "How long the server may be silent, in milliseconds; it is asked to send a heartbeat at 0.8 of it.", Check: options.Checks(options.PositiveLong)},

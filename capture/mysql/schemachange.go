@@ -127,7 +127,7 @@ func (s *session) appendSchemaChange(step *schemahistory.Step, marker record.Cel
 	tpl := template{db: step.DB, table: strings.Join(slices.Compact(names), ","), named: !step.DBLevel}
 	k := b.Alloc(record.Struct, 1)
 	b.SetChild(k, 0, b.StringCell(step.DB))
-	src := s.src.cell(b, &tpl, s.src.statementRow(), marker)
+	src := s.src.cell(b, &tpl, s.src.lastRow, marker)
 	changes := b.Alloc(record.Array, len(step.Changes))
 	for i, c := range step.Changes {
 		x := b.Alloc(record.Struct, 3)

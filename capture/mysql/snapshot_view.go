@@ -153,21 +153,31 @@ func (t *task) lock(ctx context.Context) (l *locks, err error) {
 			return l, fmt.Errorf("prepare the snapshot (%s): %w", q, err)
 		}
 	}
-	if !t.server.mariadb && t.server.number >= 80000 {
-		_, err := l.conn.ExecContext(ctx, "LOCK INSTANCE FOR BACKUP") // needs BACKUP_ADMIN, which few users have
-		l.backup = err == nil
-	}
 	percona := strings.HasPrefix(mode, "minimal_percona")
 	if percona && l.try(ctx, "LOCK TABLES FOR BACKUP") {
 		return l, nil // commits go on, so nothing is held in the sense of held
 	}
 	if l.held = l.try(ctx, "FLUSH TABLES WITH READ LOCK"); l.held || ctx.Err() != nil {
+		l.lockInstance(ctx)
 		return l, ctx.Err()
 	}
 	if mode == "minimal_percona_no_table_locks" {
 		return l, fault(nil, "Grant the right to it (RELOAD or FLUSH_TABLES), or set snapshot.locking.mode=minimal", "The global read lock is refused, and snapshot.locking.mode=%s forbids to lock tables instead", mode)
 	}
+	l.lockInstance(ctx)
 	return l, l.lockTables(ctx)
+}
+
+// lockInstance keeps statements that change tables waiting. It comes behind the
+// global read lock, as it does within such statements: the other way round their
+// session and this one may each wait for the other, and the server ends the statement
+// of the two that is not ours.
+func (l *locks) lockInstance(ctx context.Context) {
+	if l.t.server.mariadb || l.t.server.number < 80000 || ctx.Err() != nil {
+		return
+	}
+	_, err := l.conn.ExecContext(ctx, "LOCK INSTANCE FOR BACKUP") // needs BACKUP_ADMIN, which few users have
+	l.backup = err == nil
 }
 
 // try runs a statement that locks.

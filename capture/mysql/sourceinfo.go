@@ -70,7 +70,7 @@ type sources struct {
 	thread   int64
 	query    string
 
-	lastRow int // number of the last row, or of the last statement's "row"
+	lastRow int // number of the last row in its event; a statement behind it has the same one, as recorded
 
 	shared      [3]record.Cell // gtid, file, query of this state in this batch
 	sharedEpoch uint64
@@ -138,15 +138,6 @@ func (s *sources) cell(b *record.Batch, t *template, row int, marker record.Cell
 		f[srcThread] = record.Int64Cell(s.thread)
 	}
 	return c
-}
-
-// statementRow is source.row of a schema change: on MariaDB every statement stands
-// in a transaction, so the number of the last row before it stays (as recorded).
-func (s *sources) statementRow() int {
-	if s.flavor == MariaDB {
-		return s.lastRow
-	}
-	return 0
 }
 
 // marker is the text of a snapshot marker in the batch.

@@ -47,6 +47,9 @@ type Column struct {
 	Propagate bool                  // column/datatype.propagate.source.type
 	// Boolean: TinyIntOneToBooleanConverter applies.
 	Boolean bool
+	// Sink is the form that JdbcSinkDataTypesConverter asks for: SinkBoolean, SinkDouble,
+	// SinkFloat or SinkString; "" none.
+	Sink Sink
 	// ZeroDate is what ZeroDateFallbackConverter puts in the place of a zero date, as
 	// the server would print it; "" none.
 	ZeroDate string
@@ -81,7 +84,7 @@ func Compile(col Column, wire *binlog.WireColumn, modes Modes, in *record.Intern
 		return p, nil
 	}
 	s := k.schema.Copy()
-	s.Optional = col.Optional
+	s.Optional = col.Optional || s.Optional
 	if col.Comment != "" && s.Doc == "" {
 		s.Doc = col.Comment
 	}

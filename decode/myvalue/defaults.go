@@ -74,11 +74,15 @@ func defaultCell(b *record.Batch, col *Column, k *kind, text string) (record.Cel
 			return record.BoolCell(text != "0"), true
 		}
 	case classBits:
-		n, ok := numberText(text, classInt)
+		// The digits are read as binary ones, however they were meant.
+		digits := strings.TrimSpace(text)
+		if len(digits) > 2 && (digits[0] == 'b' || digits[0] == 'B') && digits[1] == '\'' {
+			digits = strings.Trim(digits[1:], "'")
+		}
+		v, ok := new(big.Int).SetString(digits, 2)
 		if !ok {
 			return record.Cell{}, false
 		}
-		v, _ := new(big.Int).SetString(n, 10)
 		text = string(v.Bytes())
 	}
 	if k.class == classTimestamp {

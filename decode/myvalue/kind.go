@@ -71,6 +71,14 @@ func baseType(name string) (base string, unsigned bool) {
 }
 
 func kindOf(col *Column, m *Modes) (*kind, error) {
+	k, err := plainKind(col, m)
+	if err == nil && col.Sink != "" {
+		k = sinkKind(k, col)
+	}
+	return k, err
+}
+
+func plainKind(col *Column, m *Modes) (*kind, error) {
 	base, unsigned := baseType(col.TypeName)
 	if col.Boolean {
 		return positiveKind(), nil

@@ -316,7 +316,8 @@ func geometryKind() *kind {
 		b.SetChild(c, 1, sridCell(p))
 		return c, nil
 	}
-	return &kind{schema: &record.Schema{Type: record.Struct, Name: "io.debezium.data.geometry.Geometry", Version: 1, Doc: "Geometry", Fields: geometryFields()},
+	// Its schema is optional in every case, that of a POINT is not.
+	return &kind{schema: &record.Schema{Type: record.Struct, Optional: true, Name: "io.debezium.data.geometry.Geometry", Version: 1, Doc: "Geometry", Fields: geometryFields()},
 		fallback: map[string]any{"wkb": emptyCollection}, class: classNone, text: f, wire: same(f)}
 }
 
