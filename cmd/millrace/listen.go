@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -15,6 +16,7 @@ import (
 	"millrace/internal/metrics"
 	"millrace/internal/worker"
 	"millrace/rest"
+	"millrace/rest/ui"
 )
 
 // servers are the HTTP servers of a worker: REST, and /admin if it has addresses of
@@ -23,6 +25,9 @@ type servers struct {
 	all    []*http.Server
 	open   int
 	failed chan error // one per listener, when it ends
+
+	endPage context.CancelFunc
+	page    sync.WaitGroup // its history of metrics
 }
 
 // listen opens all addresses and serves.
@@ -35,7 +40,7 @@ func listen(e *env, cfg *worker.Config, w *worker.Worker, set *metrics.Set) (*se
 	if cfg.Authenticates() {
 		opt.MayEnter = cfg.MayEnter
 	}
-	if err := s.serve(e, rest.New(b, opt), cfg.Listeners, cfg.TLS); err != nil {
+	if err := s.serve(e, s.withPage(e, rest.New(b, opt), cfg, set), cfg.Listeners, cfg.TLS); err != nil {
 		s.close()
 		return nil, fmt.Errorf("open the REST listener: %w", err)
 	}
@@ -47,6 +52,18 @@ func listen(e *env, cfg *worker.Config, w *worker.Worker, set *metrics.Set) (*se
 		}
 	}
 	return s, nil
+}
+
+// withPage puts the web page before the REST API.
+func (s *servers) withPage(e *env, api http.Handler, cfg *worker.Config, set *metrics.Set) http.Handler {
+	if !cfg.UI {
+		return api
+	}
+	page := ui.New(ui.Options{API: api, Metrics: set.Registry, ReadOnly: cfg.UIReadOnly, Version: version, Log: e.log})
+	ctx, cancel := context.WithCancel(context.Background())
+	s.endPage = cancel
+	s.page.Go(func() { page.Run(ctx) })
+	return page.Before(api)
 }
 
 func (s *servers) serve(e *env, h http.Handler, at []*url.URL, conf *tls.Config) error {
@@ -79,6 +96,10 @@ func (s *servers) wait(ctx context.Context) error {
 
 // close ends all servers, after the requests that are being answered.
 func (s *servers) close() {
+	if s.endPage != nil {
+		s.endPage()
+		s.page.Wait()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	for _, srv := range s.all {

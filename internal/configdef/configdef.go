@@ -154,6 +154,16 @@ func (d *Def) Find(name string) *Option {
 	return nil
 }
 
+// Allows reports whether one of the patterns allows a property of that name.
+func (d *Def) Allows(name string) bool {
+	for i := range d.Patterns {
+		if d.Patterns[i].Regexp.MatchString(name) {
+			return true
+		}
+	}
+	return false
+}
+
 // lookup returns the raw value of an option, by name, then by alias.
 func (o *Option) lookup(props map[string]string) (string, bool) {
 	if v, ok := props[o.Name]; ok {

@@ -21,6 +21,8 @@ type RestConfig struct {
 	AdminListeners []*url.URL
 	// NoAdmin leaves /admin out of Listeners.
 	NoAdmin bool
+	// UI serves the web page; UIReadOnly lets it change nothing.
+	UI, UIReadOnly bool
 	// TLS and AdminTLS are for https listeners; nil without any.
 	TLS, AdminTLS *tls.Config
 	// Advertised is host:port, worker_id everywhere.
@@ -73,6 +75,7 @@ func (c *RestConfig) Client() *http.Client {
 
 // restSettings reads what the REST servers are told besides their addresses.
 func (c *Config) restSettings(v configdef.Values) error {
+	c.UI, c.UIReadOnly = v.Bool("ui.enabled"), v.Bool("ui.read.only")
 	c.CORSOrigins, c.CORSMethods = v.List("access.control.allow.origin"), v.List("access.control.allow.methods")
 	if err := c.extensions(v); err != nil {
 		return err

@@ -41,6 +41,8 @@ func workerDef(distributed bool) *configdef.Def {
 	add(configdef.Boolean, "true", "Switch.", "topic.creation.enable", "topic.tracking.enable", "topic.tracking.allow.reset")
 	add(configdef.String, "", "CORS.", "access.control.allow.origin", "access.control.allow.methods")
 	add(configdef.String, none, "Further listeners for /admin; empty switches /admin off.", "admin.listeners")
+	add(configdef.Boolean, "true", "Whether the web page is served at /ui/.", "ui.enabled")
+	add(configdef.Boolean, "false", "Whether the web page shows and changes nothing.", "ui.read.only")
 	add(configdef.String, "", "Rules that add headers to every answer.", "response.http.headers.config")
 	add(configdef.List, "", "REST extensions; basic authentication is the one there is.", "rest.extension.classes")
 	add(configdef.String, none, "JAAS file of basic authentication; without it the one that KAFKA_OPTS gives to the JVM.", loginConfigProp)

@@ -1,0 +1,295 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millrace/internal/kafkaconf"
+	"millrace/internal/store"
+)
+
+// Verdict is what a take-over means for a property or a connector.
+type Verdict string
+
+// The verdicts, from best to worst.
+const (
+	Works   Verdict = "works"
+	Differs Verdict = "differs"
+	Refused Verdict = "refused"
+)
+
+func (v Verdict) worse(u Verdict) Verdict {
+	rank := map[Verdict]int{Works: 0, Differs: 1, Refused: 2}
+	if rank[u] > rank[v] {
+		return u
+	}
+	return v
+}
+
+// PropertyReport is one property of a connector, or a fact about it ("(offsets)").
+type PropertyReport struct {
+	Property string  `json:"property"`
+	Verdict  Verdict `json:"verdict"`
+	Text     string  `json:"text,omitempty"`
+}
+
+// ConnectorReport is one connector of the storage topics. Values are never shown.
+type ConnectorReport struct {
+	Name       string           `json:"name"`
+	Class      string           `json:"class"`
+	Target     string           `json:"target_state"`
+	State      string           `json:"state,omitempty"` // as its last worker reported it
+	Tasks      int              `json:"tasks"`
+	Verdict    Verdict          `json:"verdict"`
+	Properties []PropertyReport `json:"properties"`
+}
+
+// Inspection is what a take-over of a group would find.
+type Inspection struct {
+	Group      string            `json:"group_id"`
+	Members    int               `json:"members"` // workers that run at this moment
+	Verdict    Verdict           `json:"verdict"`
+	Worker     []PropertyReport  `json:"worker"`
+	Connectors []ConnectorReport `json:"connectors"`
+}
+
+// Inspect reads the storage topics of the worker's group without joining it, and
+// tells for each connector what works, differs and is refused. Nothing is written.
+func (w *Worker) Inspect(ctx context.Context) (*Inspection, error) {
+	if !w.cfg.Distributed {
+		return nil, errors.New("a take-over reads the storage topics of a distributed worker; these properties are of a standalone one")
+	}
+	o, err := w.cfg.internalOpts(w.cfg.InternalClientID("takeover"))
+	if err != nil {
+		return nil, err
+	}
+	if w.admin, err = kgo.NewClient(o...); err != nil {
+		return nil, fmt.Errorf("worker client: %w", err)
+	}
+	defer w.admin.Close()
+	w.adm = kadm.NewClient(w.admin)
+	closeAll, err := w.readStorage(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll()
+	in := &Inspection{Group: w.cfg.GroupID, Verdict: Works, Worker: w.workerReport(), Connectors: []ConnectorReport{}}
+	gs, err := w.adm.DescribeGroups(ctx, w.cfg.GroupID)
+	if err != nil {
+		return nil, fmt.Errorf("look for the group %s: %w", w.cfg.GroupID, err)
+	}
+	in.Members = len(gs[w.cfg.GroupID].Members)
+	for _, name := range w.configs.Names() {
+		r := w.inspectConnector(ctx, w.configs.Get(name))
+		in.Verdict = in.Verdict.worse(r.Verdict)
+		in.Connectors = append(in.Connectors, r)
+	}
+	return in, nil
+}
+
+// readStorage reads the three topics, which must exist.
+func (w *Worker) readStorage(ctx context.Context, o []kgo.Opt) (closeAll func(), err error) {
+	var logs []store.Log
+	mk := func(topic, property string, one bool) store.Log {
+		spec := w.cfg.topicSpec(topic, property, -1, one)
+		spec.NoCreate = true
+		l := store.NewKafkaLog(spec, w.log, o...)
+		logs = append(logs, l)
+		return l
+	}
+	closeAll = func() {
+		for _, l := range logs {
+			if err := l.Close(context.WithoutCancel(ctx)); err != nil {
+				w.log.Warn("close a storage topic", "error", err)
+			}
+		}
+	}
+	w.configs = store.NewConfigs(mk(w.cfg.ConfigTopic, "config.storage.topic", true), w.log)
+	w.offsets = store.NewOffsets(mk(w.cfg.OffsetTopic, "offset.storage.topic", false), w.log)
+	w.statuses = store.NewStatuses(mk(w.cfg.StatusTopic, "status.storage.topic", false), w.log)
+	for _, start := range []func() error{
+		func() error { return w.configs.Start(ctx, nil) }, func() error { return w.offsets.Start(ctx) }, func() error { return w.statuses.Start(ctx) },
+	} {
+		if err := start(); err != nil {
+			closeAll()
+			return nil, err
+		}
+	}
+	return closeAll, nil
+}
+
+// workerReport lists the worker's properties that mean nothing here.
+func (w *Worker) workerReport() []PropertyReport {
+	out := []PropertyReport{}
+	def := workerDef(true)
+	for _, k := range sortedNames(w.cfg.Props) {
+		o := def.Find(k)
+		switch {
+		case o == nil && !hasAnyPrefix(k, prefixes):
+			out = append(out, PropertyReport{k, Differs, "millrace does not know it; Connect gives it to plugins that read the worker's properties"})
+		case o != nil && strings.HasPrefix(o.Doc, "Without meaning here"):
+			out = append(out, PropertyReport{k, Differs, o.Doc})
+		}
+	}
+	return out
+}
+
+func sortedNames(props map[string]string) []string {
+	out := make([]string, 0, len(props))
+	for k := range props {
+		out = append(out, k)
+	}
+	sort.Strings(out)
+	return out
+}
+
+func (w *Worker) inspectConnector(ctx context.Context, c *store.Connector) ConnectorReport {
+	raw := c.Config.Strings()
+	r := ConnectorReport{Name: c.Name, Class: className(raw), Target: string(c.Target), Tasks: len(c.Tasks), Verdict: Works}
+	if st := w.statuses.Connector(c.Name); st != nil {
+		r.State = st.State
+	}
+	add := func(property string, v Verdict, text string) {
+		r.Properties = append(r.Properties, PropertyReport{property, v, text})
+		r.Verdict = r.Verdict.worse(v)
+	}
+	if w.reg.Connector(r.Class) == nil {
+		add("connector.class", Refused, "millrace has no connector "+r.Class+"; `millrace plugins` lists those it has")
+		return r
+	}
+	infos, err := w.validate(ctx, c.Config)
+	if err != nil {
+		add("connector.class", Refused, err.Error())
+		return r
+	}
+	problems := map[string][]string{}
+	known := map[string]bool{}
+	for _, i := range infos.Configs {
+		if i.Definition != nil {
+			known[i.Definition.Name] = true
+		}
+		if i.Value != nil && len(i.Value.Errors) > 0 {
+			problems[i.Value.Name] = i.Value.Errors
+		}
+	}
+	p := w.reg.Connector(r.Class)
+	for _, k := range sortedNames(raw) {
+		if errs := problems[k]; len(errs) > 0 {
+			add(k, Refused, strings.Join(errs, "; "))
+			delete(problems, k)
+			continue
+		}
+		v, text := w.propertyVerdict(p, k, raw, known)
+		add(k, v, text)
+	}
+	for _, k := range sortedProblems(problems) {
+		add(k, Refused, strings.Join(problems[k], "; "))
+	}
+	w.inspectTasks(p, c, add)
+	w.inspectOffsets(ctx, p, c, add)
+	return r
+}
+
+func sortedProblems(m map[string][]string) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	sort.Strings(out)
+	return out
+}
+
+// propertyVerdict is about a property that validation has nothing against.
+func (w *Worker) propertyVerdict(p *Plugin, k string, props map[string]string, known map[string]bool) (Verdict, string) {
+	o := p.Def.Find(k)
+	if o != nil {
+		if strings.HasPrefix(o.Doc, "Accepted for compatibility") {
+			return Differs, o.Doc
+		}
+		return Works, ""
+	}
+	if known[k] || p.Def.Allows(k) || w.frameworkOf(p.Kind, p, props).def.Find(k) != nil {
+		return Works, ""
+	}
+	for prefix, read := range map[string]func(map[string]string) kafkaconf.Result{"producer.override.": kafkaconf.Producer, "consumer.override.": kafkaconf.Consumer, "admin.override.": kafkaconf.Admin} {
+		name, ok := strings.CutPrefix(k, prefix)
+		if !ok {
+			continue
+		}
+		res := read(map[string]string{"bootstrap.servers": "localhost:9092", name: props[k]})
+		for _, n := range res.Notes {
+			if n.Property == name {
+				return Differs, n.Text
+			}
+		}
+		return Works, ""
+	}
+	for _, prefix := range []string{"key.converter.", "value.converter.", "header.converter.", "transforms.", "predicates.", "topic.creation.", "errors."} {
+		if strings.HasPrefix(k, prefix) {
+			return Differs, "nothing that the connector uses reads it; Connect ignores it as well"
+		}
+	}
+	return Differs, "not an option of this connector in millrace; Connect ignores unknown options as well"
+}
+
+// inspectTasks compares the stored task configs with those that would be written:
+// where they are equal, nothing is written, and a hand-back finds its own.
+func (w *Worker) inspectTasks(p *Plugin, c *store.Connector, add func(string, Verdict, string)) {
+	if c.Target == store.Stopped {
+		add("(tasks)", Works, "stopped: no tasks")
+		return
+	}
+	want, err := w.taskConfigs(p, c.Config)
+	switch {
+	case err != nil:
+		add("(tasks)", Refused, err.Error())
+	case c.Inconsistent:
+		add("(tasks)", Differs, "the stored task configs are incomplete and are made anew")
+	case !sameTasks(c.Tasks, want):
+		add("(tasks)", Differs, fmt.Sprintf("%d task configs are stored and %d are written anew at the start, since they differ", len(c.Tasks), len(want)))
+	default:
+		add("(tasks)", Works, fmt.Sprintf("%d task configs are as millrace would write them", len(want)))
+	}
+}
+
+// inspectOffsets tells from where the connector goes on.
+func (w *Worker) inspectOffsets(ctx context.Context, p *Plugin, c *store.Connector, add func(string, Verdict, string)) {
+	if p.Kind == KindSource {
+		var list []store.PartitionOffset
+		err := w.withOffsets(ctx, c, func(o *taskOffsets) error { list = o.List(); return nil })
+		switch {
+		case err != nil:
+			add("(offsets)", Refused, err.Error())
+		case len(list) == 0:
+			add("(offsets)", Differs, "no offset is stored: it starts as a new connector does, most likely with a snapshot")
+		default:
+			for _, o := range list {
+				add("(offsets)", Works, fmt.Sprintf("goes on for %s at %s", o.Partition, o.Offset))
+			}
+		}
+		return
+	}
+	group := w.group(c.Name, c.Config)
+	offs, err := w.adm.FetchOffsets(ctx, group)
+	n := 0
+	offs.Each(func(o kadm.OffsetResponse) {
+		if o.At >= 0 {
+			n++
+		}
+	})
+	switch {
+	case err != nil && !errors.Is(err, kerr.GroupIDNotFound):
+		add("(offsets)", Refused, fmt.Sprintf("cannot read the offsets of the consumer group %s: %v", group, err))
+	case n == 0:
+		add("(offsets)", Differs, "the consumer group "+group+" has no offsets: it reads its topics from the beginning")
+	default:
+		add("(offsets)", Works, fmt.Sprintf("the consumer group %s goes on in %d partitions", group, n))
+	}
+}
