@@ -127,7 +127,7 @@ var commonConnector = []configdef.Option{
 	{Name: "memory.management.tables.class", Type: configdef.Class, Default: "io.debezium.relational.ConcurrentMapTableMappingStorage", HasDefault: true, Importance: configdef.Low, Width: configdef.WidthLong, Display: "Table storage class", Unsupported: "millrace keeps table definitions in memory; leave the option out",
 		Doc: "Java class that stores table definitions. millrace keeps them in memory."},
 	{Name: "snapshot.mode", Type: configdef.String, Default: "initial", HasDefault: true, Importance: configdef.Medium, Width: configdef.WidthShort, Display: "Snapshot mode",
-		Doc:       "When to read the tables as they are: initial (once, then stream), always (at every start), initial_only (once, then stop), no_data (never), when_needed (also when the stored position is lost), configuration_based (by the five switches of that name).",
+		Doc:       "When to read the tables as they are: initial (once, then stream), always (at every start), initial_only (once, then stop), no_data (never), when_needed (also when the stored position is lost), configuration_based (by the five switches of that name). With PostgreSQL, a snapshot that was interrupted goes on where it stopped if streaming follows it.",
 		Recommend: Values("always", "initial_only", "configuration_based", "when_needed", "initial", "custom", "no_data"),
 		Check:     Checks(OneOf("always", "initial_only", "configuration_based", "when_needed", "initial", "custom", "no_data"))},
 	{Name: "snapshot.query.mode", Type: configdef.String, Default: "select_all", HasDefault: true, Importance: configdef.Low, Width: configdef.WidthShort, Display: "Snapshot query mode",
