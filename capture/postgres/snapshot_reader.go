@@ -57,14 +57,14 @@ func (r *snapshotReader) read(ctx context.Context) error {
 	s := r.session
 	began := time.Now()
 	r.look.Emit = func(table int, row []byte, m snapshot.Marker) error { return r.emit(ctx, table, row, m) }
-	s.src.tsUs, s.src.txID, s.src.commit, s.src.xmin = r.info.TsUsec, r.info.TxID, s.lastCommit, 0
-	s.src.origin = ""
 	if r.kind == "INITIAL" {
 		if err := r.start(ctx); err != nil {
 			return err
 		}
 	}
 	s.at.Snapshot, s.at.LastRow, s.at.Completed = r.kind, false, false
+	s.src.tsUs, s.src.txID, s.src.commit, s.src.xmin = r.info.TsUsec, r.info.TxID, s.lastCommit, 0
+	s.src.origin = ""
 	names := r.names()
 	r.log.Info("snapshot begins", "kind", r.kind, "tables", len(r.tables), "lsn", r.at.String())
 	for i, st := range r.tables {
