@@ -1,0 +1,37 @@
+// The charts of a connector's page: read from data-src, and again every five seconds
+// while the page is looked at.
+(function () {
+  'use strict';
+  function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue(name).trim(); }
+  function axes() {
+    var a = { stroke: colour('--dim'), grid: { stroke: colour('--line'), width: 1 }, ticks: { stroke: colour('--line'), width: 1 } };
+    return [Object.assign({}, a), Object.assign({ size: 60 }, a)];
+  }
+  function line(label, stroke) { return { label: label, stroke: stroke, width: 2, spanGaps: true, points: { show: false } }; }
+  var kinds = {
+    rate: { series: function () { return [{}, line('records/s', colour('--accent'))]; }, pick: function (d) { return [d[0], d[1]]; } },
+    lag: { series: function () { return [{}, line('p50', colour('--accent')), line('p99', colour('--warn'))]; }, pick: function (d) { return [d[0], d[2], d[3]]; } }
+  };
+  function start() {
+    var box = document.querySelector('.charts');
+    if (!box || !window.uPlot) { return; }
+    var charts = [];
+    function load() {
+      if (document.hidden) { return; }
+      fetch(box.dataset.src, { headers: { Accept: 'application/json' } }).then(function (r) { return r.json(); }).then(function (d) {
+        if (charts.length === 0) {
+          box.querySelectorAll('.chart').forEach(function (el) {
+            var k = kinds[el.dataset.series];
+            charts.push({ k: k, el: el, u: new uPlot({ width: el.clientWidth || 400, height: 200, series: k.series(), axes: axes(), cursor: { drag: { x: false, y: false } } }, k.pick(d), el) });
+          });
+        } else {
+          charts.forEach(function (c) { c.u.setData(c.k.pick(d)); });
+        }
+      }).catch(function () { /* the worker is away; the next try will tell */ });
+    }
+    window.addEventListener('resize', function () { charts.forEach(function (c) { c.u.setSize({ width: c.el.clientWidth, height: 200 }); }); });
+    load();
+    setInterval(load, 5000);
+  }
+  document.addEventListener('DOMContentLoaded', start);
+})();

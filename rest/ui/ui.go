@@ -1,0 +1,264 @@
+package ui
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+//go:embed static
+var static embed.FS
+
+//go:embed templates
+var pages embed.FS
+
+// Options of a Server.
+type Options struct {
+	// API is the worker's REST API.
+	API http.Handler
+	// Metrics are what /metrics exports.
+	Metrics prometheus.Gatherer
+	// ReadOnly refuses everything that changes something.
+	ReadOnly bool
+	// Version is shown in the foot of every page.
+	Version string
+	Log     *slog.Logger
+}
+
+// Server answers everything below /ui/.
+type Server struct {
+	opt   Options
+	mux   *http.ServeMux
+	views *template.Template
+	token string // of forms; made anew at each start
+	hist  *history
+	over  chan struct{} // closed when Run ends: live views end with it
+}
+
+// New makes the server; Run keeps its history of metrics.
+func New(opt Options) *Server {
+	s := &Server{opt: opt, mux: http.NewServeMux(), hist: newHistory(), over: make(chan struct{})}
+	secret := make([]byte, 24)
+	_, _ = rand.Read(secret) // never fails
+	s.token = base64.RawURLEncoding.EncodeToString(secret)
+	s.views = template.Must(template.New("").Funcs(functions).ParseFS(pages, "templates/*.html"))
+	s.routes()
+	return s
+}
+
+// Run samples the metrics until ctx ends, and ends the live views then. It is called
+// once.
+func (s *Server) Run(ctx context.Context) {
+	defer close(s.over)
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	for {
+		s.hist.sample(s.opt.Metrics, time.Now())
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Before returns a handler that answers /ui/ itself, sends a browser that asks for /
+// there, and hands everything else to next.
+func (s *Server) Before(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/ui" || strings.HasPrefix(r.URL.Path, "/ui/"):
+			s.ServeHTTP(w, r)
+		case r.URL.Path == "/" && r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html"):
+			http.Redirect(w, r, "/ui/", http.StatusFound)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+func (s *Server) routes() {
+	files, err := fs.Sub(static, "static")
+	if err != nil {
+		panic(err) // the directory is part of the binary
+	}
+	assets := http.StripPrefix("/ui/static/", http.FileServerFS(files))
+	s.mux.HandleFunc("GET /ui", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/ui/", http.StatusFound) })
+	s.mux.HandleFunc("GET /ui/static/", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=3600")
+		assets.ServeHTTP(w, r)
+	})
+	s.mux.HandleFunc("GET /ui/{$}", s.page("overview", s.overview))
+	s.mux.HandleFunc("GET /ui/connectors/{name}", s.page("connector", s.connector))
+	s.mux.HandleFunc("GET /ui/connectors/{name}/config", s.page("config", s.config))
+	s.mux.HandleFunc("GET /ui/new", s.page("new", s.newConnector))
+	s.mux.HandleFunc("GET /ui/cluster", s.page("cluster", s.cluster))
+	s.mux.HandleFunc("GET /ui/live/overview", s.live("overview-live", s.overview))
+	s.mux.HandleFunc("GET /ui/live/connectors/{name}", s.live("connector-live", s.connector))
+	s.mux.HandleFunc("GET /ui/data/connectors/{name}", s.data)
+	s.mux.HandleFunc("POST /ui/check/validate", s.fragment("problems", s.validate))
+	s.mux.HandleFunc("POST /ui/check/diff", s.fragment("diff", s.diff))
+	s.mux.HandleFunc("POST /ui/check/form", s.fragment("form", s.form))
+	s.mux.HandleFunc("POST /ui/do/connectors/{name}/{action}", s.act)
+	s.mux.HandleFunc("POST /ui/do/save", s.save)
+	s.mux.HandleFunc("POST /ui/do/loggers", s.setLogger)
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; form-action 'self'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+	if !strings.HasPrefix(r.URL.Path, "/ui/static/") {
+		if a := s.call(r, http.MethodGet, "/", nil); a.code == http.StatusUnauthorized {
+			h.Set("WWW-Authenticate", `Basic realm="millrace"`)
+			http.Error(w, "Sign in with a user of the REST API.", http.StatusUnauthorized)
+			return
+		}
+	}
+	if r.Method == http.MethodPost && !s.genuine(r) {
+		http.Error(w, "This request does not come from a page of this worker, or the worker was started anew: reload the page.", http.StatusForbidden)
+		return
+	}
+	if strings.HasPrefix(r.URL.Path, "/ui/do/") && s.opt.ReadOnly {
+		http.Error(w, "This page is read-only (ui.read.only=true).", http.StatusForbidden)
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+// genuine reports whether a request that changes something was sent by a page of
+// this server: it carries the token, and its origin, when told, is this host.
+func (s *Server) genuine(r *http.Request) bool {
+	if o := r.Header.Get("Origin"); o != "" {
+		u, err := url.Parse(o)
+		if err != nil || u.Host != r.Host {
+			return false
+		}
+	}
+	got := r.Header.Get("X-Token")
+	if got == "" {
+		got = r.PostFormValue("token")
+	}
+	return subtle.ConstantTimeCompare([]byte(got), []byte(s.token)) == 1
+}
+
+// view is what every template gets.
+type view struct {
+	Title, Active string
+	Token         string
+	ReadOnly      bool
+	Version       string
+	Data          any
+}
+
+func (s *Server) view(title, active string, data any) view {
+	return view{Title: title, Active: active, Token: s.token, ReadOnly: s.opt.ReadOnly, Version: s.opt.Version, Data: data}
+}
+
+// model makes the data of a page. An error is shown in its place.
+type model func(r *http.Request) (title string, data any, err error)
+
+// page answers with a whole page.
+func (s *Server) page(name string, m model) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		title, data, err := m(r)
+		if err != nil {
+			s.render(w, codeOf(err), "failed", s.view("Not available", "", err))
+			return
+		}
+		s.render(w, http.StatusOK, name, s.view(title, name, data))
+	}
+}
+
+// fragment answers with a part of a page.
+func (s *Server) fragment(name string, m model) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, data, err := m(r)
+		if err != nil {
+			s.render(w, http.StatusOK, "failed-part", s.view("", "", err))
+			return
+		}
+		s.render(w, http.StatusOK, name, s.view("", "", data))
+	}
+}
+
+func (s *Server) render(w http.ResponseWriter, code int, name string, v view) {
+	var out bytes.Buffer
+	if err := s.views.ExecuteTemplate(&out, name, v); err != nil {
+		s.opt.Log.Error("render a page", "page", name, "error", err)
+		http.Error(w, "The page could not be made; the log says why.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = out.WriteTo(w)
+}
+
+// liveEvery is how often a live view looks for news.
+const liveEvery = 2 * time.Second
+
+// live sends a part of a page whenever it has changed, as server-sent events.
+func (s *Server) live(name string, m model) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		rc := http.NewResponseController(w)
+		_ = rc.SetWriteDeadline(time.Time{})
+		w.Header().Set("Content-Type", "text/event-stream")
+		tick := time.NewTicker(liveEvery)
+		defer tick.Stop()
+		var last []byte
+		for quiet := 0; ; quiet++ {
+			var out bytes.Buffer
+			_, data, err := m(r)
+			part := name
+			if err != nil {
+				part, data = "failed-part", err
+			}
+			if err := s.views.ExecuteTemplate(&out, part, s.view("", "", data)); err != nil {
+				s.opt.Log.Error("render a page", "page", part, "error", err)
+				return
+			}
+			if !bytes.Equal(out.Bytes(), last) || quiet >= 10 {
+				last, quiet = bytes.Clone(out.Bytes()), 0
+				if err := writeEvent(w, "part", last); err != nil || rc.Flush() != nil {
+					return
+				}
+			}
+			select {
+			case <-r.Context().Done():
+				return
+			case <-s.over:
+				return
+			case <-tick.C:
+			}
+		}
+	}
+}
+
+func writeEvent(w http.ResponseWriter, name string, data []byte) error {
+	if _, err := fmt.Fprintf(w, "event: %s\n", name); err != nil {
+		return err
+	}
+	for line := range bytes.SplitSeq(data, []byte("\n")) {
+		if _, err := fmt.Fprintf(w, "data: %s\n", bytes.TrimRight(line, "\r")); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprint(w, "\n")
+	return err
+}

@@ -1,0 +1,319 @@
+package ui
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"millrace/internal/metrics"
+)
+
+// api answers as a worker does for one connector whose task has failed, and keeps
+// what it was sent.
+type api struct {
+	mu   sync.Mutex
+	sent []string
+	user string // needed when not ""
+}
+
+const trace = "org.apache.kafka.connect.errors.ConnectException: <b>cannot</b> reach it\nCaused by: java.net.ConnectException: refused"
+
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	a.mu.Lock()
+	a.sent = append(a.sent, r.Method+" "+r.URL.RequestURI()+" "+string(body))
+	a.mu.Unlock()
+	if user, _, _ := r.BasicAuth(); user != a.user {
+		http.Error(w, `{"message":"no"}`, http.StatusUnauthorized)
+		return
+	}
+	config := `{"connector.class":"x.PgConnector","name":"a<b","database.password":"s3cret","transforms.t.api.key":"k3y","other.password":"${file:/x:y}","port":"5432"}`
+	status := `{"name":"a<b","type":"source","connector":{"state":"RUNNING","worker_id":"w:1"},"tasks":[{"id":0,"state":"FAILED","worker_id":"w:1","trace":` + quote(trace) + `}]}`
+	answers := map[string]string{
+		"/":                       `{"version":"4.3.1","commit":"c","kafka_cluster_id":"k"}`,
+		"/connectors":             `{"a<b":{"info":{"name":"a<b","type":"source","config":` + config + `},"status":` + status + `}}`,
+		"/connectors/a<b/status":  status,
+		"/connectors/a<b/config":  config,
+		"/connectors/a<b/topics":  `{"a<b":{"topics":["t2","t1"]}}`,
+		"/connectors/a<b/offsets": `{"offsets":[{"partition":{"server":"s"},"offset":{"lsn":1}}]}`,
+		"/connector-plugins":      `[{"class":"x.PgConnector","type":"source","version":"1"}]`,
+		"/connector-plugins/x.PgConnector/config":          `[{"name":"database.password","type":"PASSWORD","required":true,"importance":"HIGH","documentation":"d"},{"name":"port","type":"INT","default_value":"5432"}]`,
+		"/connector-plugins/x.PgConnector/config/validate": `{"name":"x","error_count":1,"configs":[{"definition":{"name":"port","type":"INT"},"value":{"name":"port","value":"x","errors":["bad port","bad port"]}}]}`,
+		"/admin/loggers": `{"root":{"level":"INFO"}}`,
+	}
+	text, ok := answers[r.URL.Path]
+	switch {
+	case !ok && r.Method == http.MethodGet:
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, `{"error_code":404,"message":"there is no such connector"}`)
+	case !ok:
+		w.WriteHeader(http.StatusAccepted)
+	default:
+		_, _ = io.WriteString(w, text)
+	}
+}
+
+func quote(s string) string {
+	out, _ := json.Marshal(s)
+	return string(out)
+}
+
+func (a *api) last() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sent[len(a.sent)-1]
+}
+
+func start(t *testing.T, a *api, readOnly bool) (*httptest.Server, *Server) {
+	t.Helper()
+	page := New(Options{API: a, Metrics: metrics.New().Registry, ReadOnly: readOnly, Version: "v1", Log: slog.New(slog.DiscardHandler)})
+	srv := httptest.NewServer(page.Before(a))
+	t.Cleanup(srv.Close)
+	return srv, page
+}
+
+func fetch(t *testing.T, r *http.Request) (int, string) {
+	t.Helper()
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+func get(t *testing.T, base, path string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fetch(t, r)
+}
+
+func post(t *testing.T, base, path, token string, form url.Values, header ...string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("X-Token", token)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	return fetch(t, r)
+}
+
+func TestPagesAndEscapes(t *testing.T) {
+	srv, _ := start(t, &api{}, false)
+	for path, want := range map[string][]string{
+		"/ui/":                          {"a&lt;b", "FAILED", "&lt;b&gt;cannot&lt;/b&gt; reach it", "0 of 1"},
+		"/ui/connectors/a%3Cb":          {"Task 0 failed", "&lt;b&gt;cannot&lt;/b&gt;", "<code>t1</code>", "{&#34;lsn&#34;:1}"},
+		"/ui/connectors/a%3Cb/config":   {"x.PgConnector", hidden},
+		"/ui/new":                       {"<option>x.PgConnector</option>"},
+		"/ui/cluster":                   {"w:1", "root"},
+		"/ui/static/LICENSES.txt":       {"htmx", "uPlot"},
+		"/ui/data/connectors/a%3Cb":     {"[[],[],[],[],[]]"},
+		"/ui/connectors/nobody%20there": {"there is no such connector"},
+	} {
+		_, text := get(t, srv.URL, path)
+		for _, w := range want {
+			if !strings.Contains(text, w) {
+				t.Errorf("%s lacks %q:\n%s", path, w, text)
+			}
+		}
+		for _, secret := range []string{"s3cret", "k3y", "<b>cannot"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s shows %q", path, secret)
+			}
+		}
+		if regexp.MustCompile(`(src|href)="(https?:)?//`).MatchString(text) {
+			t.Errorf("%s asks for something from outside", path)
+		}
+	}
+	if code, _ := get(t, srv.URL, "/ui/connectors/none"); code != http.StatusNotFound {
+		t.Errorf("a connector that is not there: HTTP %d", code)
+	}
+}
+
+func TestRootIsForBrowsersOnly(t *testing.T) {
+	srv, _ := start(t, &api{}, false)
+	if code, text := get(t, srv.URL, "/"); code != 200 || !strings.Contains(text, "kafka_cluster_id") {
+		t.Errorf("an API client gets HTTP %d %s", code, text)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/html,application/xhtml+xml")
+	if code, _ := fetch(t, r); code != http.StatusFound {
+		t.Errorf("a browser gets HTTP %d", code)
+	}
+}
+
+// TestForgedRequests are refused before the API hears of them.
+func TestForgedRequests(t *testing.T) {
+	a := &api{}
+	srv, page := start(t, a, false)
+	for name, c := range map[string]struct {
+		token  string
+		header []string
+		code   int
+	}{
+		"no token":     {"", nil, http.StatusForbidden},
+		"wrong token":  {"x", nil, http.StatusForbidden},
+		"other origin": {page.token, []string{"Origin", "http://evil.example"}, http.StatusForbidden},
+		"odd origin":   {page.token, []string{"Origin", "null"}, http.StatusForbidden},
+		"own origin":   {page.token, []string{"Origin", srv.URL}, http.StatusOK},
+		"right token":  {page.token, nil, http.StatusOK},
+	} {
+		code, _ := post(t, srv.URL, "/ui/do/connectors/a%3Cb/pause", c.token, nil, c.header...)
+		if code != c.code {
+			t.Errorf("%s: HTTP %d, want %d", name, code, c.code)
+		}
+		if reached := strings.HasPrefix(a.last(), "PUT /connectors/a%3Cb/pause"); reached != (c.code == http.StatusOK) {
+			t.Errorf("%s: the API heard %q", name, a.last())
+		}
+		a.sent = append(a.sent, "")
+	}
+	if code, _ := post(t, srv.URL, "/ui/do/connectors/x/explode", page.token, nil); code != http.StatusNotFound {
+		t.Errorf("an unknown action: HTTP %d", code)
+	}
+}
+
+func TestReadOnly(t *testing.T) {
+	a := &api{}
+	srv, page := start(t, a, true)
+	for _, path := range []string{"/ui/do/connectors/x/delete", "/ui/do/save", "/ui/do/loggers"} {
+		if code, text := post(t, srv.URL, path, page.token, url.Values{"config": {"{}"}}); code != http.StatusForbidden || !strings.Contains(text, "ui.read.only") {
+			t.Errorf("%s: HTTP %d %s", path, code, text)
+		}
+	}
+	if _, text := get(t, srv.URL, "/ui/connectors/a%3Cb"); strings.Contains(text, "/ui/do/") {
+		t.Error("the page offers actions")
+	}
+}
+
+func TestAuthenticationIsTheAPIs(t *testing.T) {
+	srv, _ := start(t, &api{user: "ann"}, false)
+	if code, _ := get(t, srv.URL, "/ui/"); code != http.StatusUnauthorized {
+		t.Errorf("without a user: HTTP %d", code)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/ui/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SetBasicAuth("ann", "x")
+	if code, text := fetch(t, r); code != 200 || !strings.Contains(text, "a&lt;b") {
+		t.Errorf("with a user: HTTP %d", code)
+	}
+}
+
+func TestSavingKeepsHiddenPasswords(t *testing.T) {
+	a := &api{}
+	srv, page := start(t, a, false)
+	config := `{"connector.class":"x.PgConnector","name":"a<b","database.password":"` + hidden + `","port":"6543"}`
+	form := url.Values{"name": {"a<b"}, "config": {config}}
+	if _, text := post(t, srv.URL, "/ui/check/diff", page.token, form); !strings.Contains(text, "6543") || strings.Contains(text, "s3cret") || !strings.Contains(text, "transforms.t.api.key") {
+		t.Errorf("diff: %s", text)
+	}
+	if _, text := post(t, srv.URL, "/ui/check/validate", page.token, form); strings.Count(text, "bad port") != 1 {
+		t.Errorf("validate: %s", text)
+	}
+	if code, _ := post(t, srv.URL, "/ui/do/save", page.token, form); code != 200 || !strings.HasPrefix(a.last(), "PUT /connectors/a%3Cb/config ") || !strings.Contains(a.last(), `"database.password":"s3cret"`) {
+		t.Errorf("save: HTTP %d, sent %s", code, a.last())
+	}
+	form.Set("config", `{"connector.class":"x.PgConnector","new.password":"`+hidden+`"}`)
+	if _, text := post(t, srv.URL, "/ui/do/save", page.token, form); !strings.Contains(text, "write it instead of the dots") {
+		t.Errorf("a password that is not there: %s", text)
+	}
+	form.Set("config", `{"name":"n","config":{"a":[1]}}`)
+	if _, text := post(t, srv.URL, "/ui/do/save", page.token, form); !strings.Contains(text, "must be text") {
+		t.Errorf("a list as value: %s", text)
+	}
+}
+
+func TestLiveViewEndsWithTheServer(t *testing.T) {
+	srv, page := start(t, &api{}, false)
+	resp, err := http.Get(srv.URL + "/ui/live/overview") //nolint:noctx // ended by the server
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	head := make([]byte, 12)
+	if _, err := io.ReadFull(resp.Body, head); err != nil || string(head) != "event: part\n" {
+		t.Fatalf("%q, %v", head, err)
+	}
+	close(page.over)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.Copy(io.Discard, resp.Body)
+	}()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the stream goes on")
+	}
+}
+
+func TestHistory(t *testing.T) {
+	set := metrics.New()
+	task := set.Task("c", "0")
+	h := newHistory()
+	at := time.Unix(1000, 0)
+	h.sample(set.Registry, at)
+	for range 99 {
+		task.Lag.Observe(.0015)
+	}
+	task.Lag.Observe(20)
+	task.Records.Add(500)
+	task.SlotLag.Set(2048)
+	h.sample(set.Registry, at.Add(5*time.Second))
+	rs := h.readings("c")
+	if len(rs) != 2 {
+		t.Fatalf("%d readings", len(rs))
+	}
+	r := rs[1]
+	if r.Rate != 100 || r.Behind != 2048 || r.P50 < .001 || r.P50 > .002 || r.P99 > .0021 {
+		t.Errorf("reading: %+v", r)
+	}
+	set.Forget("c")
+	h.sample(prometheus.Gatherers{set.Registry}, at.Add(10*time.Second))
+	if len(h.readings("c")) != 0 {
+		t.Error("a connector that is gone is remembered")
+	}
+}
+
+func TestTexts(t *testing.T) {
+	for _, c := range []struct{ got, want string }{
+		{count(0), "0"}, {count(12.34), "12.3"}, {count(2345), "2.3 k"}, {count(123456), "123 k"}, {count(45e6), "45.0 M"},
+		{size(512), "512 B"}, {size(1536), "1.5 KiB"}, {size(3 << 30), "3 GiB"},
+		{millis(.0123), "12.3 ms"}, {millis(5), "5 s"}, {millis(3600), "1h0m0s"},
+		{firstLine(trace), "<b>cannot</b> reach it"}, {shortClass("a.b.C"), "C"},
+	} {
+		if c.got != c.want {
+			t.Errorf("%q, want %q", c.got, c.want)
+		}
+	}
+	cfg := map[string]string{"b": "<&>", "name": "n", "connector.class": "c"}
+	if got, want := text(cfg), fmt.Sprintf("{\n  %q: %q,\n  %q: %q,\n  %q: %q\n}", "connector.class", "c", "name", "n", "b", "<&>"); got != want {
+		t.Errorf("text: %s, want %s", got, want)
+	}
+}
