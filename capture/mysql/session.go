@@ -230,19 +230,17 @@ func (s *session) disconnected() {
 func (s *session) forget(step *schemahistory.Step) {
 	for _, c := range step.Changes {
 		delete(s.byName, c.ID)
-		s.inc.Altered(c.ID.DB + "." + c.ID.Name)
 		if c.Previous != nil {
 			delete(s.byName, *c.Previous)
-			s.inc.Altered(c.Previous.DB + "." + c.Previous.Name)
 		}
 	}
 	if len(step.Changes) == 0 && len(step.Tables) == 0 {
 		clear(s.byName)
-		if s.reading != nil {
-			s.inc.Altered(s.reading.tb.name)
-		}
 	}
 	clear(s.tables)
+	if r := s.reading; r != nil && s.t.model.Table(r.tb.id) != r.tb.version {
+		s.inc.Altered(r.tb.name)
+	}
 }
 
 // ddlPosition is the position that a statement is recorded at.
