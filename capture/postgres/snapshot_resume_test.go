@@ -46,7 +46,9 @@ func TestInterruptedSnapshotGoesOn(t *testing.T) {
 			out := newSink()
 			x := r.start(offset, out)
 			r.Exec(t, "insert into c values (0, 'end')")
-			out.wait(t, "the end", func(rs []got) bool { return len(rs) > 0 && rs[len(rs)-1].Op == "c" && rs[len(rs)-1].After == "{id:0 v:end}" }) // a snapshot may have read it too
+			out.wait(t, "the end", func(rs []got) bool {
+				return len(rs) > 0 && rs[len(rs)-1].Op == "c" && rs[len(rs)-1].After == "{id:0 v:end}"
+			}) // a snapshot may have read it too
 			if err := x.end(); err != nil {
 				t.Fatal(err)
 			}

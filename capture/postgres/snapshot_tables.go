@@ -95,16 +95,17 @@ func (r *snapshotReader) selectAll(st *snapshotTable) {
 	spec := &st.rows.Spec
 	var cols []int
 	for i := range spec.Columns {
-		if spec.InValue[i] || slices.Contains(spec.Key, i) {
+		if st.rows.Reads(i) {
 			cols = append(cols, i)
 		}
 	}
-	if len(cols) == 0 {
+	known := len(cols) > 0
+	if !known { // rows without values
 		for i := range spec.Columns {
 			cols = append(cols, i)
 		}
 	}
-	names, forms, known := make([]string, len(cols)), make([]string, len(cols)), true
+	names, forms := make([]string, len(cols)), make([]string, len(cols))
 	for n, i := range cols {
 		names[n] = snappg.Ident(spec.Columns[i].Name)
 		forms[n] = names[n]
@@ -148,7 +149,7 @@ func (r *snapshotReader) override(ctx context.Context, st *snapshotTable, statem
 		if i < 0 {
 			return fault(nil, "Select only columns of the table", "The property %s selects %q, which is no column of the table", property, f.Name)
 		}
-		binary = binary && st.rows.Binary(i) && r.cat.root(st.rows.Spec.Columns[i].TypeOID) == f.TypeOID && !slices.Contains(cols[:n], i)
+		binary = binary && st.rows.Reads(i) && st.rows.Binary(i) && r.cat.root(st.rows.Spec.Columns[i].TypeOID) == f.TypeOID && !slices.Contains(cols[:n], i)
 		cols[n] = i
 	}
 	if binary {

@@ -29,6 +29,10 @@ func (t *Table) Binary(i int) bool {
 	return (c.plan == nil || c.plan.DecodeBinary != nil) && (c.key == nil || c.key.DecodeBinary != nil)
 }
 
+// Reads reports whether column i is decoded at all: it is in the value or the key, and
+// its type is supported.
+func (t *Table) Reads(i int) bool { return t.cols[i].plan != nil || t.cols[i].key != nil }
+
 // NewCopy makes the decoder of rows whose fields are the table's columns cols, in
 // that order, each in its binary form where Binary says so and else as text. Columns
 // that are left out are null.
