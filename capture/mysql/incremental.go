@@ -287,6 +287,11 @@ func (e *incrementalEngine) viewPlace(ctx context.Context) (logPlace, error) {
 	if p.file == "" {
 		return p, errors.New("the server does not say at which place of the log a view lies (binlog_snapshot_file); is its binary log on?")
 	}
+	rows, err = query(ctx, e.conn, "SELECT BINLOG_GTID_POS(?, ?) AS g", p.file, p.pos)
+	if err != nil {
+		return p, fmt.Errorf("ask for the GTIDs of a view: %w", err)
+	}
+	p.gtids = rows[0]["g"]
 	return p, nil
 }
 

@@ -337,3 +337,32 @@ func TestIncrementalKeys(t *testing.T) {
 		}
 	})
 }
+
+// Without watermarks a window closes on a quiet server too, also when the stream
+// has just begun where the log ends.
+func TestReadOnlyOnQuietServer(t *testing.T) {
+	servers(t, func(t *testing.T, r *rig) {
+		r.exec("create table a(id int primary key, v varchar(30)); insert into a values (1,'x'),(2,'x'),(3,'x'),(4,'x'),(5,'x')")
+		out := newSink()
+		x := r.start(nil, out)
+		r.streaming(out)
+		if err := x.end(); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "signals")
+		more := []string{"read.only", "true", "signal.enabled.channels", "file", "signal.file", file, "signal.poll.interval.ms", "50", "incremental.snapshot.chunk.size", "2"}
+		for i, by := range []string{"false", "true"} {
+			line := `{"id":"s","type":"execute-snapshot","data":{"data-collections":["` + r.name + `.a"]}}` + "\n"
+			if err := os.WriteFile(file, []byte(line), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			y := r.start(out.last(), out, append(more, "gtid.ignore.on.recovery", by)...)
+			out.until(t, "the snapshot", func() bool {
+				return out.reads("a") == 5*(i+1) && !strings.Contains(string(out.last()), capture.OffsetIncrementalList)
+			})
+			if err := y.end(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
