@@ -184,7 +184,7 @@ func newRig(t *testing.T, f Flavor) *rig {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
-	exec("CREATE DATABASE " + r.name)
+	exec("CREATE DATABASE " + r.name + " CHARACTER SET utf8mb4")
 	for _, host := range hosts {
 		exec("CREATE USER '" + r.name + "'@'" + host + "' IDENTIFIED BY 'secret-word'")
 		exec("GRANT SELECT, RELOAD, LOCK TABLES, SHOW DATABASES, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO '" + r.name + "'@'" + host + "'")

@@ -14,12 +14,12 @@ type Dialect struct {
 // The dialects.
 var (
 	Postgres = &Dialect{"postgres", map[string]string{
-		"blob": "bytea", "double": "double precision", "datetime": "timestamp(6)", "zoned": "timestamptz(6)", "json": "jsonb", "text": "text",
+		"blob": "bytea", "double": "double precision", "doc read": `{"a": 1}`, "datetime": "timestamp(6)", "zoned": "timestamptz(6)", "json": "jsonb", "text": "text",
 		"hex deadbeef": `'\xdeadbeef'`, "true": "true", "false": "false", "doc": `{"a": 1}`, "q": `"`,
 		"full": "alter table a replica identity full", "instant": "timestamptz '2024-02-29 12:34:56.123456+00'", "trunc": "alter table a replica identity default",
 	}}
 	MySQL = &Dialect{"mysql", map[string]string{
-		"blob": "blob", "double": "double", "datetime": "datetime(6)", "zoned": "timestamp(6) null", "json": "json", "text": "longtext",
+		"blob": "blob", "double": "double", "datetime": "datetime(6)", "zoned": "timestamp(6) null", "json": "json", "text": "longtext", "doc read": `{"a": 1}`,
 		"hex deadbeef": "x'deadbeef'", "true": "1", "false": "0", "doc": `{"a":1}`, "q": "`",
 		"full": "select 1", "instant": "timestamp '2024-02-29 12:34:56.123456'", "trunc": "select 1",
 	}}
@@ -80,6 +80,15 @@ type Scenario struct {
 	Show func(Record) string
 	// Beats: heartbeats must have come.
 	Beats bool
+	// Foreign: the log holds the transactions of other tests too.
+	Foreign bool
+}
+
+// sink makes a sink for a run of the scenario.
+func (s *Scenario) sink() *Sink {
+	out := NewSink(s.Show)
+	out.foreign = s.Foreign
+	return out
 }
 
 // script is a scenario in all dialects.
@@ -111,7 +120,7 @@ func (s *script) in(d *Dialect) *Scenario {
 	if s.only != "" && s.only != d.Name {
 		return nil
 	}
-	out := &Scenario{Name: s.name, Props: map[string]string{}, Show: s.show, Beats: s.beats}
+	out := &Scenario{Name: s.name, Props: map[string]string{}, Show: s.show, Beats: s.beats, Foreign: d != Postgres}
 	for k, v := range s.props {
 		out.Props[k] = d.say(v)
 	}

@@ -27,7 +27,8 @@ var scenarios = []script{
 			do("delete from a where id = 1", "=>", "a d {id:1} null", "a tombstone {id:1}"),
 			do("insert into a values (1, 'again', '')", "=>", "a c {id:1} {id:1 n: v:again}"),
 			do("update a set v = 'nobody' where id = 77"),
-			do("delete from a", "=>", "a d {id:2} null", "a tombstone {id:2}", "a d {id:1} null", "a tombstone {id:1}"),
+			{sql: Lines{All: []string{"delete from a"}}, want: Lines{All: []string{"a d {id:2} null", "a tombstone {id:2}", "a d {id:1} null", "a tombstone {id:1}"},
+				MySQL: []string{"a d {id:1} null", "a tombstone {id:1}", "a d {id:2} null", "a tombstone {id:2}"}}}, // by the key
 		},
 	},
 	{
@@ -68,7 +69,7 @@ var scenarios = []script{
 		name: "types", props: map[string]string{"decimal.handling.mode": "string", "binary.handling.mode": "hex"},
 		setup: do("create table a (id bigint primary key, i2 smallint, n numeric(12,3), d {double}, ok boolean, t {text}, c char(3), b {blob}, day date, tod time(6), at {datetime}, j {json})",
 			"insert into a values (1, -32768, 123456789.125, 0.1, true, 'Zoë ✓', 'abc', {hex deadbeef}, date '2024-02-29', time '12:34:56.123456', timestamp '2024-02-29 12:34:56.123456', '{doc}')", "=>",
-			"a r {id:1} "+typesRow(1)),
+			"a r {id:1} "+strings.Replace(typesRow(1), "{doc}", "{doc read}", 1)),
 		steps: []action{
 			do("insert into a values (2, -32768, 123456789.125, 0.1, true, 'Zoë ✓', 'abc', {hex deadbeef}, date '2024-02-29', time '12:34:56.123456', timestamp '2024-02-29 12:34:56.123456', '{doc}')", "=>",
 				"a c {id:2} "+typesRow(2)),

@@ -48,6 +48,8 @@ type Sink struct {
 	stored  record.Position
 	hold    bool
 	never   chan struct{}
+	foreign bool   // see Scenario.Foreign
+	begun   string // line of a BEGIN that is kept back until it is known whose it is
 }
 
 // NewSink makes a sink; more adds to the line of a record that is compared. May be nil.
@@ -74,7 +76,7 @@ func (s *Sink) Send(ctx context.Context, b *record.Batch, _ func() error) error 
 		case strings.HasPrefix(b.Records[i].Topic.Name, "__debezium-heartbeat"):
 			s.beats++
 		case r.Op != "":
-			s.lines = append(s.lines, s.show(r))
+			s.take(r)
 		}
 	}
 	var stored record.Position
@@ -92,6 +94,25 @@ func (s *Sink) Send(ctx context.Context, b *record.Batch, _ func() error) error 
 		s.OnStored(stored)
 	}
 	return nil
+}
+
+// take keeps the line of a record. A transaction of another test is a BEGIN and an
+// END without records of this one; neither is kept.
+func (s *Sink) take(r Record) {
+	line := s.show(r)
+	switch {
+	case !s.foreign || r.Topic != "transaction":
+	case r.Op == "BEGIN":
+		s.begun = line
+		return
+	case r.Key == "0":
+		s.begun = ""
+		return
+	}
+	if s.begun != "" {
+		s.lines, s.begun = append(s.lines, s.begun), ""
+	}
+	s.lines = append(s.lines, line)
 }
 
 func (s *Sink) wake() {

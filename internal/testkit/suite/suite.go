@@ -79,7 +79,7 @@ func open(t *testing.T, d Driver, s *Scenario, more map[string]string) Database 
 // live runs the scenario with one source, and then resumes behind each record.
 func live(t *testing.T, d Driver, s *Scenario) {
 	db := open(t, d, s, map[string]string{"max.batch.size": "1"})
-	out := NewSink(s.Show)
+	out := s.sink()
 	out.Hold() // nothing is confirmed, so that the log can be read again from everywhere
 	x := start(t, db, nil, out)
 	out.expect(t, x, s.Setup.Want)
@@ -109,7 +109,7 @@ func resumed(t *testing.T, db Database, s *Scenario, first *Sink, want []string,
 			continue // in the snapshot, or no record since the last
 		}
 		done = e.Records
-		out := NewSink(s.Show)
+		out := s.sink()
 		out.Hold()
 		x := start(t, db, e.Offset, out)
 		out.expect(t, x, want[e.Records:])
@@ -133,7 +133,7 @@ func restarted(t *testing.T, d Driver, s *Scenario) {
 		if i > 0 {
 			db.Exec(t, step.SQL...)
 		}
-		out := NewSink(s.Show)
+		out := s.sink()
 		x := start(t, db, offset, out)
 		if i == 0 && len(step.Want) == 0 {
 			out.position(t, x)
