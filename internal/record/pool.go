@@ -10,6 +10,9 @@ type Pool struct {
 
 	mu   sync.Mutex
 	free []*Batch
+	// What the batch that came back last held, and an eighth more: a new one of that size
+	// need not grow, which copies what it holds again and again.
+	arena, cells, records int
 }
 
 // Get returns an empty batch that Release will bring back.
@@ -21,10 +24,15 @@ func (p *Pool) Get() *Batch {
 		p.free = p.free[:n-1]
 		return b
 	}
-	return &Batch{pool: p}
+	b := &Batch{pool: p}
+	if p.cells > 0 {
+		b.arena, b.cells, b.Records = make([]byte, 0, p.arena), make([]Cell, 0, p.cells), make([]Record, 0, p.records)
+	}
+	return b
 }
 
 func (p *Pool) put(b *Batch) {
+	arena, cells, records := len(b.arena), len(b.cells), len(b.Records)
 	b.Reset()
 	keep, most := p.Keep, p.Max
 	if keep == 0 {
@@ -38,6 +46,7 @@ func (p *Pool) put(b *Batch) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.arena, p.cells, p.records = arena+arena/8, cells+cells/8, records+records/8
 	if len(p.free) < most {
 		p.free = append(p.free, b)
 	}
