@@ -82,6 +82,9 @@ func (p *Pipeline) store(ctx context.Context) error {
 		put, cancel := context.WithTimeout(ctx, p.cfg.FlushTimeout)
 		err := p.cfg.Offsets.Put(put, p.cfg.Partition, offset)
 		cancel()
+		if m := p.cfg.Metrics; m != nil {
+			m.Commit(time.Since(p.comm.at), err)
+		}
 		if err != nil {
 			return fmt.Errorf("store the offset of connector %s: %w", p.cfg.Connector, err)
 		}

@@ -26,8 +26,6 @@ type Pipeline struct {
 	lent    int // bytes of slabs that are being filled or wait for acknowledgement
 	out     int // slabs that were submitted and not settled
 	written bool
-	free    [slabClasses][]*slab
-	kept    int // bytes of free slabs
 
 	room     chan struct{} // cap 1: bytes were given back, for Send
 	slabRoom chan struct{} // cap 1: the same, for the encoder
@@ -61,13 +59,16 @@ var errAborted = errors.New("the pipeline was stopped")
 // New makes a pipeline; nothing runs before Start.
 func New(cfg Config) *Pipeline {
 	if cfg.QueueBytes <= 0 {
-		cfg.QueueBytes = 8 << 20
+		cfg.QueueBytes = 4 << 20
 	}
 	if cfg.FlushInterval <= 0 {
 		cfg.FlushInterval = time.Minute
 	}
 	if cfg.FlushTimeout <= 0 {
 		cfg.FlushTimeout = 5 * time.Second
+	}
+	if cfg.Metrics != nil {
+		cfg.Metrics.Capacity(cfg.QueueBytes)
 	}
 	return &Pipeline{cfg: cfg,
 		cancel: func() {}, cancelE: func() {},

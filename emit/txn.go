@@ -155,7 +155,12 @@ func (t *txn) commit(enc, run context.Context, last bool) error {
 			return p.produceError(rec, err)
 		}
 	}
-	if err := p.cfg.Client.EndTransaction(run, kgo.TryCommit); err != nil {
+	began := time.Now()
+	err := p.cfg.Client.EndTransaction(run, kgo.TryCommit)
+	if m := p.cfg.Metrics; m != nil {
+		m.Commit(time.Since(began), err)
+	}
+	if err != nil {
 		return sendFailure(kafkaError(&kgo.Record{Topic: "(the commit of a transaction)"}, err))
 	}
 	t.open = false

@@ -21,7 +21,7 @@ import (
 // the help, the process that runs its PostgreSQL.
 func demoCommands() []command {
 	return []command{
-		{"demo", "", "see it work: a real PostgreSQL, Kafka, a connector and a sink in this process", runDemo},
+		{"demo", "", "see it work: a real PostgreSQL (or MySQL), Kafka, a connector and a sink in this process", runDemo},
 		{demo.HelperCommand, "", "", func(_ context.Context, e *env, args []string) error {
 			if len(args) != 1 {
 				return fmt.Errorf("%s is started by `millrace demo`, not by hand", demo.HelperCommand)
@@ -35,6 +35,7 @@ func runDemo(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("demo", "[flags]")
 	o := demo.Options{Out: e.out}
 	fs.StringVar(&o.Postgres, "postgres", "", "URL of an existing PostgreSQL (postgres://user:password@host:port/postgres, wal_level logical); a database of its own is made and dropped")
+	fs.StringVar(&o.MySQL, "mysql", "", "show MySQL or MariaDB instead: URL of an existing server (mysql://user:password@host:port), or \"embedded\" to run the mysqld or mariadbd of this machine")
 	fs.StringVar(&o.Kafka, "kafka", "", "bootstrap servers of an existing Kafka; its topics are deleted in the end")
 	fs.StringVar(&o.Registry, "registry", "", "URL of an existing Schema Registry")
 	fs.IntVar(&o.Rate, "rate", 100, "transactions per second that the shop makes")
@@ -47,7 +48,7 @@ func runDemo(ctx context.Context, e *env, args []string) error {
 	if err := e.parse(fs, args); err != nil {
 		return helpOr(err)
 	}
-	if fs.NArg() > 0 || o.Rate < 1 || o.Seconds < 0 {
+	if fs.NArg() > 0 || o.MySQL != "" && o.Postgres != "" || o.Rate < 1 || o.Seconds < 0 {
 		fs.Usage()
 		return errUsage
 	}

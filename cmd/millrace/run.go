@@ -14,7 +14,9 @@ import (
 )
 
 // allCommands is the whole table: this file's and the demo's.
-func allCommands() []command { return append(demoCommands(), commands()...) }
+func allCommands() []command {
+	return append(append(demoCommands(), commands()...), remoteCommands()...)
+}
 
 func runWorker(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("run", "worker.properties [connector.json …]")

@@ -3,6 +3,10 @@
 package metrics
 
 import (
+	"sync"
+	"sync/atomic"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
@@ -21,11 +25,15 @@ type Set struct {
 	sinkRows   *prometheus.CounterVec
 	sinkLag    *prometheus.HistogramVec
 	restarts   *prometheus.CounterVec
+	putTime    *prometheus.HistogramVec
+
+	mu    sync.Mutex
+	tasks map[taskKey]*stats
 }
 
 // New makes an empty set with its own registry.
 func New() *Set {
-	s := &Set{Registry: prometheus.NewRegistry()}
+	s := &Set{Registry: prometheus.NewRegistry(), tasks: map[taskKey]*stats{}}
 	task := []string{"connector", "task"}
 	buckets := []float64{.001, .002, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 21600}
 	s.events = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_source_records_total", Help: "Records acknowledged by Kafka."}, task)
@@ -38,7 +46,8 @@ func New() *Set {
 	s.sinkRows = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_sink_records_total", Help: "Records written to the target and committed."}, task)
 	s.sinkLag = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "millrace_sink_lag_seconds", Help: "Time from the Kafka record time to the write in the target.", Buckets: buckets}, task)
 	s.restarts = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_task_restarts_total", Help: "Tasks that were started again after an error that may pass."}, []string{"connector"})
-	s.Registry.MustRegister(s.restarts, s.events, s.bytes, s.skipped, s.lag, s.queueBytes, s.slotLag, s.snapRows, s.sinkRows, s.sinkLag)
+	s.putTime = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "millrace_sink_put_seconds", Help: "Time that the target took for a batch.", Buckets: buckets}, task)
+	s.Registry.MustRegister(connectNames{s}, s.putTime, s.restarts, s.events, s.bytes, s.skipped, s.lag, s.queueBytes, s.slotLag, s.snapRows, s.sinkRows, s.sinkLag)
 	return s
 }
 
@@ -46,6 +55,7 @@ func New() *Set {
 // used; get one from Set.Task.
 type Task struct {
 	set             *Set
+	stats           *stats
 	connector, task string
 
 	Records    prometheus.Counter
@@ -59,22 +69,41 @@ type Task struct {
 
 // Task binds the handles of a connector's task.
 func (s *Set) Task(connector, task string) *Task {
-	return &Task{set: s, connector: connector, task: task,
-		Records: s.events.WithLabelValues(connector, task), Bytes: s.bytes.WithLabelValues(connector, task),
-		Lag: s.lag.WithLabelValues(connector, task), QueueBytes: s.queueBytes.WithLabelValues(connector, task),
-		SlotLag: s.slotLag.WithLabelValues(connector, task), SinkRows: s.sinkRows.WithLabelValues(connector, task),
+	st := s.statsOf(connector, task)
+	return &Task{set: s, connector: connector, task: task, stats: st,
+		Records: counted{s.events.WithLabelValues(connector, task), func(n uint64) {
+			st.written.Add(n)
+			st.lastEvent.Store(time.Now().UnixMilli())
+		}}, Bytes: s.bytes.WithLabelValues(connector, task),
+		Lag: lag{s.lag.WithLabelValues(connector, task), &st.lagMs}, QueueBytes: level{s.queueBytes.WithLabelValues(connector, task), &st.queue},
+		SlotLag: s.slotLag.WithLabelValues(connector, task), SinkRows: counted{s.sinkRows.WithLabelValues(connector, task), func(n uint64) { st.put.Add(n) }},
 		SinkLag: s.sinkLag.WithLabelValues(connector, task)}
 }
 
 // Skipped binds the counter of records dropped for a reason ("transform",
 // "tolerated", "filtered").
 func (t *Task) Skipped(reason string) prometheus.Counter {
-	return t.set.skipped.WithLabelValues(t.connector, t.task, reason)
+	c := t.set.skipped.WithLabelValues(t.connector, t.task, reason)
+	if reason != "tolerated" {
+		return counted{c, func(n uint64) { t.stats.filtered.Add(n) }}
+	}
+	return counted{c, func(n uint64) {
+		t.stats.skipped.Add(n)
+		t.stats.failures.Add(n)
+		t.stats.lastError.Store(time.Now().UnixMilli())
+	}}
 }
 
 // SnapshotRows binds the counter of rows read from a table.
 func (t *Task) SnapshotRows(table string) prometheus.Counter {
-	return t.set.snapRows.WithLabelValues(t.connector, t.task, table)
+	t.stats.mu.Lock()
+	defer t.stats.mu.Unlock()
+	rows := t.stats.rows[table]
+	if rows == nil {
+		rows = &atomic.Uint64{}
+		t.stats.rows[table] = rows
+	}
+	return counted{t.set.snapRows.WithLabelValues(t.connector, t.task, table), func(n uint64) { rows.Add(n) }}
 }
 
 // Restarts is the counter of a connector's tasks that were started again after a
@@ -86,7 +115,14 @@ func (s *Set) Restarts(connector string) prometheus.Counter {
 // Forget removes the series of a connector that was deleted.
 func (s *Set) Forget(connector string) {
 	l := prometheus.Labels{"connector": connector}
-	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{s.events, s.bytes, s.skipped, s.lag, s.queueBytes, s.slotLag, s.snapRows, s.sinkRows, s.sinkLag, s.restarts} {
+	s.mu.Lock()
+	for k := range s.tasks {
+		if k.connector == connector {
+			delete(s.tasks, k)
+		}
+	}
+	s.mu.Unlock()
+	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{s.events, s.bytes, s.skipped, s.lag, s.queueBytes, s.slotLag, s.snapRows, s.sinkRows, s.sinkLag, s.restarts, s.putTime} {
 		v.DeletePartialMatch(l)
 	}
 }

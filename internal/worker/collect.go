@@ -3,6 +3,8 @@ package worker
 import (
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -16,6 +18,60 @@ var (
 	taskCountDesc  = prometheus.NewDesc("kafka_connect_worker_task_count", "Tasks that run on this worker.", nil, nil)
 	epochDesc      = prometheus.NewDesc("kafka_connect_worker_rebalance_epoch", "Generation of the group of workers.", nil, nil)
 )
+
+// counts are what the worker has done since its start.
+type counts struct {
+	connectorStarts, connectorFailures, taskStarts, taskFailures, rebalances atomic.Int64
+	lastRebalance                                                            atomic.Int64 // ms since 1970
+}
+
+// The worker's own series under Connect's names.
+var workerSeries = []struct {
+	name, help string
+	counter    bool
+	value      func(w *Worker) float64
+}{
+	{"kafka_connect_worker_connector_startup_attempts_total", "Connectors that were started.", true, func(w *Worker) float64 { return float64(w.counts.connectorStarts.Load()) }},
+	{"kafka_connect_worker_connector_startup_success_total", "Connectors that started.", true, func(w *Worker) float64 {
+		return float64(w.counts.connectorStarts.Load() - w.counts.connectorFailures.Load())
+	}},
+	{"kafka_connect_worker_connector_startup_failure_total", "Connectors that could not start.", true, func(w *Worker) float64 { return float64(w.counts.connectorFailures.Load()) }},
+	{"kafka_connect_worker_task_startup_attempts_total", "Tasks that were started.", true, func(w *Worker) float64 { return float64(w.counts.taskStarts.Load()) }},
+	{"kafka_connect_worker_task_failure_total", "Tasks that ended with an error.", true, func(w *Worker) float64 { return float64(w.counts.taskFailures.Load()) }},
+	{"kafka_connect_worker_rebalance_completed_rebalances_total", "Rebalances of the group.", true, func(w *Worker) float64 { return float64(w.counts.rebalances.Load()) }},
+	{"kafka_connect_worker_rebalance_rebalancing", "1 while this worker is no member of its group.", false, func(w *Worker) float64 {
+		if v := w.view.Load(); v != nil && v.lost {
+			return 1
+		}
+		return 0
+	}},
+	{"kafka_connect_worker_rebalance_time_since_last_rebalance_ms", "Time since the last rebalance.", false, func(w *Worker) float64 {
+		if at := w.counts.lastRebalance.Load(); at > 0 {
+			return float64(time.Now().UnixMilli() - at)
+		}
+		return 0
+	}},
+}
+
+// taskStates are the states that the worker counts per connector.
+var taskStates = []string{"running", "paused", "failed", "unassigned", "restarting"}
+
+// collectTasks counts a connector's tasks by state.
+func collectTasks(ch chan<- prometheus.Metric, name string, states []string) {
+	put := func(metric, help string, n int) {
+		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(metric, help, []string{"connector"}, nil), prometheus.GaugeValue, float64(n), name)
+	}
+	put("kafka_connect_worker_connector_total_task_count", "Tasks of the connector on this worker.", len(states))
+	for _, s := range taskStates {
+		n := 0
+		for _, x := range states {
+			if x == s {
+				n++
+			}
+		}
+		put("kafka_connect_worker_connector_"+s+"_task_count", "Tasks of the connector on this worker that are "+s+".", n)
+	}
+}
 
 // Describe implements prometheus.Collector.
 func (w *Worker) Describe(ch chan<- *prometheus.Desc) {
@@ -41,13 +97,25 @@ func (w *Worker) Collect(ch chan<- prometheus.Metric) {
 			conns++
 			gauge(connStatusDesc, 1, name, strings.ToLower(st.State))
 		}
+		var states []string
 		ids, sts := w.statuses.Tasks(name)
 		for i, id := range ids {
 			if sts[i].WorkerID == w.cfg.Advertised {
 				tasks++
+				states = append(states, strings.ToLower(sts[i].State))
 				gauge(taskStatusDesc, 1, name, strconv.Itoa(id), strings.ToLower(sts[i].State))
 			}
 		}
+		if len(states) > 0 {
+			collectTasks(ch, name, states)
+		}
+	}
+	for _, s := range workerSeries {
+		kind := prometheus.GaugeValue
+		if s.counter {
+			kind = prometheus.CounterValue
+		}
+		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(s.name, s.help, nil, nil), kind, s.value(w))
 	}
 	gauge(connCountDesc, float64(conns))
 	gauge(taskCountDesc, float64(tasks))

@@ -112,6 +112,10 @@ func (w *Worker) catchUp(ctx context.Context, offset int64) error {
 // became implements memberHost.
 func (w *Worker) became(v groupView) {
 	before := w.view.Swap(&v)
+	if !v.lost {
+		w.counts.rebalances.Add(1)
+		w.counts.lastRebalance.Store(time.Now().UnixMilli())
+	}
 	w.lost.Store(v.lost)
 	if v.leader && !before.leader {
 		w.configs.Yield() // what it holds from an earlier time as leader is void

@@ -59,7 +59,9 @@ func (t *SinkTask) report(ctx context.Context, rec *kgo.Record, at failure, err 
 	if t.dlq == nil {
 		return nil
 	}
-	if e := t.dlq.write(ctx, rec, at, err); e != nil {
+	e := t.dlq.write(ctx, rec, at, err)
+	t.cfg.Metrics.DeadLetter(e)
+	if e != nil {
 		if ctx.Err() != nil {
 			return errStopping
 		}

@@ -20,6 +20,7 @@ import (
 func (t *SinkTask) onAssigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	defer t.countPartitions()
 	for topic, ps := range added {
 		m := t.assigned[topic]
 		if m == nil {
@@ -69,6 +70,7 @@ func (t *SinkTask) joinPut() {
 }
 
 func (t *SinkTask) forget(gone map[string][]int32) {
+	defer t.countPartitions()
 	for topic, ps := range gone {
 		for _, p := range ps {
 			if part := t.assigned[topic][p]; part != nil {
@@ -80,6 +82,14 @@ func (t *SinkTask) forget(gone map[string][]int32) {
 			}
 		}
 	}
+}
+
+func (t *SinkTask) countPartitions() {
+	n := 0
+	for _, ps := range t.assigned {
+		n += len(ps)
+	}
+	t.cfg.Metrics.Partitions(n)
 }
 
 // commitLocked is commit for callers that do not hold mu.
@@ -136,7 +146,10 @@ func (t *SinkTask) commit(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.cfg.CommitTimeout)
 	defer cancel()
-	if err := t.commitOffsets(ctx, offsets); err != nil {
+	began := time.Now()
+	err := t.commitOffsets(ctx, offsets)
+	t.cfg.Metrics.Commit(time.Since(began), err)
+	if err != nil {
 		t.dirty = true
 		t.cfg.Log.Warn("commit offsets, trying again at the next commit", "group", t.cfg.Group, "error", err)
 		return nil

@@ -85,7 +85,10 @@ func (t *SinkTask) launch(ctx context.Context, c *chunk) {
 	put, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	unhook := context.AfterFunc(ctx, func() { time.AfterFunc(t.cfg.CommitTimeout, cancel) })
 	go func() {
-		t.result <- t.sink.Put(put, &c.batch)
+		began := time.Now()
+		err := t.sink.Put(put, &c.batch)
+		t.cfg.Metrics.PutTook(time.Since(began))
+		t.result <- err
 		unhook()
 		cancel()
 		t.wake()

@@ -21,7 +21,7 @@ import (
 
 // source runs a source task until it is asked to stop.
 func (t *runningTask) source(run, cut context.Context, p *Plugin, props map[string]string) error {
-	env := t.env(props)
+	env := t.env(p, props)
 	src, err := p.NewSource(env)
 	if err != nil {
 		t.built = true
@@ -301,7 +301,7 @@ func (c *Config) adminClient(props map[string]string, id string) (*kgo.Client, e
 
 // sinkTask runs a sink task until it is asked to stop.
 func (t *runningTask) sinkTask(run context.Context, p *Plugin, props map[string]string) error {
-	env := t.env(props)
+	env := t.env(p, props)
 	cfg, err := t.sinkConfig(env)
 	if err != nil {
 		return err

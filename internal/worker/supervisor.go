@@ -184,7 +184,9 @@ func (s *supervisor) version() string { return VersionOf(s.plugin()) }
 // world is the tasks' business; here a bad config fails the connector.
 func (s *supervisor) startConnector() []Action {
 	err := s.checkConnector()
+	s.w.counts.connectorStarts.Add(1)
 	if err != nil {
+		s.w.counts.connectorFailures.Add(1)
 		s.w.log.Error("connector cannot start", "connector", s.name, "error", err)
 		s.w.statuses.PutConnector(s.name, s.w.status(store.StateFailed, errs.Trace(err), s.version()))
 	}

@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/internal/errs"
+	"millrace/internal/metrics"
 	"millrace/internal/store"
 )
 
@@ -37,6 +39,8 @@ type runningTask struct {
 	live   atomic.Bool // false: statuses and offsets of this task no longer count
 	paused bool        // how it starts; sinks only
 	sink   atomic.Pointer[SinkTask]
+
+	metrics atomic.Pointer[metrics.Task] // once it was built
 }
 
 func newTask(s *supervisor, id int, config *store.Map, paused bool) *runningTask {
@@ -52,6 +56,7 @@ func (t *runningTask) start() {
 	cut, hard := context.WithCancel(context.Background())
 	run, soft := context.WithCancel(cut)
 	t.hard, t.began = hard, time.Now()
+	t.w.counts.taskStarts.Add(1)
 	t.soft = func() { t.stopping.Store(true); soft() }
 	go t.main(run, cut)
 }
@@ -60,6 +65,9 @@ func (t *runningTask) main(run, cut context.Context) {
 	defer close(t.done)
 	defer t.hard()
 	err := t.guarded(run, cut)
+	if m := t.metrics.Load(); m != nil {
+		m.Running(false)
+	}
 	if err == nil || run.Err() != nil {
 		if err != nil && t.live.Load() && !errors.Is(err, context.Canceled) {
 			t.log.Warn("task ended with an error while it was stopped", "error", err)
@@ -68,6 +76,10 @@ func (t *runningTask) main(run, cut context.Context) {
 	}
 	if t.live.Load() {
 		t.log.Error("task failed", "error", err)
+		t.w.counts.taskFailures.Add(1)
+		if m := t.metrics.Load(); m != nil {
+			m.Failed(time.Now())
+		}
 		version := t.version
 		if !t.built {
 			version = ""
@@ -107,6 +119,9 @@ func (t *runningTask) running() {
 	if !t.live.Load() || t.stopping.Load() {
 		return
 	}
+	if m := t.metrics.Load(); m != nil {
+		m.Running(true)
+	}
 	if t.paused {
 		return // the supervisor reports PAUSED
 	}
@@ -136,8 +151,20 @@ func (t *runningTask) resume() bool {
 	return false
 }
 
-func (t *runningTask) env(props map[string]string) TaskEnv {
-	return TaskEnv{Connector: t.s.name, Task: t.id, Props: props, Log: t.log, Metrics: t.w.metrics.Task(t.s.name, strconv.Itoa(t.id))}
+func (t *runningTask) env(p *Plugin, props map[string]string) TaskEnv {
+	m := t.w.metrics.Task(t.s.name, strconv.Itoa(t.id))
+	i := metrics.Info{Kind: metrics.Kind(p.Kind)}
+	if rest, ok := strings.CutPrefix(p.Class, "io.debezium.connector."); ok && p.Kind == KindSource {
+		// Debezium's MBeans are in the domain debezium.<short name of the connector>.
+		i.Plugin, _, _ = strings.Cut(rest, ".")
+		if i.Plugin == "postgresql" {
+			i.Plugin = "postgres"
+		}
+		i.Server = strings.TrimSpace(props["topic.prefix"])
+	}
+	m.Describe(i)
+	t.metrics.Store(m)
+	return TaskEnv{Connector: t.s.name, Task: t.id, Props: props, Log: t.log, Metrics: m}
 }
 
 // topicUsed remembers that the task used a topic.

@@ -45,6 +45,7 @@ type Worker struct {
 	claimed    atomic.Bool   // this worker has taken the right to write configs
 	fencing    sync.Mutex    // one round of fencing at a time
 	peers      *http.Client  // for requests to other workers
+	counts     counts
 
 	mu       sync.Mutex
 	sups     map[string]*supervisor
