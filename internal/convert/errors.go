@@ -13,6 +13,7 @@ import (
 type valueError struct {
 	path string
 	msg  string
+	java bool // the text is Java's
 }
 
 func (e *valueError) Error() string {
@@ -39,7 +40,7 @@ func within(name string, err error) error {
 }
 
 func errNullRequired() error {
-	return valueErrorf("Conversion error: null value for field that is required and has no default value")
+	return &valueError{msg: "Conversion error: null value for field that is required and has no default value", java: true}
 }
 
 func errKind(want, got record.Type) error {
@@ -48,6 +49,13 @@ func errKind(want, got record.Type) error {
 
 // dataError makes the DataException of a topic out of what a plan reports.
 func dataError(topic *record.Topic, what string, cause error) error {
+	if v, ok := cause.(*valueError); ok && v.java && topic != nil { //nolint:errorlint // made right here, never wrapped
+		hint := "for topic " + topic.Name
+		if v.path != "" {
+			hint = "in field " + v.path + " " + hint
+		}
+		return &errs.Error{Java: errs.DataException, Msg: v.msg, Hint: hint}
+	}
 	msg := what
 	if topic != nil && topic.Name != "" {
 		msg += " (topic " + topic.Name + ")"

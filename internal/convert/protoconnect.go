@@ -269,4 +269,3 @@ func (tc *protoToConnect) known(name string, f *protoField) (*record.Schema, *pr
 	k := protoScalars[inner]
 	return &record.Schema{Type: k.target}, &protoReadNode{wrapper: &protoReadNode{scalar: k, target: k.target}, target: k.target}, nil
 }
-

@@ -58,7 +58,9 @@ func Retriable(err error) bool {
 }
 
 // Trace prints an error as tools expect a failed task's trace to begin: the Java
-// class and message, then one "Caused by:" line per cause. An error that is no
+// class and message, then one "Caused by:" line per cause. A hint stands on a line of
+// its own, indented as frames of a stack are, so that tools which compare messages
+// find Java's. An error that is no
 // *Error is printed whole as a ConnectException; the *Error it wraps, if any,
 // follows as its cause.
 func Trace(err error) string {
@@ -78,8 +80,8 @@ func Trace(err error) string {
 			continue
 		}
 		sb.WriteString(e.class() + ": " + e.Msg)
-		if e.Hint != "" {
-			sb.WriteString(". " + e.Hint)
+		if e.Hint != "" { // where a stack would stand, so that the message is Java's
+			sb.WriteString("\n\t... " + e.Hint)
 		}
 		err = e.Cause
 	}

@@ -11,7 +11,7 @@ func TestTrace(t *testing.T) {
 	err := &Error{Msg: "Tolerance exceeded in error handler", Cause: fmt.Errorf("converting: %w", low)}
 	want := ConnectException + ": Tolerance exceeded in error handler" +
 		"\nCaused by: " + ConnectException + ": converting: column \"a\" of public.t: bad digit. Fix a" +
-		"\nCaused by: " + DataException + ": column \"a\" of public.t. Fix a" +
+		"\nCaused by: " + DataException + ": column \"a\" of public.t\n\t... Fix a" +
 		"\nCaused by: " + ConnectException + ": bad digit"
 	if got := Trace(err); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -340,3 +340,15 @@ func castText(b *record.Batch, s *record.Schema, c record.Cell) record.Cell {
 	b.SetArena(a)
 	return b.SpanCell(record.String, from, len(a))
 }
+
+func intBits(t record.Type) int {
+	switch t {
+	case record.Int8:
+		return 8
+	case record.Int16:
+		return 16
+	case record.Int32:
+		return 32
+	}
+	return 64
+}

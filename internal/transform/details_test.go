@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"math"
 	"math/big"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -361,5 +362,39 @@ func TestRecordSize(t *testing.T) {
 	}
 	if c := cutCell(&b, b.StringCell("a😀b"), 2); b.Str(c) != "a" {
 		t.Errorf("%q", b.Str(c))
+	}
+}
+
+// TestNumbers: numbers as Java's BigDecimal and Connect's Values read them, seen live.
+func TestNumbers(t *testing.T) {
+	for text, want := range map[string]string{"1e3": "int16", "1.0": "int8", "100e-2": "int8", "-0.0": "int8", "1.": "int8", "16777217.0": "int32", "9007199254740993.0": "int64",
+		"1.5": "float32", "1.0e20": "float32", "3.5e38": "float64", "1E400": "bytes", "99999999999999999999": "bytes", ".5": "string", "0x10": "string", "1_0": "string", "1e": "string"} {
+		if s, _ := parseLiteral(text); s.Type.String() != want {
+			t.Errorf("%s: %s, want %s", text, s.Type, want)
+		}
+	}
+	mask := func(s *record.Schema, text string) string {
+		m := &maskField{replacement: text, replace: true}
+		d, err := m.masked(s)
+		if err != nil {
+			return "!" + err.Error()
+		}
+		if s.Type >= record.Float32 {
+			return strconv.FormatFloat(d.Root.Float(), 'g', -1, 64)
+		}
+		return strconv.FormatInt(d.Root.Int(), 10)
+	}
+	for _, c := range []struct {
+		s          *record.Schema
+		text, want string
+	}{
+		{record.PlainInt8, "99999", "-97"}, {record.PlainInt16, "99999", "-31073"}, {record.PlainInt8, "-129", "127"}, {record.PlainInt32, "42.9", "42"}, {record.PlainInt16, "1e2", "100"},
+		{record.PlainInt32, "99999999999999999999", "1661992959"}, {record.PlainInt64, "99999999999999999999", "7766279631452241919"}, {record.PlainInt64, "3.5e38", "2405898429902356480"},
+		{record.PlainFloat64, "1e400", "+Inf"}, {record.PlainFloat32, "3.5e38", "+Inf"}, {record.PlainFloat64, "-0", "0"}, {record.PlainFloat32, "1.005", "1.0049999952316284"},
+		{record.PlainInt8, "abc", "!Unable to convert abc (class java.lang.String) to a number"}, {record.PlainFloat64, "NaN", "!Unable to convert NaN (class java.lang.String) to a number"},
+	} {
+		if got := mask(c.s, c.text); got != c.want {
+			t.Errorf("%s as %s: %s, want %s", c.text, c.s.Type, got, c.want)
+		}
 	}
 }

@@ -438,6 +438,20 @@ func (p *exprParser) number() (*exprNode, error) {
 			p.pos++
 		}
 	}
+	if e := p.pos; e < len(p.src) && p.src[e]|0x20 == 'e' {
+		if e++; e < len(p.src) && (p.src[e] == '+' || p.src[e] == '-') {
+			e++
+		}
+		if e < len(p.src) && p.src[e] >= '0' && p.src[e] <= '9' {
+			for e < len(p.src) && p.src[e] >= '0' && p.src[e] <= '9' {
+				e++
+			}
+			if e-p.pos > 6 {
+				return nil, p.fail("the exponent of a number is too large")
+			}
+			p.pos = e
+		}
+	}
 	text := strings.ReplaceAll(p.src[start:p.pos], "_", "")
 	suffix := byte(0)
 	if p.pos < len(p.src) && strings.IndexByte("LlGgIiDdFf", p.src[p.pos]) >= 0 {

@@ -140,12 +140,6 @@ func extractFieldDef() *configdef.Def {
 	}}
 }
 
-// hidden keeps an option out of what REST lists.
-func hidden(o configdef.Option) configdef.Option {
-	o.Hidden = true
-	return o
-}
-
 // syntaxOption is field.syntax.version.
 func syntaxOption() configdef.Option {
 	return opt("field.syntax.version", configdef.String, "V1", configdef.High, "How field names are read: V1 as they are, V2 as paths with dots and backticks.", func(in configdef.Input) []string {

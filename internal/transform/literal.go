@@ -172,7 +172,7 @@ var (
 	dateText      = regexp.MustCompile(`^\d{4}-\d\d-\d\d$`)
 	timeText      = regexp.MustCompile(`^\d\d:\d\d:\d\d\.\d{3}Z$`)
 	timestampText = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$`)
-	numberText    = regexp.MustCompile(`^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$`)
+	numberText    = regexp.MustCompile(`^[+-]?\d+\.?\d*([eE][+-]?\d+)?$`)
 )
 
 func scalar(t string, nested bool) (*record.Schema, any, bool) {
@@ -207,9 +207,33 @@ func scalar(t string, nested bool) (*record.Schema, any, bool) {
 	return record.PlainString, t, !nested
 }
 
+// wholeNumber reads a decimal text whose value is an int64.
+func wholeNumber(t string) (int64, bool) {
+	r, ok := javaDecimal(t)
+	if !ok || !r.IsInt() || !r.Num().IsInt64() {
+		return 0, false
+	}
+	return r.Num().Int64(), true
+}
+
+// javaDecimal reads a number as BigDecimal does. Exponents that no type of Connect
+// reaches are no numbers here.
+func javaDecimal(t string) (*big.Rat, bool) {
+	if strings.Trim(t, "+-.eE0123456789") != "" {
+		return nil, false
+	}
+	if i := strings.IndexAny(t, "eE"); i >= 0 {
+		if e, err := strconv.Atoi(strings.TrimPrefix(t[i+1:], "+")); err != nil || e > 400 || e < -400 {
+			return nil, false
+		}
+	}
+	return new(big.Rat).SetString(t)
+}
+
 // numberLiteral is the narrowest type that Connect chooses for a number.
+// A whole number is one however it is written: 1.0 is an int8.
 func numberLiteral(t string) (*record.Schema, any) {
-	if n, err := strconv.ParseInt(strings.TrimPrefix(t, "+"), 10, 64); err == nil {
+	if n, ok := wholeNumber(t); ok {
 		switch {
 		case n == int64(int8(n)):
 			return record.PlainInt8, n

@@ -127,18 +127,19 @@ func (t *maskField) replaced(s *record.Schema) (*record.Datum, error) {
 		return record.MustDatum(s, twosComplement(u)), nil
 	case s.Type == record.String:
 		return record.MustDatum(s, text), nil
-	case s.Type >= record.Int8 && s.Type <= record.Int64:
-		n, err := strconv.ParseInt(strings.TrimSpace(text), 10, intBits(s.Type))
-		if err != nil {
-			return bad()
+	case s.Type >= record.Int8 && s.Type <= record.Float64:
+		r, ok := javaDecimal(text)
+		if !ok {
+			return nil, dataErr("Unable to convert %s (class java.lang.String) to a number", text)
 		}
-		return record.MustDatum(s, n), nil
-	case s.Type == record.Float32 || s.Type == record.Float64:
-		f, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-		if err != nil && !math.IsInf(f, 0) {
-			return bad()
+		if s.Type >= record.Float32 {
+			f, _ := r.Float64()
+			if s.Type == record.Float32 {
+				f = float64(float32(f))
+			}
+			return record.MustDatum(s, f), nil
 		}
-		return record.MustDatum(s, f), nil
+		return record.MustDatum(s, narrowed(r, s.Type)), nil
 	}
 	return nil, dataErr("Cannot mask value of type class %s with custom replacement.", javaClass(zeroOf(s), s))
 }
@@ -155,16 +156,20 @@ func zeroOf(s *record.Schema) record.Cell {
 	return b.BytesCell(record.Bytes, nil)
 }
 
-func intBits(t record.Type) int {
+// narrowed is the integer that Java makes of a number: the fraction is cut off, and
+// what is too large loses its upper bits.
+func narrowed(r *big.Rat, t record.Type) int64 {
+	n := new(big.Int).Quo(r.Num(), r.Denom())
+	v := int64(new(big.Int).And(n, new(big.Int).SetUint64(math.MaxUint64)).Uint64())
 	switch t {
 	case record.Int8:
-		return 8
+		return int64(int8(v))
 	case record.Int16:
-		return 16
+		return int64(int16(v))
 	case record.Int32:
-		return 32
+		return int64(int32(v))
 	}
-	return 64
+	return v
 }
 
 // unscaled is a decimal text as an integer of the scale, when it fits exactly.

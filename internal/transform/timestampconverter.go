@@ -51,7 +51,6 @@ func timestampConverterDef() *configdef.Def {
 		opt("target.type", configdef.String, required, configdef.High, "Form to convert to.", oneOf("string", "unix", "Date", "Time", "Timestamp")),
 		opt("format", configdef.String, "", configdef.Medium, "Pattern of java.text.SimpleDateFormat, for text on either side.", timestampFormat),
 		opt("unix.precision", configdef.String, "milliseconds", configdef.Low, "Unit of unix times.", oneOf("nanoseconds", "microseconds", "milliseconds", "seconds")),
-		hidden(syntaxOption()), // works here as in its neighbours, and is not listed by Connect
 		fillOption(),
 	}}
 }
@@ -73,9 +72,7 @@ func newTimestampConverter(s side, v configdef.Values) (Step, error) {
 	t := &timestampConverter{side: s, target: targetForms[v.String("target.type")], unix: unixUnits[v.String("unix.precision")], fill: v.Bool("replace.null.with.default")}
 	var err error
 	if f := v.String("field"); f != "" {
-		if t.path, err = fieldPath(f, v.String("field.syntax.version")); err != nil {
-			return nil, err
-		}
+		t.path = []string{f} // unlike ExtractField's, never a path of several names
 	}
 	if f := v.String("format"); f != "" {
 		if t.format, err = compileDateFormat(f); err != nil {

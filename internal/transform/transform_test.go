@@ -130,7 +130,7 @@ func TestSteps(t *testing.T) {
 		{"ReplaceField$Value", []string{"include", "qty"}, `s.items key=null value={qty:7}`},
 		{"MaskField$Value", []string{"fields", "name,id,price,qty", "replace.null.with.default", "false"}, `s.items key=null value={id:0 name:"" qty:null price:x'00' at:1614834367089}`},
 		{"MaskField$Value", []string{"fields", "price,name", "replacement", "-1.5"}, `s.items key=null value={id:1 name:"-1.5" qty:7 price:x'ff6a' at:1614834367089}`},
-		{"MaskField$Value", []string{"fields", "id", "replacement", "***"}, `!Unable to convert *** (class java.lang.String) to number`},
+		{"MaskField$Value", []string{"fields", "id", "replacement", "***"}, `!Unable to convert *** (class java.lang.String) to a number`},
 		{"MaskField$Value", []string{"fields", "at", "replacement", "1"}, `!Cannot mask value of type class java.util.Date with custom replacement.`},
 		{"ExtractField$Value", []string{"field", "qty"}, `s.items key=null value=7`},
 		{"ExtractField$Value", []string{"field", "nope"}, `!Unknown field: nope`},

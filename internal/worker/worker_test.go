@@ -131,7 +131,7 @@ func TestAFailureHarmsNobodyElse(t *testing.T) {
 	state(t, w, "good", store.StateRunning)
 	for do, trace := range map[string]string{
 		"panic":  "org.apache.kafka.connect.errors.ConnectException: internal error: odd",
-		"fail":   "io.debezium.DebeziumException: the log is gone. take a new snapshot\nCaused by: ",
+		"fail":   "io.debezium.DebeziumException: the log is gone\n\t... take a new snapshot\nCaused by: ",
 		"refuse": "org.apache.kafka.common.config.ConfigException: refused",
 	} {
 		put(t, w, do, odd(do))
