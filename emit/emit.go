@@ -56,9 +56,8 @@ type Config struct {
 	Transaction *Transaction
 	// FlushInterval is offset.flush.interval.ms, FlushTimeout offset.flush.timeout.ms.
 	FlushInterval, FlushTimeout time.Duration
-	// QueueBytes bounds what is read from the log and not yet acknowledged; 0: 8 MiB,
-	// which keeps a drain at the speed of Kafka and the process below 50 MiB. 32 MiB
-	// are no faster.
+	// QueueBytes bounds what is read from the log and not yet acknowledged; 0: 4 MiB,
+	// which keeps a drain at the speed of Kafka. 8 or 32 MiB are no faster.
 	QueueBytes int
 	// OnTopic is told each topic once that a record is sent to (active topics), and
 	// once more after Pipeline.ForgetTopics. May be nil.

@@ -130,10 +130,9 @@ func (e *encoder) encode(ctx, send context.Context, b *record.Batch) error {
 // one takes a record into the slab, unless it is dropped.
 func (e *encoder) one(ctx, send context.Context, b *record.Batch, i int) error {
 	r := &b.Records[i]
-	if e.slab == nil || !e.slab.room(2*e.mean, len(b.Headers(r))) {
+	if e.slab == nil || !e.slab.room(2*e.mean) {
 		e.submit(send)
-		rows := len(b.Records) - i
-		s, err := e.p.takeSlab(ctx, slabClass((rows+1)*(e.mean+e.mean/4), rows), e.batch)
+		s, err := e.p.takeSlab(ctx, len(b.Records)-i, e.mean, e.batch)
 		if err != nil {
 			return err
 		}

@@ -32,24 +32,18 @@ func (p *Pipeline) seal(batch uint64) {
 	}
 }
 
-// takeSlab waits until the queue has room for a slab. It cannot wait for itself:
+// takeSlab waits until the queue has room for a slab for so many records of about
+// so many bytes each. It cannot wait for itself:
 // every slab but the one it asks for is with the client.
-func (p *Pipeline) takeSlab(ctx context.Context, class int, batch uint64) (*slab, error) {
-	cost := slabCost(class)
+func (p *Pipeline) takeSlab(ctx context.Context, records, bytes int, batch uint64) (*slab, error) {
+	bc, rc := slabSize(records, bytes)
+	cost := slabCost(bc, rc)
 	for {
 		p.mu.Lock()
 		if p.lent == 0 || p.lent+cost <= p.cfg.QueueBytes {
 			p.lent += cost
-			var s *slab
-			if n := len(p.free[class]); n > 0 {
-				s = p.free[class][n-1]
-				p.free[class] = p.free[class][:n-1]
-				p.kept -= cost
-			}
 			p.mu.Unlock()
-			if s == nil {
-				s = newSlab(p, class)
-			}
+			s := newSlab(p, bc, rc)
 			s.charge, s.batch = cost, batch
 			return s, nil
 		}
@@ -116,13 +110,10 @@ func (p *Pipeline) settle(s *slab) {
 
 // giveBack returns a slab to the pool and its bytes to the queue.
 func (p *Pipeline) giveBack(s *slab) {
-	charge, keep := s.charge, s.reset()
+	charge := s.charge
+	s.free()
 	p.mu.Lock()
 	p.lent -= charge
-	if keep && p.kept+charge <= slabsKept {
-		p.free[s.class] = append(p.free[s.class], s)
-		p.kept += charge
-	}
 	used := p.lent + p.queued
 	p.mu.Unlock()
 	if p.cfg.Metrics != nil {
