@@ -95,6 +95,9 @@ func (i *incremental) restore(extra []store.Entry) []store.Entry {
 			}
 		case keyIncID:
 			i.id = text
+		case keySignals:
+			i.s.restoreSignals(e)
+			rest = append(rest, e)
 		case keyIncKey, keyIncMax:
 			key, err := parseJavaKey(text)
 			if err != nil {
@@ -465,9 +468,12 @@ func (i *incremental) mark(ctx context.Context, id, kind string, began time.Time
 	return nil
 }
 
-// goOn continues after a connection was opened: the chunk that was in flight, or
-// that the stored offset names next.
+// goOn continues after a connection was opened: signals that wait, the chunk that was
+// in flight, or the one that the stored offset names next.
 func (i *incremental) goOn(ctx context.Context) error {
+	if err := i.s.actOnSignals(ctx); err != nil {
+		return err
+	}
 	if !i.running() || i.paused || i.win.ID() != "" {
 		return nil
 	}

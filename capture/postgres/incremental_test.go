@@ -251,3 +251,40 @@ func TestBlockingSnapshot(t *testing.T) {
 		t.Error(o)
 	}
 }
+
+// TestBlockingSnapshotBegunAnew ends a task in the midst of a blocking snapshot: the
+// next one takes it from the start, and only once.
+func TestBlockingSnapshotBegunAnew(t *testing.T) {
+	r := newRig(t, signalTable+"create table a(id int primary key)", "signal.data.collection", "public.sig", "max.batch.size", "50")
+	r.Exec(t, "insert into a select generate_series(1, 500)")
+	out := newSink()
+	out.stopAt = 120
+	x := r.start(nil, out)
+	r.signal("s1", "execute-snapshot", `{"data-collections": ["public.a"], "type": "blocking"}`)
+	out.waitN(t, 120)
+	if err := x.end(); err != nil {
+		t.Fatal(err)
+	}
+	offset := out.last().Offset()
+	if o := string(offset); !strings.Contains(o, keySignals) {
+		t.Fatalf("offset in a blocking snapshot: %s", o)
+	}
+	again := newSink()
+	y := r.start(offset, again)
+	again.wait(t, "the last row", func(rs []got) bool { return len(rs) > 0 && rs[len(rs)-1].Snapshot == "last" })
+	r.Exec(t, "insert into a values (501)")
+	rs := again.wait(t, "the row behind", func(rs []got) bool { return rs[len(rs)-1].After == "{id:501}" })
+	if err := y.end(); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for _, g := range rs {
+		seen[g.Key]++
+	}
+	if len(seen) != 501 || len(rs) != 501 {
+		t.Errorf("%d records of %d rows", len(rs), len(seen))
+	}
+	if o := string(again.last().Offset()); strings.Contains(o, keySignals) || strings.Contains(o, "BLOCKING") {
+		t.Errorf("offset behind it: %s", o)
+	}
+}

@@ -71,6 +71,7 @@ func (s *session) signalRow(ctx context.Context, tb *table, m []byte) error {
 	default:
 		if s.t.channel("source") {
 			s.sig.pending = append(s.sig.pending, sig)
+			s.keepSignals()
 		}
 	}
 	return nil
@@ -156,9 +157,14 @@ func (s *session) readSignalFile(path string) {
 // actOnSignals handles what is pending. It is called between transactions.
 func (s *session) actOnSignals(ctx context.Context) error {
 	for len(s.sig.pending) > 0 {
-		sig := s.sig.pending[0]
+		s.keepSignals()
+		err := s.act(ctx, s.sig.pending[0])
+		if err != nil && retriable(err) {
+			return err // it is acted on again after the reconnect, since the log does not bring it again
+		}
 		s.sig.pending = s.sig.pending[1:]
-		if err := s.act(ctx, sig); err != nil {
+		s.keepSignals()
+		if err != nil {
 			return err
 		}
 	}
