@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-mysql-org/go-mysql/client"
 	driver "github.com/go-sql-driver/mysql"
 
 	"millrace/internal/errs"
@@ -42,6 +43,23 @@ func (c *Conn) tlsConfig() (conf *tls.Config, try bool, err error) {
 	return conf, c.SSL == "preferred", nil
 }
 
+// netTimeouts sets binlog.net.write.timeout and binlog.net.read.timeout on the
+// connection that reads the log.
+func (c *Conn) netTimeouts(x *client.Conn) error {
+	for _, v := range []struct {
+		name    string
+		seconds int64
+	}{{"net_write_timeout", c.NetWrite}, {"net_read_timeout", c.NetRead}} {
+		if v.seconds <= 0 {
+			continue
+		}
+		if _, err := x.Execute(fmt.Sprintf("SET SESSION %s = %d", v.name, v.seconds)); err != nil {
+			return fmt.Errorf("set %s: %w", v.name, err)
+		}
+	}
+	return nil
+}
+
 // open makes a pool of ordinary connections. Sessions run in UTC and in utf8mb4,
 // with a sql_mode that lets every stored value be read.
 func (c *Conn) open(ctx context.Context) (*sql.DB, error) {
@@ -49,6 +67,7 @@ func (c *Conn) open(ctx context.Context) (*sql.DB, error) {
 	conf.Net, conf.Addr = "tcp", net.JoinHostPort(c.Host, strconv.Itoa(c.Port))
 	conf.User, conf.Passwd = c.User, c.Password
 	conf.Timeout = c.ConnectTimeout
+	conf.ReadTimeout = c.QueryTimeout // how long the server may be silent over a statement
 	conf.InterpolateParams = true
 	conf.AllowNativePasswords, conf.AllowCleartextPasswords = true, false
 	conf.Params = map[string]string{"time_zone": "'+00:00'", "sql_mode": "''"}

@@ -444,7 +444,7 @@ func (s *session) rows(ctx context.Context, tb *table, rows *binlog.Rows, skippe
 			s.skippedSignal(tb, rows.Kind)
 			continue
 		}
-		if err := s.row(tb, rows.Kind, int(n)); err != nil {
+		if err := s.row(ctx, tb, rows.Kind, int(n)); err != nil {
 			return err
 		}
 		s.at.Row = n + 1
@@ -462,7 +462,7 @@ func (s *session) rows(ctx context.Context, tb *table, rows *binlog.Rows, skippe
 	}
 }
 
-func (s *session) row(tb *table, kind binlog.Kind, n int) error {
+func (s *session) row(ctx context.Context, tb *table, kind binlog.Kind, n int) error {
 	op := emit.OpCreate
 	switch kind {
 	case binlog.Update, binlog.PartialUpdate:
@@ -496,7 +496,14 @@ func (s *session) row(tb *table, kind binlog.Kind, n int) error {
 		}
 	}
 	if fails != nil {
-		s.warnFailures(tb, fails)
+		if err := s.failed(tb, fails); err != nil {
+			return err
+		}
+	}
+	if len(s.t.opts.RereadColumns) > 0 && op != emit.OpDelete {
+		if err := s.reselect(ctx, tb, b, &row); err != nil {
+			return err
+		}
 	}
 	if tb.signal {
 		if s.signalRow(b, op, &old, &row); skip {
@@ -541,6 +548,18 @@ func (s *session) block(b *record.Batch, name string) record.Cell {
 	}
 	total, n := s.tx.Event(name)
 	return emit.TransactionCell(b, b.StringCell(s.txID), total, n)
+}
+
+// failed does what event.converting.failure.handling.mode says about values that
+// could not be converted: fail, warn or skip.
+func (s *session) failed(tb *table, fails []myvalue.Failure) error {
+	switch s.t.opts.OnBadValue {
+	case "fail":
+		return fault(fails[0].Err, "Set event.converting.failure.handling.mode=warn to write null instead", "A value of column %s.%s cannot be converted", tb.name, fails[0].Column)
+	case "warn":
+		s.warnFailures(tb, fails)
+	}
+	return nil
 }
 
 // warnFailures logs values that could not be converted, once per column.

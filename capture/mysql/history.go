@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-mysql-org/go-mysql/replication"
 
+	"millrace/internal/javaregex"
 	"millrace/internal/kafkaconf"
 	"millrace/internal/record"
 	"millrace/schemahistory"
@@ -33,7 +34,9 @@ func (t *task) openHistory(ctx context.Context) (schemahistory.Store, error) {
 		}
 	}
 	topic := &schemahistory.Topic{Name: h.Topic, Producer: prod.Opts, Consumer: cons.Opts}
-	if err := topic.Create(ctx); err != nil {
+	limit, cancel := context.WithTimeout(ctx, h.CreateTimeout)
+	defer cancel()
+	if err := topic.Create(limit); err != nil {
 		return nil, errors.Join(err, topic.Close())
 	}
 	return topic, nil
@@ -54,6 +57,9 @@ func (t *task) recover(ctx context.Context, at *Position) (found bool, err error
 		p, err := ParseOffset(e.Position)
 		if err != nil || p == nil || !notAfter(t.opts.Flavor, p, at) {
 			return nil //nolint:nilerr // an entry without a readable position belongs to another writer
+		}
+		if t.opts.History.PreferDDL && e.DDL != "" {
+			e.Changes = nil
 		}
 		t.model.Replay(e)
 		return nil
@@ -135,6 +141,14 @@ var noDDL = regexp.MustCompile(`(?is)^\s*(/\*.*?\*/\s*)*(` + strings.Join([]stri
 	`(INSERT|UPDATE|DELETE|LOAD DATA)\s.*`, `XA\s.*`,
 }, "|") + `)\s*;?\s*$`)
 
+// drops reports whether a statement is dropped before it is read.
+func (h *History) drops(text string) bool {
+	if h.Filter == nil {
+		return noDDL.MatchString(text)
+	}
+	return slices.ContainsFunc(h.Filter, func(re *javaregex.Regexp) bool { return re.MatchWhole(text) })
+}
+
 // Flags of sql_mode in a QUERY event that change how its text is read.
 const (
 	modeAnsiQuotes  = 1 << 2
@@ -157,7 +171,7 @@ func sqlMode(vars []byte) (uint64, bool) {
 func (s *session) ddl(ctx context.Context, q *replication.QueryEvent) error {
 	t, db, text := s.t, string(q.Schema), string(q.Query)
 	mode, has := sqlMode(q.StatusVars)
-	if noDDL.MatchString(text) || text == "FLUSH PRIVILEGES" {
+	if t.opts.History.drops(text) || text == "FLUSH PRIVILEGES" {
 		return nil
 	}
 	if has {

@@ -1,14 +1,13 @@
 package mysql
 
 import (
-	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	"millrace/capture/options"
 	"millrace/decode/myvalue"
 	"millrace/internal/configdef"
+	"millrace/internal/javaregex"
 )
 
 // Flavor tells the two servers apart.
@@ -37,9 +36,11 @@ type Options struct {
 	ColumnRules *options.ColumnRules
 	KeyColumns  *options.KeyColumns
 	Converters  []*converter
-	Naming      *options.Naming
-	Skipped     options.Operations
-	GTIDs       GTIDFilter
+	// RereadColumns are the reselect post processors.
+	RereadColumns []options.Reselect
+	Naming        *options.Naming
+	Skipped       options.Operations
+	GTIDs         GTIDFilter
 	// IgnoreGTIDs is gtid.ignore.on.recovery.
 	IgnoreGTIDs bool
 
@@ -58,9 +59,14 @@ type Options struct {
 	NotifyTopic     string
 	OnBadEvent      string // fail, warn, skip, ignore
 	OnBadSchema     string
+	OnBadValue      string // event.converting.failure.handling.mode: fail, warn, skip
 	Retries         int
 	RetryWait       time.Duration
 	BatchRecords    int
+	QueueBytes      int  // max.queue.size.in.bytes; 0: the pipeline's own bound
+	CheckPosition   bool // look at start whether the log still holds the stored position
+	GuardTables     int  // guardrail.collections.max, 0 off; GuardFail its action
+	GuardFail       bool
 	Warnings        []string
 }
 
@@ -89,6 +95,11 @@ type History struct {
 	Consumer      map[string]string
 	CapturedOnly  bool // store.only.captured.tables.ddl
 	DatabasesOnly bool // store.only.captured.databases.ddl
+	CreateTimeout time.Duration
+	PreferDDL     bool // read it by its statements instead of its definitions
+	// Filter has patterns of statements that are dropped before they are read; nil:
+	// the real connector's own list.
+	Filter []*javaregex.Regexp
 }
 
 // Snapshot is the initial snapshot.
@@ -135,40 +146,27 @@ func parseValues(flavor Flavor, connector string, taskID int, v configdef.Values
 		Transactions: v.Bool("provide.transaction.metadata"), Heartbeat: v.Millis("heartbeat.interval.ms"), HeartbeatQuery: v.String("heartbeat.action.query"),
 		NotifyChannels: v.List("notification.enabled.channels"), NotifyTopic: v.String("notification.sink.topic.name"),
 		SignalTable: v.String("signal.data.collection"), OnBadEvent: v.Enum("event.processing.failure.handling.mode"), OnBadSchema: v.Enum("inconsistent.schema.handling.mode"),
+		OnBadValue: v.Enum("event.converting.failure.handling.mode"), QueueBytes: v.Int("max.queue.size.in.bytes"), CheckPosition: v.Bool("internal.log.position.check.enable"),
+		GuardTables: v.Int("guardrail.collections.max"), GuardFail: v.Enum("guardrail.collections.limit.action") == "fail",
 		Retries: v.Int("errors.max.retries"), RetryWait: v.Millis("retriable.restart.connector.wait.ms"), BatchRecords: v.Int("max.batch.size"),
 		Modes: myvalue.Modes{
 			Decimal: v.Enum("decimal.handling.mode"), BigintUnsigned: v.Enum("bigint.unsigned.handling.mode"), Time: v.Enum("time.precision.mode"),
 			Binary: v.Enum("binary.handling.mode"), TimeAdjuster: v.Bool("enable.time.adjuster"),
-			FieldName: options.FieldAdjuster(fieldMode(v)), SchemaName: options.SchemaAdjuster(v.Enum("schema.name.adjustment.mode")),
+			FieldName: options.FieldAdjuster(options.FieldMode(v)), SchemaName: options.SchemaAdjuster(v.Enum("schema.name.adjustment.mode")),
 		},
 	}
-	o.withoutEffect(v)
+	o.Warnings = options.IdleWarnings(v, options.CommonIdle, withoutEffect)
 	for _, c := range o.NotifyChannels {
 		if c != "sink" && c != "log" {
 			o.Warnings = append(o.Warnings, "notification.enabled.channels: there is no channel "+c+" here; known are sink and log")
 		}
 	}
-	for _, step := range []func(configdef.Values) error{o.parseSignals, o.parseHistory, o.parseSnapshot, o.parseFilters, o.parseNaming, o.parseConverters} {
+	for _, step := range []func(configdef.Values) error{o.parseSignals, o.parseHistory, o.parseSnapshot, o.parseFilters, o.parseNaming, o.parseConverters, o.parseReselects} {
 		if err := step(v); err != nil {
 			return nil, err
 		}
 	}
 	return o, nil
-}
-
-// fieldMode is field.name.adjustment.mode; an Avro converter turns it on.
-func fieldMode(v configdef.Values) string {
-	mode := v.Enum("field.name.adjustment.mode")
-	if mode != "none" {
-		return mode
-	}
-	for _, k := range []string{"key.converter", "value.converter"} {
-		switch strings.TrimSpace(v.Props()[k]) {
-		case "io.confluent.connect.avro.AvroConverter", "io.apicurio.registry.utils.converter.AvroConverter":
-			return "avro"
-		}
-	}
-	return mode
 }
 
 func parseConn(v configdef.Values) Conn {
@@ -196,7 +194,13 @@ func (o *Options) parseHistory(v configdef.Values) error {
 	const p = "schema.history.internal."
 	h := History{Class: v.String("schema.history.internal"), Topic: v.String(p + "kafka.topic"), File: v.String(p + "file.filename"),
 		CapturedOnly: v.Bool(p + "store.only.captured.tables.ddl"), DatabasesOnly: v.Bool(p + "store.only.captured.databases.ddl"),
-		Producer: v.Prefixed(p + "producer."), Consumer: v.Prefixed(p + "consumer.")}
+		Producer: v.Prefixed(p + "producer."), Consumer: v.Prefixed(p + "consumer."), CreateTimeout: v.Millis(p + "kafka.create.timeout.ms"), PreferDDL: v.Bool(p + "prefer.ddl")}
+	if text := v.String("internal.schema.history.internal.ddl.filter"); text != "" {
+		var err error
+		if h.Filter, err = javaregex.CompileList(text, javaregex.CaseInsensitive|javaregex.DotAll); err != nil {
+			return err
+		}
+	}
 	name := v.String(p + "name")
 	if name == "" {
 		name = o.Prefix + "-schemahistory"
@@ -214,32 +218,20 @@ func (o *Options) parseHistory(v configdef.Values) error {
 func (o *Options) parseSnapshot(v configdef.Values) error {
 	const based = "snapshot.mode.configuration.based."
 	s := Snapshot{Mode: v.Enum("snapshot.mode"), Locking: v.Enum("snapshot.locking.mode"), LockTimeout: v.Millis("snapshot.lock.timeout.ms"),
-		Delay: v.Millis("snapshot.delay.ms"), StreamDelay: v.Millis("streaming.delay.ms"), Overrides: map[string]string{},
+		Delay: v.Millis("snapshot.delay.ms"), StreamDelay: v.Millis("streaming.delay.ms"),
 		Data: v.Bool(based + "snapshot.data"), Schema: v.Bool(based + "snapshot.schema"), Stream: v.Bool(based + "start.stream"),
 		OnSchemaError: v.Bool(based + "snapshot.on.schema.error"), OnDataError: v.Bool(based + "snapshot.on.data.error")}
 	s.Threads, s.OrderByRows = v.Int("snapshot.max.threads"), v.Enum("snapshot.tables.order.by.row.count")
-	s.Multipliers = map[string]int{"": v.Int("snapshot.max.threads.multiplier")}
-	for k, text := range v.Props() {
-		if table, ok := strings.CutPrefix(k, "snapshot.max.threads.multiplier."); ok {
-			n, err := strconv.Atoi(strings.TrimSpace(text))
-			if err != nil || n < 1 {
-				return fmt.Errorf("the '%s' value is invalid: %q is not a positive whole number", k, text)
-			}
-			s.Multipliers[table] = n
-		}
-	}
+	by, warnings := options.Multipliers(v, func(table string) string { return table })
+	s.Multipliers = by
+	s.Multipliers[""] = v.Int("snapshot.max.threads.multiplier")
+	o.Warnings = append(o.Warnings, warnings...)
 	var err error
 	if s.Include, err = options.NewNameList(v.String("snapshot.include.collection.list")); err != nil {
 		return err
 	}
-	for _, table := range v.List("snapshot.select.statement.overrides") {
-		q := strings.TrimSpace(v.Props()["snapshot.select.statement.overrides."+table])
-		if q == "" {
-			o.Warnings = append(o.Warnings, fmt.Sprintf("snapshot.select.statement.overrides names %s, but snapshot.select.statement.overrides.%s is not set: the table is read whole", table, table))
-			continue
-		}
-		s.Overrides[table] = q
-	}
+	s.Overrides, warnings = options.SelectOverrides(v, func(table string) string { return table })
+	o.Warnings = append(o.Warnings, warnings...)
 	o.Snapshot = s
 	return nil
 }
@@ -254,41 +246,27 @@ func builtin(db, _ string) bool {
 }
 
 func (o *Options) parseFilters(v configdef.Values) error {
-	c := options.TableFilterConfig{SpaceInclude: v.String("database.include.list"), SpaceExclude: v.String("database.exclude.list"),
-		TableInclude: v.String("table.include.list"), TableExclude: v.String("table.exclude.list")}
-	if v.Bool("table.ignore.builtin") {
-		c.Builtin = builtin
-	}
-	if o.SignalTable != "" {
-		c.Always = []string{o.SignalTable}
-	}
-	var err error
-	if o.Tables, err = options.NewTableFilter(c); err != nil {
+	f, err := options.ParseFilters(v, "database", builtin, o.SignalTable)
+	if err != nil {
 		return err
 	}
-	if o.Columns, err = options.NewColumnFilter(v.String("column.include.list"), v.String("column.exclude.list")); err != nil {
-		return err
-	}
-	if o.ColumnRules, err = options.NewColumnRules(v.Props()); err != nil {
-		return err
-	}
-	if o.KeyColumns, err = options.NewKeyColumns(v.String("message.key.columns")); err != nil {
-		return err
-	}
-	if o.GTIDs, err = newGTIDFilter(v.String("gtid.source.includes"), v.String("gtid.source.excludes"), v.Bool("gtid.source.filter.dml.events")); err != nil {
-		return err
-	}
-	o.Skipped, err = options.ParseOperations(v.String("skipped.operations"))
+	o.Tables, o.Columns, o.ColumnRules, o.KeyColumns, o.Skipped = f.Tables, f.Columns, f.Rules, f.Keys, f.Skipped
+	o.GTIDs, err = newGTIDFilter(v.String("gtid.source.includes"), v.String("gtid.source.excludes"), v.Bool("gtid.source.filter.dml.events"))
 	return err
 }
 
 func (o *Options) parseNaming(v configdef.Values) (err error) {
-	o.Naming, err = options.NewNaming(options.NamingConfig{
-		Strategy: v.String("topic.naming.strategy"), Prefix: o.Prefix, Delimiter: v.String("topic.delimiter"),
-		HeartbeatPrefix: v.String("topic.heartbeat.prefix"), HeartbeatName: v.String("topic.heartbeat.name"), Transaction: v.String("topic.transaction"),
-		Regex: v.String("topic.regex"), Replacement: v.String("topic.replacement"),
-		KeyUnique: v.Bool("topic.key.enforce.uniqueness"), KeyField: v.String("topic.key.field.name"),
-		KeyRegex: v.String("topic.key.field.regex"), KeyReplacement: v.String("topic.key.field.replacement"), AdjustSchema: o.Modes.SchemaName,
-	})
+	o.Naming, err = options.ParseNaming(v, o.Modes.SchemaName)
 	return err
+}
+
+func (o *Options) parseReselects(v configdef.Values) error {
+	for _, name := range v.List("post.processors") {
+		r, err := options.ParseReselect(name, v.Props())
+		if err != nil {
+			return err
+		}
+		o.RereadColumns = append(o.RereadColumns, *r)
+	}
+	return nil
 }

@@ -24,9 +24,10 @@ import (
 type rowJob struct {
 	kind      string // INITIAL, BLOCKING
 	tables    []schemahistory.TableID
-	texts     map[schemahistory.TableID]string // SHOW CREATE TABLE
-	overrides map[string]string                // db.table -> statement
-	alive     func(context.Context)            // nil: nothing is kept alive
+	texts     map[schemahistory.TableID]string     // SHOW CREATE TABLE
+	overrides map[string]string                    // db.table -> statement
+	alive     func(context.Context)                // nil: nothing is kept alive
+	note      func(kind, table string, rows int64) // tells what becomes of a table; nil: nobody
 }
 
 // rowProgress is what the offset says of a snapshot under way: which tables, in
@@ -255,6 +256,9 @@ func (r *rowReader) note() {
 
 func (r *rowReader) table(ctx context.Context, view snapmysql.View, i int, rt *rowTable) error {
 	began := time.Now()
+	if r.job.note != nil {
+		r.job.note("IN_PROGRESS", rt.name, 0)
+	}
 	err := view[0].Query(ctx, "SELECT UNIX_TIMESTAMP()", nil, func(row []byte) error {
 		f, err := snapmysql.Split(nil, row)
 		if err != nil || len(f) != 1 {
@@ -276,6 +280,9 @@ func (r *rowReader) table(ctx context.Context, view snapmysql.View, i int, rt *r
 	}
 	if r.t.metrics != nil {
 		r.t.metrics.SnapshotRows(rt.name).Add(float64(rt.count % metricRows))
+	}
+	if r.job.note != nil {
+		r.job.note("TABLE_SCAN_COMPLETED", rt.name, rows)
 	}
 	r.t.log.Debug("table read", "table", rt.name, "rows", rows, "took", time.Since(began).Round(time.Millisecond).String())
 	return nil
@@ -308,7 +315,9 @@ func (r *rowReader) emit(ctx context.Context, i int, line []byte, m snapshot.Mar
 	b := s.batch()
 	row, fails := rt.table.rows.Texts(b, r.fields)
 	if fails != nil {
-		s.warnFailures(rt.table, fails)
+		if err := s.failed(rt.table, fails); err != nil {
+			return err
+		}
 	}
 	r.rows++
 	rt.count++

@@ -46,6 +46,12 @@ func (s *Source) Partition() []byte {
 
 // Run implements worker.Source.
 func (s *Source) Run(ctx context.Context, offset []byte, out *emit.Pipeline, started func()) error {
+	if n := s.opts.QueueBytes; n > 0 {
+		out.Bound(n)
+	}
+	if found := Preflight(ctx, s.opts, offset); ctx.Err() == nil {
+		capture.LogFindings(s.log, found)
+	}
 	return s.run(ctx, offset, out, started)
 }
 
@@ -157,6 +163,9 @@ func (t *task) attempt(ctx context.Context, have *bool) error {
 		return err
 	}
 	stream, err := t.prepare(ctx, have)
+	if err == nil {
+		err = t.guard()
+	}
 	if err != nil {
 		return err
 	}
@@ -219,7 +228,7 @@ func (t *task) prepare(ctx context.Context, have *bool) (stream bool, err error)
 	s := t.session
 	unfinished := (*have || s.at.Progress != "") && s.at.Snapshot != ""
 	lost := ""
-	if *have && !unfinished {
+	if *have && !unfinished && t.opts.CheckPosition {
 		if lost, err = t.server.lost(ctx, t.db, &s.at); err != nil {
 			return false, err
 		}

@@ -134,6 +134,7 @@ func (t *task) stream(ctx context.Context) error {
 			return conn, nil
 		},
 	}
+	cfg.Option = c.netTimeouts
 	t.log.Info("streaming", "file", s.at.File, "pos", s.at.Pos, "gtids", s.at.GTIDs)
 	syncer := replication.NewBinlogSyncer(cfg)
 	defer syncer.Close()

@@ -26,6 +26,7 @@ type table struct {
 	rows   *myvalue.Table
 	env    *emit.Envelope
 	src    template
+	again  *rereader // of the post processors; nil until it is needed
 }
 
 // captured reports whether rows of a table make records.

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"maps"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -66,33 +65,11 @@ func (s *Source) Run(ctx context.Context, offset []byte, out *emit.Pipeline, sta
 	return s.run(ctx, offset, out, started)
 }
 
-// preflightLines bounds what the preflight logs.
-const preflightLines = 20
-
 // preflight says at start what `millrace doctor` would say. It only says: what cannot
 // work at all fails in a moment, with the same advice, and the rest works.
 func (s *Source) preflight(ctx context.Context, offset []byte) {
-	found := Preflight(ctx, s.opts, offset)
-	if ctx.Err() != nil {
-		return
-	}
-	for i, f := range found {
-		if i == preflightLines {
-			s.log.Warn(fmt.Sprintf("preflight: %d more findings; see millrace doctor", len(found)-i))
-			return
-		}
-		text := "preflight: " + f.Check
-		if f.Subject != "" {
-			text += " " + f.Subject
-		}
-		var fix []any
-		if len(f.SQL) > 0 {
-			fix = append(fix, "sql", strings.Join(f.SQL, "; "))
-		}
-		if f.Do != "" {
-			fix = append(fix, "do", f.Do)
-		}
-		s.log.Warn(text+": "+f.Found, fix...)
+	if found := Preflight(ctx, s.opts, offset); ctx.Err() == nil {
+		capture.LogFindings(s.log, found)
 	}
 }
 

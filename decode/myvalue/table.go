@@ -184,5 +184,16 @@ func (t *Table) Texts(b *record.Batch, fields [][]byte) (Row, []Failure) {
 	return row, fails
 }
 
+// Null reports whether column i of the spec is null in a row's value; false when it
+// is not in the value at all.
+func (t *Table) Null(b *record.Batch, row Row, i int) bool {
+	return t.cols[i].value >= 0 && b.Child(row.Value, t.cols[i].value).IsNull()
+}
+
+// SetText decodes one column of a result set into a row that is there; nil is NULL.
+func (t *Table) SetText(b *record.Batch, row Row, i int, p []byte) []Failure {
+	return t.decode(b, &row, &t.cols[i], p == nil, p, false, nil)
+}
+
 // Uses reports whether column i of the spec is in the value or in the key.
 func (t *Table) Uses(i int) bool { return t.cols[i].value >= 0 || t.cols[i].key != nil }
