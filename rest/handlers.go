@@ -37,6 +37,7 @@ func (s *Server) routes() {
 	add("PUT", "/connectors/*/resume", s.ready(s.target(store.Started)))
 	add("PUT", "/connectors/*/stop", s.ready(s.onLeader(s.stop)))
 	add("GET", "/connectors/*/topics", s.ready(s.topics))
+	add("GET", "/connectors/*/topics/*/records", s.ready(s.records))
 	add("PUT", "/connectors/*/topics/reset", s.ready(s.resetTopics))
 	add("GET", "/connectors/*/offsets", s.ready(s.offsets))
 	add("PATCH", "/connectors/*/offsets", s.ready(s.onLeader(s.alterOffsets)))

@@ -91,7 +91,7 @@ func startWorkerWith(t *testing.T, boot string, extra map[string]string, more ..
 	if err := w.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	srv.Config.Handler = rest.New(rest.Backend{Reader: w, Writer: w, Runner: w, OffsetKeeper: w, Catalog: w, Admin: w, Group: w, Fencer: w}, rest.Options{Version: worker.ConnectVersion, Commit: worker.ConnectCommit, Log: log})
+	srv.Config.Handler = rest.New(rest.Backend{Reader: w, Writer: w, Runner: w, OffsetKeeper: w, Catalog: w, Admin: w, Group: w, Fencer: w, Viewer: w}, rest.Options{Version: worker.ConnectVersion, Commit: worker.ConnectCommit, Log: log})
 	srv.Start()
 	stop := sync.OnceFunc(func() {
 		srv.Close()

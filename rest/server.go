@@ -84,6 +84,11 @@ type Fencer interface {
 	FenceTasks(ctx context.Context, name string) error
 }
 
+// Viewer shows records of topics.
+type Viewer interface {
+	Records(ctx context.Context, name, topic string, q worker.RecordQuery) ([]worker.TopicRecord, error)
+}
+
 // Backend is all of it; in a daemon every part is the *worker.Worker.
 type Backend struct {
 	Reader
@@ -94,6 +99,7 @@ type Backend struct {
 	Admin
 	Group
 	Fencer
+	Viewer
 }
 
 // Options of a Server.

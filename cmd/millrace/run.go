@@ -72,6 +72,7 @@ func serve(ctx context.Context, e *env, cfg *worker.Config, files []string) (err
 		}
 		return err
 	}
+	trimText()
 	e.log.Info("worker started", "rest", cfg.AdvertisedURL, "group.id", cfg.GroupID, "connectors", len(w.Names()))
 	if err = createFromFiles(ctx, w, files); err == nil {
 		err = srv.wait(ctx)

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -284,13 +285,9 @@ func millis(s float64) string {
 func stateClass(s string) string { return "state " + strings.ToLower(s) }
 
 func pretty(s string) string {
-	var v any
-	if json.Unmarshal([]byte(s), &v) != nil {
+	var out bytes.Buffer
+	if json.Indent(&out, []byte(s), "", "  ") != nil {
 		return s
 	}
-	out, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return s
-	}
-	return string(out)
+	return out.String()
 }

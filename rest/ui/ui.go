@@ -104,6 +104,8 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("GET /ui/{$}", s.page("overview", s.overview))
 	s.mux.HandleFunc("GET /ui/connectors/{name}", s.page("connector", s.connector))
 	s.mux.HandleFunc("GET /ui/connectors/{name}/config", s.page("config", s.config))
+	s.mux.HandleFunc("GET /ui/connectors/{name}/events", s.page("events", s.events))
+	s.mux.HandleFunc("GET /ui/live/events/{name}", s.live("events-live", s.events))
 	s.mux.HandleFunc("GET /ui/new", s.page("new", s.newConnector))
 	s.mux.HandleFunc("GET /ui/cluster", s.page("cluster", s.cluster))
 	s.mux.HandleFunc("GET /ui/live/overview", s.live("overview-live", s.overview))

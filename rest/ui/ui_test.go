@@ -50,7 +50,8 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		"/connector-plugins":      `[{"class":"x.PgConnector","type":"source","version":"1"}]`,
 		"/connector-plugins/x.PgConnector/config":          `[{"name":"database.password","type":"PASSWORD","required":true,"importance":"HIGH","documentation":"d"},{"name":"port","type":"INT","default_value":"5432"}]`,
 		"/connector-plugins/x.PgConnector/config/validate": `{"name":"x","error_count":1,"configs":[{"definition":{"name":"port","type":"INT"},"value":{"name":"port","value":"x","errors":["bad port","bad port"]}}]}`,
-		"/admin/loggers": `{"root":{"level":"INFO"}}`,
+		"/connectors/a<b/topics/t1/records":                `[{"partition":0,"offset":7,"timestamp":1767225600000,"key":{"id":1},"value":{"before":{"id":1,"n":"<old>"},"after":{"id":1,"n":"new"},"op":"u"}},{"partition":0,"offset":8,"timestamp":1767225600001,"key":{"id":2},"value":null}]`,
+		"/admin/loggers":                                   `{"root":{"level":"INFO"}}`,
 	}
 	text, ok := answers[r.URL.Path]
 	switch {
@@ -126,6 +127,7 @@ func TestPagesAndEscapes(t *testing.T) {
 		"/ui/":                          {"a&lt;b", "FAILED", "&lt;b&gt;cannot&lt;/b&gt; reach it", "0 of 1"},
 		"/ui/connectors/a%3Cb":          {"Task 0 failed", "&lt;b&gt;cannot&lt;/b&gt;", "<code>t1</code>", "{&#34;lsn&#34;:1}"},
 		"/ui/connectors/a%3Cb/config":   {"x.PgConnector", hidden},
+		"/ui/connectors/a%3Cb/events":   {"<del>&#34;&lt;old&gt;&#34;</del> → <ins>&#34;new&#34;</ins>", "tombstone", "?topic=t1&amp;at=0%3a7"},
 		"/ui/new":                       {"<option>x.PgConnector</option>"},
 		"/ui/cluster":                   {"w:1", "root"},
 		"/ui/static/LICENSES.txt":       {"htmx", "uPlot"},

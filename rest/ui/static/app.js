@@ -33,5 +33,9 @@
     load();
     setInterval(load, 5000);
   }
+  // An event that is being read stays: news wait until it is closed.
+  document.addEventListener('htmx:sseBeforeMessage', function (e) {
+    if (document.querySelector('.events details[open]')) { e.preventDefault(); }
+  });
   document.addEventListener('DOMContentLoaded', start);
 })();

@@ -1,0 +1,44 @@
+package rest
+
+import (
+	"strconv"
+	"strings"
+
+	"millrace/internal/worker"
+)
+
+// Most and usual number of records of one answer.
+const (
+	mostRecords  = 500
+	usualRecords = 20
+)
+
+// records answers GET /connectors/NAME/topics/TOPIC/records?limit=20&key=…&after=0:17,1:9,
+// which Connect does not have: the newest records of a topic, decoded.
+func (s *Server) records(c *call) error {
+	q := c.r.URL.Query()
+	ask := worker.RecordQuery{Limit: usualRecords, Key: q.Get("key"), After: map[int32]int64{}}
+	if v := q.Get("limit"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || n > mostRecords {
+			return &worker.StatusError{Code: 400, Msg: "limit must be a number from 1 to " + strconv.Itoa(mostRecords)}
+		}
+		ask.Limit = n
+	}
+	if v := q.Get("after"); v != "" {
+		for _, x := range strings.Split(v, ",") {
+			p, o, ok := strings.Cut(x, ":")
+			partition, err := strconv.ParseInt(p, 10, 32)
+			offset, err2 := strconv.ParseInt(o, 10, 64)
+			if !ok || err != nil || err2 != nil {
+				return &worker.StatusError{Code: 400, Msg: "after must list partition:offset, such as 0:17,1:9"}
+			}
+			ask.After[int32(partition)] = offset
+		}
+	}
+	out, err := s.b.Records(c.r.Context(), c.args[0], c.args[1], ask)
+	if err != nil {
+		return err
+	}
+	return c.json(200, out)
+}
