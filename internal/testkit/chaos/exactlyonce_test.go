@@ -24,12 +24,10 @@ func TestExactlyOnce(t *testing.T) {
 	db.Exec(t, fmt.Sprintf(`create table t (id int primary key, seq bigint not null, note text);
 		insert into t select g, 1, 'there before' from generate_series(1, %d) g`, existing))
 	d := testkit.NewDaemon(t, testkit.Binary(t), map[string]string{"offset.flush.interval.ms": "200", "exactly.once.source.support": "enabled"})
-	post(t, d, db)
+	post(t, d, db.Name, postgresConfig(db))
 	topic := db.Name + ".public.t"
-	w := &writer{conn: db.Connect(t), committed: map[int]int64{}, next: existing}
-	for id := 1; id <= existing; id++ {
-		w.committed[id] = 1
-	}
+	conn := db.Connect(t)
+	w := newWriter(existing, func(ops []op, commit bool) error { return writePostgres(conn, ops, commit) })
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { w.run(ctx) })
