@@ -62,6 +62,9 @@ func run(ctx context.Context) (err error) {
 	flag.StringVar(&b.formats, "formats", "json,avro", "converters to measure")
 	flag.BoolVar(&b.verbose, "v", false, "show the daemon's log")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		*only = strings.Join(flag.Args(), ",")
+	}
 	if err := b.connect(); err != nil {
 		return err
 	}
@@ -85,7 +88,7 @@ func run(ctx context.Context) (err error) {
 	for _, m := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{"start", b.start}, {"drain", b.drain}, {"snapshot", b.snapshot}, {"latency", b.latency}} {
+	}{{"mysql", b.mysql}, {"mariadb", b.mariadb}, {"start", b.start}, {"drain", b.drain}, {"snapshot", b.snapshot}, {"latency", b.latency}} {
 		if !strings.Contains(","+*only+",", ","+m.name+",") {
 			continue
 		}
