@@ -35,6 +35,7 @@ type StartWorker func(ctx context.Context, props map[string]string, log *slog.Lo
 // Options are the settings of a demo.
 type Options struct {
 	Postgres string // URL of an existing server; "": an embedded one
+	MySQL    string // URL of an existing MySQL or MariaDB to show instead, or "embedded"
 	Kafka    string // bootstrap servers; "": an in-process one
 	Registry string // URL; "": an in-process one
 	Rate     int    // transactions per second
@@ -53,11 +54,12 @@ type demo struct {
 	s       *screen
 	cleanup []func() error
 	places
-	db   *url.URL // of the demo's own database
-	shop *shop
-	sink *sqlite
-	w    *watcher
-	dir  string
+	db     *url.URL // of the demo's own database
+	shop   database
+	engine *engine
+	sink   *sqlite
+	w      *watcher
+	dir    string
 }
 
 // Run runs the demo until ctx ends or its time is up, and removes everything it
@@ -73,6 +75,8 @@ func Run(ctx context.Context, o Options) (err error) {
 			d.s.bye()
 		}
 	}()
+	d.engine = engineOf(ctx, &d.Options)
+	d.s.engine = d.engine
 	d.s.title()
 	if d.dir, err = os.MkdirTemp("", "millrace-demo-"); err != nil {
 		return err
@@ -93,6 +97,35 @@ func (d *demo) later(f func() error) { d.cleanup = append(d.cleanup, f) }
 
 func (d *demo) startServers(ctx context.Context) error {
 	d.setPlaces()
+	if err := d.startDatabase(ctx); err != nil {
+		return err
+	}
+	if d.Options.Kafka == "" {
+		addr, stop, err := startKafka()
+		if err != nil {
+			return err
+		}
+		d.later(stop)
+		d.places.Kafka = addr
+	}
+	d.s.step("Kafka", d.places.Kafka)
+	if d.Options.Registry == "" {
+		u, stop, err := startRegistry()
+		if err != nil {
+			return err
+		}
+		d.later(stop)
+		d.places.Registry = u
+	}
+	d.s.step("Schema Registry", d.places.Registry)
+	return nil
+}
+
+// startDatabase starts the database server, unless there is one.
+func (d *demo) startDatabase(ctx context.Context) error {
+	if d.engine != postgresEngine {
+		return d.startMySQL(ctx)
+	}
 	name := "PostgreSQL"
 	if d.Options.Postgres == "" {
 		p, err := port(5432)
@@ -115,24 +148,6 @@ func (d *demo) startServers(ctx context.Context) error {
 		return fmt.Errorf("--postgres %q is no URL such as postgres://user:password@host:5432/postgres", d.Options.Postgres)
 	}
 	d.s.step(name, u.Host)
-	if d.Options.Kafka == "" {
-		addr, stop, err := startKafka()
-		if err != nil {
-			return err
-		}
-		d.later(stop)
-		d.places.Kafka = addr
-	}
-	d.s.step("Kafka", d.places.Kafka)
-	if d.Options.Registry == "" {
-		u, stop, err := startRegistry()
-		if err != nil {
-			return err
-		}
-		d.later(stop)
-		d.places.Registry = u
-	}
-	d.s.step("Schema Registry", d.places.Registry)
 	return nil
 }
 
@@ -141,7 +156,7 @@ func (d *demo) startServers(ctx context.Context) error {
 func (d *demo) setPlaces() {
 	d.places = places{Kafka: d.Options.Kafka, Registry: d.Options.Registry, Prefix: "dbserver1", Database: "inventory", SQLite: filepath.Join(d.dir, "sink.db")}
 	own := fmt.Sprintf("millrace_demo_%x", time.Now().UnixMilli()&0xffffff)
-	if d.Options.Postgres != "" {
+	if d.Options.Postgres != "" || d.Options.MySQL != "" && d.Options.MySQL != embeddedMySQL {
 		d.places.Database = own
 	}
 	if d.Options.Kafka != "" {
@@ -151,6 +166,9 @@ func (d *demo) setPlaces() {
 
 // makeDatabase creates a database of the demo's own and fills it.
 func (d *demo) makeDatabase(ctx context.Context) error {
+	if d.engine != postgresEngine {
+		return mysqlEngine(ctx, d)
+	}
 	admin, err := pgx.Connect(ctx, d.Options.Postgres)
 	if err != nil {
 		return err
@@ -172,6 +190,7 @@ func (d *demo) makeDatabase(ctx context.Context) error {
 	}
 	d.db.Path = "/" + d.Database
 	d.places.Postgres = strings.TrimSuffix(d.db.String(), "?sslmode=disable") // psql finds out by itself
+	d.places.Change = "psql " + d.places.Postgres + " -c \"update inventory.customers set first_name='Bob' where id=1001\""
 	if d.shop, err = openShop(ctx, d.db.String()); err != nil {
 		return err
 	}
@@ -249,14 +268,18 @@ func (d *demo) deleteTopics() error {
 // startConnectors posts both connectors to the REST API, as curl would.
 func (d *demo) startConnectors(ctx context.Context) error {
 	var err error
-	if d.w, err = watch(d.places.Kafka, d.Prefix, d.s.envelope); err != nil {
+	d.places.Space = "inventory" // the schema, or on MySQL the database
+	if d.engine != postgresEngine {
+		d.places.Space = d.Database
+	}
+	if d.w, err = watch(d.places.Kafka, d.Prefix, d.Space, d.engine == mariadbServer, d.s.envelope); err != nil {
 		return err
 	}
 	d.later(d.w.close)
 	password, _ := d.db.User.Password()
-	fill := strings.NewReplacer("@HOST@", d.db.Hostname(), "@PORT@", orElse(d.db.Port(), "5432"), "@USER@", d.db.User.Username(), "@PASSWORD@", orElse(password, "none"),
-		"@DATABASE@", d.Database, "@PREFIX@", d.Prefix, "@SLOT@", d.Database, "@FILE@", d.SQLite)
-	for _, c := range []struct{ name, text string }{{"inventory-connector", sourceJSON}, {"sqlite-sink", sinkJSON}} {
+	fill := strings.NewReplacer("@HOST@", d.db.Hostname(), "@PORT@", orElse(d.db.Port(), d.engine.port), "@USER@", d.db.User.Username(), "@PASSWORD@", orElse(password, d.engine.noPassword),
+		"@DATABASE@", d.Database, "@PREFIX@", d.Prefix, "@KAFKA@", d.places.Kafka, "@SPACE@", d.Space, "@CLASS@", d.engine.class, "@SERVER_ID@", fmt.Sprint(time.Now().UnixMilli()&0xffffff+1000), "@SLOT@", d.Database, "@FILE@", d.SQLite)
+	for _, c := range []struct{ name, text string }{{"inventory-connector", d.engine.source}, {"sqlite-sink", sinkJSON}} {
 		if err := d.post(ctx, []byte(fill.Replace(c.text))); err != nil {
 			return err
 		}
@@ -350,7 +373,7 @@ func (d *demo) show(ctx context.Context) error {
 		defer cancel()
 	}
 	wrote := make(chan error, 1)
-	go func() { wrote <- d.shop.run(ctx, d.Rate) }() // ends with ctx
+	go func() { wrote <- sellAll(ctx, d.shop, d.Rate) }() // ends with ctx
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -32,15 +32,27 @@ type helperConfig struct {
 	Port    uint32
 	Cache   string // archives and unpacked programs, kept
 	Runtime string // everything of this run, removed in the end
+	MySQL   string // program of MySQL or MariaDB to run instead; "" none
 }
 
-// RunHelper runs the embedded PostgreSQL until stdin ends. It prints "ready" once
+// RunHelper runs the embedded PostgreSQL, MySQL or MariaDB until stdin ends. It prints "ready" once
 // the server answers, or "error: " and why not.
 func RunHelper(arg string, stdin io.Reader, stdout io.Writer) error {
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP) // the parent decides when to end
 	var c helperConfig
 	if err := json.Unmarshal([]byte(arg), &c); err != nil {
 		return fmt.Errorf("%s is started by `millrace demo`, not by hand: %w", HelperCommand, err)
+	}
+	if c.MySQL != "" {
+		err := runMySQL(&c, func() error {
+			fmt.Fprintln(stdout, "ready")
+			_, _ = io.Copy(io.Discard, stdin)
+			return nil
+		})
+		if err != nil {
+			fmt.Fprintln(stdout, "error: "+strings.ReplaceAll(err.Error(), "\n", " "))
+		}
+		return errors.Join(err, os.RemoveAll(c.Runtime))
 	}
 	if err := adopt(); err != nil {
 		return fmt.Errorf("adopting PostgreSQL: %w", err)
@@ -98,17 +110,28 @@ func cached() bool {
 // startPostgres starts the embedded server on a port of 127.0.0.1. dir takes its
 // data; the helper removes it in the end, also when this process was killed.
 func startPostgres(ctx context.Context, port int, dir string) (*embedded, error) {
-	e := &embedded{dir: dir, url: fmt.Sprintf("postgres://postgres:postgres@127.0.0.1:%d/postgres?sslmode=disable", port), fetched: !cached()}
-	cache := cacheDir()
+	fetched, cache := !cached(), cacheDir()
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return nil, fmt.Errorf("no place for PostgreSQL's programs: %w", err)
 	}
-	arg, err := json.Marshal(helperConfig{Port: uint32(port), Cache: cache, Runtime: dir})
+	e, err := startHelper(ctx, helperConfig{Port: uint32(port), Cache: cache, Runtime: dir}, "PostgreSQL", cache)
+	if err != nil {
+		return nil, err
+	}
+	e.url, e.fetched = fmt.Sprintf("postgres://postgres:postgres@127.0.0.1:%d/postgres?sslmode=disable", port), fetched
+	return e, nil
+}
+
+// startHelper starts the helper and returns once the server that it runs, called
+// name in errors, answers. dirs become the helper's, beside its runtime directory.
+func startHelper(ctx context.Context, c helperConfig, name string, dirs ...string) (*embedded, error) {
+	e := &embedded{dir: c.Runtime}
+	arg, err := json.Marshal(c)
 	if err != nil {
 		return nil, err
 	}
 	e.cmd = exec.Command(selfPath(), HelperCommand, string(arg))
-	if e.cmd.SysProcAttr, err = helperAttr(cache, e.dir); err != nil {
+	if e.cmd.SysProcAttr, err = helperAttr(append(dirs, e.dir)...); err != nil {
 		return nil, err
 	}
 	e.cmd.Env = append(os.Environ(), "HOME="+e.dir)
@@ -123,7 +146,7 @@ func startPostgres(ctx context.Context, port int, dir string) (*embedded, error)
 	var stderr strings.Builder
 	e.cmd.Stderr = &stderr
 	if err := e.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting PostgreSQL's helper: %w", err)
+		return nil, fmt.Errorf("starting the helper of %s: %w", name, err)
 	}
 	line := make(chan string, 1)
 	go func() { // ends with the helper
@@ -135,7 +158,7 @@ func startPostgres(ctx context.Context, port int, dir string) (*embedded, error)
 		if s == "ready" {
 			return e, nil
 		}
-		err = fmt.Errorf("the embedded PostgreSQL did not start: %s %s", strings.TrimPrefix(s, "error: "), strings.TrimSpace(stderr.String()))
+		err = fmt.Errorf("the embedded %s did not start: %s %s", name, strings.TrimPrefix(s, "error: "), strings.TrimSpace(stderr.String()))
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -151,7 +174,7 @@ func (e *embedded) stop() error {
 	select {
 	case err = <-done:
 	case <-time.After(20 * time.Second):
-		err = errors.Join(errors.New("PostgreSQL did not stop in 20 s and was killed"), e.cmd.Process.Kill(), <-done)
+		err = errors.Join(errors.New("the embedded server did not stop in 20 s and was killed"), e.cmd.Process.Kill(), <-done)
 	}
 	return err
 }

@@ -22,6 +22,8 @@ type screen struct {
 	json  bool
 	tty   bool // the last line may be rewritten
 	p     palette
+	// engine is the database that is shown.
+	engine *engine
 
 	mu    sync.Mutex
 	live  bool // the cursor stands in the live line
@@ -64,7 +66,7 @@ func (s *screen) title() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.json {
-		s.printf("%smillrace demo%s  PostgreSQL → Debezium records → Kafka → SQLite, in one process\n", s.p.bold, s.p.off)
+		s.printf("%smillrace demo%s  %s → Debezium records → Kafka → SQLite, in one process\n", s.p.bold, s.p.off, s.engine.title)
 	}
 }
 
@@ -100,7 +102,7 @@ type kind struct {
 var kinds = map[string]kind{
 	"r customers": {"A row of the snapshot", false},
 	"c customers": {"An insert", true},
-	"u customers": {"An update (before is filled because the table has REPLICA IDENTITY FULL)", false},
+	"u customers": {"An update", false},
 	"d orders":    {"A delete (a tombstone with the same key and no value follows)", true},
 }
 
@@ -128,6 +130,9 @@ func (s *screen) envelope(r *kgo.Record, e envelope) {
 		s.event("record", map[string]any{"topic": r.Topic, "key": json.RawMessage(palette{}.inline(keyPayload)), "value": json.RawMessage(palette{}.inline(payload))})
 		return
 	}
+	if e.Op == "u" {
+		k.about += " (" + s.engine.why + ")"
+	}
 	s.printf("\n%s%5.1f s%s  %s%s%s", s.p.dim, time.Since(s.began).Seconds(), s.p.off, s.p.bold, k.about, s.p.off)
 	s.printf("%stopic%s %s  %skey%s %s", s.p.dim, s.p.off, r.Topic, s.p.dim, s.p.off, s.p.inline(keyPayload))
 	if k.brief {
@@ -148,6 +153,8 @@ func (s *screen) awaitEnvelopes(ctx context.Context, limit time.Duration) {
 // places are what the hints name.
 type places struct {
 	Rest, Kafka, Registry, Postgres, Prefix, SQLite, Database string
+	Space                                                     string // middle part of topic names
+	Change                                                    string // command that changes a row
 }
 
 // hints prints what to try next.
@@ -160,8 +167,8 @@ func (s *screen) hints(p places) {
 	}
 	s.printf("\n%sTry, in another terminal%s", s.p.bold, s.p.off)
 	for _, h := range [][2]string{
-		{"change a row", "psql " + p.Postgres + " -c \"update inventory.customers set first_name='Bob' where id=1001\""},
-		{"see its record", "kcat -b " + p.Kafka + " -t " + p.Prefix + ".inventory.customers -C -o -1 -e"},
+		{"change a row", p.Change},
+		{"see its record", "kcat -b " + p.Kafka + " -t " + p.Prefix + "." + p.Space + ".customers -C -o -1 -e"},
 		{"see it in SQLite", "sqlite3 " + p.SQLite + " 'select * from customers where id = 1001'"},
 		{"the connectors", "curl '" + p.Rest + "/connectors?expand=info&expand=status'"},
 		{"pause the sink", "curl -X PUT " + p.Rest + "/connectors/sqlite-sink/pause     and .../resume"},
@@ -186,8 +193,8 @@ func (s *screen) figures(x stats) {
 		return
 	}
 	b, o := s.p.bold, s.p.off
-	text := fmt.Sprintf("%s%s%s changes   %s%.0f%s/s   commit → Kafka p50 %s%.1f ms%s  p99 %s%.1f ms%s   SQLite %s%s%s rows",
-		b, thousands(int64(x.Changes)), o, b, x.PerS, o, b, x.P50Ms, o, b, x.P99Ms, o, b, thousands(x.SinkRows), o)
+	text := fmt.Sprintf("%s%s%s changes   %s%.0f%s/s   %s → Kafka p50 %s%.1f ms%s  p99 %s%.1f ms%s   SQLite %s%s%s rows",
+		b, thousands(int64(x.Changes)), o, b, x.PerS, o, s.engine.since, b, x.P50Ms, o, b, x.P99Ms, o, b, thousands(x.SinkRows), o)
 	if !s.tty {
 		s.printf("%5.1f s  %s", time.Since(s.began).Seconds(), text)
 		return
@@ -205,10 +212,10 @@ func (s *screen) check(equal, different int) {
 		return
 	}
 	if different == 0 {
-		s.printf("\n%s✓ all %s rows in SQLite equal the rows in PostgreSQL%s", s.p.good, thousands(int64(equal)), s.p.off)
+		s.printf("\n%s✓ all %s rows in SQLite equal the rows in %s%s", s.p.good, thousands(int64(equal)), s.engine.title, s.p.off)
 		return
 	}
-	s.printf("\n%s✗ %s rows equal, %s differ between PostgreSQL and SQLite%s", s.p.bad, thousands(int64(equal)), thousands(int64(different)), s.p.off)
+	s.printf("\n%s✗ %s rows equal, %s differ between %s and SQLite%s", s.p.bad, thousands(int64(equal)), thousands(int64(different)), s.engine.title, s.p.off)
 }
 
 func (s *screen) bye() {

@@ -44,6 +44,19 @@ var (
 	lastNames  = []string{"Lovelace", "Hopper", "Bailey", "Liskov", "Dijkstra", "Johnson", "Ritchie", "Perlman", "Thompson", "Hamilton", "Wirth", "Allen"}
 )
 
+// database is a shop's database of either kind. It is not safe for concurrent use.
+type database interface {
+	// rows counts the rows of all tables.
+	rows(ctx context.Context) (int64, error)
+	// first makes one change of each kind, to be shown.
+	first(ctx context.Context) error
+	// sell makes one transaction.
+	sell(ctx context.Context) error
+	// lines reads a query's rows as text.
+	lines(ctx context.Context, query string) ([]string, error)
+	close(ctx context.Context) error
+}
+
 // shop writes to the inventory database as a small shop would. It is not safe for
 // concurrent use.
 type shop struct {
@@ -76,13 +89,16 @@ func (s *shop) rows(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
+// firstChanges are one change of each kind.
+var firstChanges = []string{
+	"insert into customers (first_name, last_name, email) values ('Ada', 'Lovelace', 'ada@analytical.engine')",
+	"update customers set email = 'ada.lovelace@analytical.engine' where email = 'ada@analytical.engine'",
+	"delete from orders where id = 10003",
+}
+
 // first makes one change of each kind, to be shown: an insert, an update and a delete.
 func (s *shop) first(ctx context.Context) error {
-	for _, q := range []string{
-		"insert into customers (first_name, last_name, email) values ('Ada', 'Lovelace', 'ada@analytical.engine')",
-		"update customers set email = 'ada.lovelace@analytical.engine' where email = 'ada@analytical.engine'",
-		"delete from orders where id = 10003",
-	} {
+	for _, q := range firstChanges {
 		if _, err := s.conn.Exec(ctx, q); err != nil {
 			return err
 		}
@@ -118,8 +134,8 @@ func (s *shop) sell(ctx context.Context) error {
 	})
 }
 
-// run sells at a steady rate of transactions per second until ctx ends.
-func (s *shop) run(ctx context.Context, rate int) error {
+// sellAll sells at a steady rate of transactions per second until ctx ends.
+func sellAll(ctx context.Context, s database, rate int) error {
 	began := time.Now()
 	for i := 1; ; i++ {
 		next := began.Add(time.Duration(i) * time.Second / time.Duration(rate))

@@ -23,6 +23,9 @@ type watcher struct {
 	cl   *kgo.Client
 	done chan struct{}
 	show func(*kgo.Record, envelope)
+	// inserts: the log has whole seconds only, so the latency is taken from when an
+	// order says that it was placed.
+	inserts bool
 
 	mu      sync.Mutex
 	changes int      // envelopes other than of the snapshot
@@ -32,7 +35,7 @@ type watcher struct {
 
 type sample struct {
 	at      time.Time
-	latency time.Duration // commit to consumer
+	latency time.Duration // commit to consumer; -1 not known
 }
 
 // envelope is what the demo reads of a record.
@@ -42,13 +45,16 @@ type envelope struct {
 		TsUs  int64  `json:"ts_us"`
 		Table string `json:"table"`
 	} `json:"source"`
+	After struct {
+		PlacedAt time.Time `json:"placed_at"`
+	} `json:"after"`
 }
 
 // watch starts consuming; show is called for each envelope, from one goroutine.
-func watch(bootstrap, prefix string, show func(*kgo.Record, envelope)) (*watcher, error) {
+func watch(bootstrap, prefix, space string, inserts bool, show func(*kgo.Record, envelope)) (*watcher, error) {
 	topics := make([]string, len(tables))
 	for i, t := range tables {
-		topics[i] = prefix + ".inventory." + t
+		topics[i] = prefix + "." + space + "." + t
 	}
 	cl, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ConsumeTopics(topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMaxWait(250*time.Millisecond), kgo.MetadataMinAge(50*time.Millisecond), kgo.MetadataMaxAge(500*time.Millisecond), kgo.ClientID("millrace-demo"),
@@ -57,7 +63,7 @@ func watch(bootstrap, prefix string, show func(*kgo.Record, envelope)) (*watcher
 	if err != nil {
 		return nil, fmt.Errorf("consuming from %s: %w", bootstrap, err)
 	}
-	w := &watcher{cl: cl, done: make(chan struct{}), show: show}
+	w := &watcher{cl: cl, done: make(chan struct{}), show: show, inserts: inserts}
 	go w.loop() // joined by close
 	return w, nil
 }
@@ -95,7 +101,13 @@ func (w *watcher) take(r *kgo.Record, now time.Time) {
 		return
 	}
 	w.changes++
-	w.recent = append(w.recent, sample{now, now.Sub(time.UnixMicro(x.Payload.Source.TsUs))})
+	since := sample{now, now.Sub(time.UnixMicro(x.Payload.Source.TsUs))}
+	if w.inserts {
+		if since.latency = -1; x.Payload.Op == "c" && !x.Payload.After.PlacedAt.IsZero() {
+			since.latency = now.Sub(x.Payload.After.PlacedAt)
+		}
+	}
+	w.recent = append(w.recent, since)
 }
 
 // stats are the figures of the live line.
@@ -120,9 +132,14 @@ func (w *watcher) stats(now time.Time) stats {
 	if d := now.Sub(w.recent[0].at).Seconds(); d > 0.5 {
 		s.PerS = math.Round(float64(len(w.recent))/d*10) / 10
 	}
-	l := make([]time.Duration, len(w.recent))
-	for i, x := range w.recent {
-		l[i] = x.latency
+	var l []time.Duration
+	for _, x := range w.recent {
+		if x.latency >= 0 {
+			l = append(l, x.latency)
+		}
+	}
+	if len(l) == 0 {
+		return s
 	}
 	slices.Sort(l)
 	ms := func(q float64) float64 {
@@ -217,7 +234,7 @@ func (s *shop) lines(ctx context.Context, query string) ([]string, error) {
 }
 
 // compare counts the rows that are in one database and not in the other.
-func compare(ctx context.Context, a *shop, b *sqlite) (equal, different int, err error) {
+func compare(ctx context.Context, a database, b *sqlite) (equal, different int, err error) {
 	for _, q := range checked {
 		x, err := a.lines(ctx, q)
 		if err != nil {
