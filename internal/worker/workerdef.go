@@ -2,6 +2,9 @@ package worker
 
 import "millrace/internal/configdef"
 
+// Def is the table of a distributed worker's properties, for documentation.
+func Def() *configdef.Def { return workerDef(true) }
+
 // workerDef is the table of worker properties (connect.md §2.1 to 2.3). Options
 // that only mean something to a JVM are known and have no effect; the others
 // work.
