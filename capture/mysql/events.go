@@ -410,6 +410,7 @@ func (s *session) unknown(ctx context.Context, id schemahistory.TableID, m *binl
 		fresh.Apply(id.DB, text)
 		if v := fresh.Table(id); v != nil && len(v.Columns) == len(m.Columns) {
 			s.log.Warn("the definition of a table was missing or did not fit its rows; it was read from the catalog", "table", id.String())
+			s.t.reread("rows")
 			s.t.model.Put(v)
 			s.inc.Altered(id.DB + "." + id.Name)
 			step := &schemahistory.Step{DB: id.DB, DDL: text, Changes: []schemahistory.Change{{Kind: schemahistory.Create, ID: id, Table: v}}, Tables: []schemahistory.TableID{id}}

@@ -181,7 +181,7 @@ func (s *session) ddl(ctx context.Context, q *replication.QueryEvent) error {
 	for i := range steps {
 		step := &steps[i]
 		if step.Unread != "" {
-			if err := t.reread(ctx, step); err != nil {
+			if err := t.readAgain(ctx, step); err != nil {
 				return err
 			}
 		}
@@ -204,16 +204,24 @@ func (s *session) ddl(ctx context.Context, q *replication.QueryEvent) error {
 	return nil
 }
 
-// reread reads the tables of a statement that could not be followed from the
+// reread counts a definition that was read from the catalog in mid-stream.
+func (t *task) reread(reason string) {
+	if t.metrics != nil {
+		t.metrics.CatalogRereads(reason).Inc()
+	}
+}
+
+// readAgain reads the tables of a statement that could not be followed from the
 // catalog, which may be newer than the statement; rows then have the columns that
 // the log's own metadata allows.
-func (t *task) reread(ctx context.Context, step *schemahistory.Step) error {
+func (t *task) readAgain(ctx context.Context, step *schemahistory.Step) error {
 	for _, id := range step.Tables {
 		text, err := showCreate(ctx, t.db, id)
 		if err != nil {
 			t.log.Warn("a statement could not be followed, and its table cannot be read from the catalog", "ddl", step.DDL, "why", step.Unread, "table", id.String(), "error", err)
 			continue
 		}
+		t.reread("statement")
 		t.log.Warn("a statement could not be followed; its table was read from the catalog", "ddl", step.DDL, "why", step.Unread, "table", id.String())
 		for _, x := range t.model.Apply(id.DB, text) {
 			step.Changes = x.Changes

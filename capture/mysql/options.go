@@ -129,7 +129,7 @@ func (s *Snapshot) Multiplier(table string) int {
 // ParseOptions parses a connector's properties; the error names every property
 // that is wrong, one per line, in Debezium's words.
 func ParseOptions(flavor Flavor, connector string, taskID int, props map[string]string) (*Options, error) {
-	v, err := Def().Parse(props)
+	v, err := DefOf(flavor).Parse(props)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +155,7 @@ func parseValues(flavor Flavor, connector string, taskID int, v configdef.Values
 			FieldName: options.FieldAdjuster(options.FieldMode(v)), SchemaName: options.SchemaAdjuster(v.Enum("schema.name.adjustment.mode")),
 		},
 	}
-	o.Warnings = options.IdleWarnings(v, options.CommonIdle, withoutEffect)
+	o.Warnings = options.IdleWarnings(v, options.CommonIdle, idle(flavor))
 	for _, c := range o.NotifyChannels {
 		if c != "sink" && c != "log" {
 			o.Warnings = append(o.Warnings, "notification.enabled.channels: there is no channel "+c+" here; known are sink and log")
@@ -183,6 +183,9 @@ func parseConn(v configdef.Values) Conn {
 		if s := v.String(x[0]); s != "" {
 			c.Truststore[x[1]] = s
 		}
+	}
+	if m, ok := sslModes[c.SSL]; ok {
+		c.SSL = m
 	}
 	if v.Bool("connect.keep.alive") {
 		c.KeepAlive = v.Millis("connect.keep.alive.interval.ms")

@@ -1,6 +1,10 @@
 package mysql
 
-import "millrace/capture/options"
+import (
+	"slices"
+
+	"millrace/capture/options"
+)
 
 // withoutEffect are options that change nothing in this connector, besides those
 // that change nothing in any (options.CommonIdle).
@@ -24,4 +28,13 @@ var withoutEffect = []options.Idle{
 	{Option: "legacy.snapshot.max.threads", Fine: "false", Why: "all connections of snapshot.max.threads read one table after the other, each in ranges of its key"},
 	{Option: "binlog.buffer.size", Fine: "0", Why: "rolled-back transactions are not in the log of servers in use, so nothing is held back"},
 	{Option: "database.connectionTimeZone", Why: "snapshots are read in UTC, so TIMESTAMP is the same from both paths"},
+}
+
+// idle are those of a flavor.
+func idle(flavor Flavor) []options.Idle {
+	if flavor == MySQL {
+		return withoutEffect
+	}
+	out := slices.DeleteFunc(slices.Clone(withoutEffect), func(x options.Idle) bool { return onlyMySQL[x.Option] })
+	return append(out, options.Idle{Option: "database.timezone", Fine: "auto", Why: "snapshots are read in UTC, so TIMESTAMP is the same from both paths"})
 }

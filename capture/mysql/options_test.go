@@ -17,20 +17,22 @@ func baseProps() map[string]string {
 
 // TestEveryOptionIsRead: an option is read, or refused, or said to have no effect.
 func TestEveryOptionIsRead(t *testing.T) {
-	seen := map[string]bool{}
-	v, err := Def().Parse(baseProps())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := parseValues(MySQL, "c", 0, v.Observed(func(name string) { seen[name] = true })); err != nil {
-		t.Fatal(err)
-	}
-	for _, o := range Def().Options {
-		// The names in Debezium's own list that are patterns; the worker's; what the checks
-		// of the table allow in one form only.
-		other := strings.Contains(o.Name, "(") || strings.HasPrefix(o.Name, "openlineage.") || o.Unsupported != "" || othersRead[o.Name] != ""
-		if seen[o.Name] == other {
-			t.Errorf("%s: read %v, accounted for otherwise %v", o.Name, seen[o.Name], other)
+	for _, flavor := range []Flavor{MySQL, MariaDB} {
+		seen := map[string]bool{}
+		v, err := DefOf(flavor).Parse(baseProps())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parseValues(flavor, "c", 0, v.Observed(func(name string) { seen[name] = true })); err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range DefOf(flavor).Options {
+			// The names in Debezium's own list that are patterns; the worker's; what the checks
+			// of the table allow in one form only.
+			other := strings.Contains(o.Name, "(") || strings.HasPrefix(o.Name, "openlineage.") || o.Unsupported != "" || othersRead[o.Name] != ""
+			if seen[o.Name] == other {
+				t.Errorf("%s: %s: read %v, accounted for otherwise %v", flavor, o.Name, seen[o.Name], other)
+			}
 		}
 	}
 	// What is read is used: every field of Options stands somewhere outside of the parser.
@@ -81,4 +83,29 @@ func selectors(t *testing.T) map[string]bool {
 		})
 	}
 	return out
+}
+
+// TestTLSModes: each server's own spelling means the same.
+func TestTLSModes(t *testing.T) {
+	for _, c := range []struct {
+		flavor     Flavor
+		mode, want string
+	}{{MySQL, "", "preferred"}, {MySQL, "verify_ca", "verify_ca"}, {MariaDB, "", "disabled"}, {MariaDB, "trust", "required"}, {MariaDB, "verify-ca", "verify_ca"}, {MariaDB, "verify-full", "verify_identity"}} {
+		p := baseProps()
+		if c.mode != "" {
+			p["database.ssl.mode"] = c.mode
+		}
+		o, err := ParseOptions(c.flavor, "c", 0, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.Conn.SSL != c.want {
+			t.Errorf("%s %q: %s", c.flavor, c.mode, o.Conn.SSL)
+		}
+	}
+	p := baseProps()
+	p["database.ssl.mode"] = "verify_ca"
+	if _, err := ParseOptions(MariaDB, "c", 0, p); err == nil {
+		t.Error("MariaDB takes MySQL's spelling")
+	}
 }

@@ -26,6 +26,7 @@ type Set struct {
 	sinkLag    *prometheus.HistogramVec
 	restarts   *prometheus.CounterVec
 	putTime    *prometheus.HistogramVec
+	rereads    *prometheus.CounterVec
 
 	mu    sync.Mutex
 	tasks map[taskKey]*stats
@@ -47,7 +48,8 @@ func New() *Set {
 	s.sinkLag = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "millrace_sink_lag_seconds", Help: "Time from the Kafka record time to the write in the target.", Buckets: buckets}, task)
 	s.restarts = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_task_restarts_total", Help: "Tasks that were started again after an error that may pass."}, []string{"connector"})
 	s.putTime = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "millrace_sink_put_seconds", Help: "Time that the target took for a batch.", Buckets: buckets}, task)
-	s.Registry.MustRegister(connectNames{s}, s.putTime, s.restarts, s.events, s.bytes, s.skipped, s.lag, s.queueBytes, s.slotLag, s.snapRows, s.sinkRows, s.sinkLag)
+	s.rereads = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_catalog_rereads_total", Help: "Table definitions read from the catalog because a statement could not be followed or rows did not fit the schema history."}, append(task, "reason"))
+	s.Registry.MustRegister(connectNames{s}, s.rereads, s.putTime, s.restarts, s.events, s.bytes, s.skipped, s.lag, s.queueBytes, s.slotLag, s.snapRows, s.sinkRows, s.sinkLag)
 	return s
 }
 
@@ -78,6 +80,13 @@ func (s *Set) Task(connector, task string) *Task {
 		Lag: lag{s.lag.WithLabelValues(connector, task), &st.lagMs}, QueueBytes: level{s.queueBytes.WithLabelValues(connector, task), &st.queue},
 		SlotLag: s.slotLag.WithLabelValues(connector, task), SinkRows: counted{s.sinkRows.WithLabelValues(connector, task), func(n uint64) { st.put.Add(n) }},
 		SinkLag: s.sinkLag.WithLabelValues(connector, task)}
+}
+
+// CatalogRereads binds the counter of table definitions that were read from the
+// catalog in mid-stream, by reason: "statement" (it could not be followed) or "rows"
+// (they did not fit the schema history).
+func (t *Task) CatalogRereads(reason string) prometheus.Counter {
+	return t.set.rereads.WithLabelValues(t.connector, t.task, reason)
 }
 
 // Skipped binds the counter of records dropped for a reason ("transform",
