@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -53,9 +54,24 @@ func retriable(err error) bool {
 		}
 		return false
 	}
+	var cert *tls.CertificateVerificationError
+	if errors.As(err, &cert) {
+		return false
+	}
 	var ne net.Error
-	return errors.As(err, &ne) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+	return pgconn.SafeToRetry(err) || errors.Is(err, pgconn.ErrConnClosed) || errors.As(err, &ne) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, context.DeadlineExceeded) || isConnect(err)
+}
+
+// imported explains why a snapshot that another connection exports could not be
+// imported: mostly that connection was lost meanwhile, and the next attempt exports
+// another one.
+func imported(err error) error {
+	switch sqlState(err) {
+	case "22023", "42704", "55000": // no such snapshot, or its connection is gone
+		return &errs.Error{Java: errs.DebeziumException, Retriable: true, Msg: "The connection that exported the snapshot is gone", Cause: err}
+	}
+	return err
 }
 
 func isConnect(err error) bool {
@@ -71,7 +87,10 @@ func (t *task) explain(err error) error {
 	}
 	c := &t.opts.Conn
 	hint := ""
+	var cert *tls.CertificateVerificationError
 	switch code := sqlState(err); {
+	case errors.As(err, &cert):
+		hint = "The server's certificate does not fit database.sslmode: give its authority in database.sslrootcert, and with verify-full connect by a name that the certificate has"
 	case code == "28P01" || code == "28000":
 		hint = "Check database.user and database.password, and the server's pg_hba.conf, which needs an entry for replication connections of this user"
 	case code == "42501":

@@ -47,7 +47,7 @@ func (t *task) snapshot(ctx context.Context, tables []*tableMeta, slot *slotStat
 	defer closeConn(conn)
 	info, err := snappg.Begin(ctx, conn, snappg.Tx{Snapshot: exported, Serializable: t.opts.Snapshot.Isolation == "serializable"})
 	if err != nil {
-		return err
+		return imported(err)
 	}
 	if at == 0 {
 		at = info.LSN

@@ -34,7 +34,7 @@ func (r *snapshotReader) openMore(ctx context.Context) error {
 		}
 		r.more = append(r.more, conn)
 		if _, err := snappg.Begin(ctx, conn, snappg.Tx{Snapshot: name}); err != nil {
-			return err
+			return imported(err)
 		}
 	}
 	return nil

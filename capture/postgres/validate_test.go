@@ -128,7 +128,9 @@ func TestPreflight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(Preflight(t.Context(), o, nil), func(f capture.Finding) bool { return f.Check == "table.include.list" && strings.Contains(f.Subject, "custmers") })
+	i := slices.IndexFunc(Preflight(t.Context(), o, nil), func(f capture.Finding) bool {
+		return f.Check == "table.include.list" && strings.Contains(f.Subject, "custmers")
+	})
 	if i < 0 {
 		t.Error("nothing is said about a pattern that matches no table")
 	}

@@ -34,6 +34,8 @@ func CopyChunks(ctx context.Context, conns []*pgconn.PgConn, chunks []Query, row
 		return rows, nil
 	}
 	r := &parallel{chunks: chunks, full: make(chan block, len(conns)), free: make(chan []byte, 3*len(conns))}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	g, run := errgroup.WithContext(ctx)
 	for _, c := range conns {
 		g.Go(func() error { return r.read(run, c) })
@@ -56,7 +58,7 @@ func CopyChunks(ctx context.Context, conns []*pgconn.PgConn, chunks []Query, row
 		r.give(b.buf)
 	}
 	if err != nil {
-		g.Go(func() error { return err }) // ends the others
+		cancel()
 		for range r.full {
 			continue
 		}
