@@ -155,6 +155,14 @@ type rig struct {
 
 func newRig(t testing.TB, cl *kgo.Client, change func(*Config)) *rig {
 	t.Helper()
+	r := newRigUnstarted(t, cl, change)
+	r.Start(t.Context())
+	return r
+}
+
+// newRigUnstarted leaves starting to the test.
+func newRigUnstarted(t testing.TB, cl *kgo.Client, change func(*Config)) *rig {
+	t.Helper()
 	r := &rig{off: &offsets{got: make(chan string, 1024)}, val: &raw{}, metrics: metrics.New()}
 	cfg := Config{Connector: "c", Key: &raw{}, Value: r.val, Header: &raw{}, Client: cl, Topics: noTopics{},
 		Partition: []byte(`{"server":"s"}`), Offsets: r.off, FlushInterval: 50 * time.Millisecond, FlushTimeout: 5 * time.Second,
@@ -163,7 +171,6 @@ func newRig(t testing.TB, cl *kgo.Client, change func(*Config)) *rig {
 		change(&cfg)
 	}
 	r.Pipeline = New(cfg)
-	r.Start(t.Context())
 	return r
 }
 

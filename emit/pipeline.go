@@ -86,13 +86,16 @@ func New(cfg Config) *Pipeline {
 }
 
 // Start starts the encode+produce goroutine and the commit timer. They are joined
-// by Drain or Abort; the end of ctx does not stop them, because what was sent
-// must still be acknowledged and stored when a task is asked to stop.
+// by Drain or Abort. The end of ctx is for a task whose time to stop has run out:
+// nothing more is encoded, and what waits for a registry waits no longer. A task
+// that is asked to stop must not end it before Drain, because what was sent must
+// still be acknowledged and stored.
 func (p *Pipeline) Start(ctx context.Context) {
 	p.started = true
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	enc, cancelE := context.WithCancel(run)
 	p.cancel, p.cancelE = cancel, cancelE
+	context.AfterFunc(ctx, func() { p.kill(errAborted) }) // cut off, even while a registry does not answer
 	go func() {
 		defer close(p.encDone)
 		if e := newEncoder(p); p.cfg.Transaction != nil {
