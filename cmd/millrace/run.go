@@ -50,8 +50,8 @@ func helpOr(err error) error {
 	return err
 }
 
-// gcPercent trades a little CPU for memory: draining 500,000 changes as Avro peaks
-// at 84 MiB instead of 98 (make bench), at the same rate. GOGC overrides it.
+// gcPercent trades a little CPU for memory: a drain peaks some MiB lower (make
+// bench), at the same rate. GOGC overrides it.
 const gcPercent = 70
 
 // serve runs a worker until ctx ends. The listener is open before the storage is

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// trimText is for Linux.
+func trimText() {}
