@@ -76,12 +76,10 @@ func (t *task) readRows(ctx context.Context, view snapmysql.View, job *rowJob, f
 	if err := r.choose(ctx); err != nil {
 		return 0, err
 	}
-	if from != nil {
-		if !r.resume(from) {
-			return 0, errSnapshotChanged
-		}
-	}
 	r.ahead = &snapshot.Lookahead{Emit: func(i int, line []byte, m snapshot.Marker) error { return r.emit(ctx, i, line, m) }}
+	if from != nil && !r.resume(from) {
+		return 0, errSnapshotChanged
+	}
 	defer r.note() // what was emitted is in the batch, whatever ended the reading
 	for i := r.current; i < len(r.tables); i++ {
 		rt := r.tables[i]
@@ -223,6 +221,11 @@ func (r *rowReader) resume(from *rowProgress) bool {
 		return true
 	}
 	r.current = i
+	if len(from.Open) > 0 { // some of its rows were read
+		r.ahead.Resume(i)
+	} else if i > 0 {
+		r.ahead.Resume(-1)
+	}
 	rt := r.tables[i]
 	if len(rt.query.Key) > 0 && rt.query.SQL == "" {
 		rt.track = snapmysql.NewTracker(rt.keyPlaces(), from.Progress)
