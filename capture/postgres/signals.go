@@ -15,6 +15,7 @@ import (
 	"millrace/capture"
 	"millrace/decode/pgoutput"
 	"millrace/decode/pgvalue"
+	"millrace/internal/metrics"
 	"millrace/internal/record"
 )
 
@@ -234,6 +235,9 @@ func (t *task) notify(b *record.Batch, n capture.Notification) {
 
 // noteSnapshot notifies about an initial or blocking snapshot.
 func (t *task) noteSnapshot(kind string, data ...[2]string) {
+	if kind == "SKIPPED" && t.metrics != nil {
+		t.metrics.SnapshotEnds(metrics.SnapshotSkipped)
+	}
 	if len(t.opts.Notify.Channels) == 0 {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 
 	"millrace/capture"
 	"millrace/emit"
+	"millrace/internal/metrics"
 	"millrace/internal/record"
 	"millrace/snapshot"
 	snappg "millrace/snapshot/postgres"
@@ -53,7 +54,7 @@ func newSnapshotReader(t *task, conn *pgconn.PgConn, kind string, at LSN, info s
 
 // read reads all tables and moves the session behind the snapshot. A blocking
 // snapshot leaves it where it was in the log.
-func (r *snapshotReader) read(ctx context.Context) error {
+func (r *snapshotReader) read(ctx context.Context) (err error) {
 	s := r.session
 	began := time.Now()
 	r.look.Emit = func(table int, row []byte, m snapshot.Marker) error { return r.emit(ctx, table, row, m) }
@@ -66,6 +67,10 @@ func (r *snapshotReader) read(ctx context.Context) error {
 	s.src.tsUs, s.src.txID, s.src.commit, s.src.xmin = r.info.TsUsec, r.info.TxID, s.lastCommit, 0
 	s.src.origin = ""
 	names := r.names()
+	if r.metrics != nil {
+		r.metrics.SnapshotBegins(len(r.tables))
+		defer func() { r.ended(err) }()
+	}
 	r.log.Info("snapshot begins", "kind", r.kind, "tables", len(r.tables), "lsn", r.at.String())
 	for i, st := range r.tables {
 		if err := r.table(ctx, i, st, names); err != nil {
@@ -73,6 +78,9 @@ func (r *snapshotReader) read(ctx context.Context) error {
 				return ctx.Err()
 			}
 			return fmt.Errorf("snapshot of table %s: %w", st.name, err)
+		}
+		if r.metrics != nil {
+			r.metrics.SnapshotRemaining(len(r.tables) - 1 - i)
 		}
 	}
 	s.at.LastRow, s.at.Completed = true, true
@@ -90,6 +98,15 @@ func (r *snapshotReader) read(ctx context.Context) error {
 	took := time.Since(began)
 	r.log.Info("snapshot ended", "rows", r.rows, "took", took.Round(time.Millisecond).String(), "rows_per_s", int64(float64(r.rows)/max(took.Seconds(), 1e-3)))
 	return nil
+}
+
+// ended notes how the snapshot ended.
+func (r *snapshotReader) ended(err error) {
+	if err != nil {
+		r.metrics.SnapshotEnds(metrics.SnapshotAborted)
+	} else {
+		r.metrics.SnapshotEnds(metrics.SnapshotCompleted)
+	}
 }
 
 // table reads one table, unless that was done before an interruption.

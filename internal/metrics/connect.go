@@ -39,6 +39,7 @@ type stats struct {
 	lagMs, queue, capacity                    atomic.Uint64
 	partitions                                atomic.Int64
 	running                                   atomic.Bool
+	snap                                      snapshotStats
 
 	mu   sync.Mutex
 	rows map[string]*atomic.Uint64 // snapshot rows by table
@@ -265,6 +266,7 @@ func (st *stats) debezium(ch chan<- prometheus.Metric, i Info, task string, now 
 		since = float64(now.UnixMilli() - at)
 	}
 	e.gauge("debezium_metrics_MilliSecondsSinceLastEvent", "Time since Kafka had the last event; -1 none.", since)
+	st.snap.debezium(ch, i, task, now)
 	snap := e
 	snap.names = append(append([]string{}, e.names...), "table")
 	st.mu.Lock()

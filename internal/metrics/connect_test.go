@@ -21,6 +21,15 @@ func TestConnectNames(t *testing.T) {
 	src.Skipped("tolerated").Inc()
 	src.Skipped("transform").Inc()
 	src.SnapshotRows("public.t").Add(3)
+	src.SnapshotBegins(3)
+	src.SnapshotRemaining(2)
+	running := scrape(t, s)
+	src.SnapshotEnds(SnapshotCompleted)
+	for _, line := range []string{`RemainingTableCount{context="snapshot",name="shop",plugin="postgres",task="0"} 2`, `SnapshotRunning{context="snapshot",name="shop",plugin="postgres",task="0"} 1`} {
+		if !strings.Contains(running, "debezium_metrics_"+line+"\n") {
+			t.Errorf("missing: %s", line)
+		}
+	}
 	src.Lag.Observe(0.25)
 	src.Commit(2*time.Millisecond, nil)
 	sink := s.Task("copy", "1")
@@ -52,6 +61,9 @@ debezium_metrics_MilliSecondsBehindSource{context="streaming",name="shop",plugin
 # HELP debezium_metrics_RowsScanned Rows read by snapshots.
 # TYPE debezium_metrics_RowsScanned counter
 debezium_metrics_RowsScanned{context="snapshot",name="shop",plugin="postgres",table="public.t",task="0"} 3
+# HELP debezium_metrics_SnapshotCompleted 1 when the last snapshot was completed.
+# TYPE debezium_metrics_SnapshotCompleted gauge
+debezium_metrics_SnapshotCompleted{context="snapshot",name="shop",plugin="postgres",task="0"} 1
 `
 	got := scrape(t, s)
 	for _, line := range strings.Split(strings.TrimSpace(want), "\n") {
