@@ -109,6 +109,7 @@ func historyOption(name, def, doc string, t configdef.Type) configdef.Option {
 
 // hiddenOptions are read by the real connector and not listed by it.
 var hiddenOptions = []configdef.Option{
+	{Name: "snapshot.locking.mode.custom.name", Type: configdef.String, Doc: "Name of a Java class, which millrace cannot load: choose another snapshot.locking.mode.", Check: options.Checks(options.CustomName("snapshot.locking.mode"))},
 	{Name: "schema.history.internal.kafka.topic", Type: configdef.String, Doc: "Topic of the schema history; one per connector.", Check: options.Checks(historyKafka)},
 	{Name: "schema.history.internal.kafka.bootstrap.servers", Type: configdef.String, Doc: "Brokers of the schema history topic.", Check: options.Checks(historyKafka)},
 	{Name: "schema.history.internal.file.filename", Type: configdef.String, Doc: "File of the schema history.", Check: options.Checks(historyFile)},

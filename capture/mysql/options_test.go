@@ -55,7 +55,7 @@ func TestEveryOptionIsRead(t *testing.T) {
 // the table.
 var othersRead = map[string]string{
 	"tasks.max": "the worker", "connector.class": "the worker", "queue.provider.type": "checked",
-	"snapshot.mode.custom.name": "checked", "snapshot.query.mode": "checked", "snapshot.query.mode.custom.name": "checked",
+	"snapshot.mode.custom.name": "checked", "snapshot.locking.mode.custom.name": "checked", "snapshot.query.mode": "checked", "snapshot.query.mode.custom.name": "checked",
 	"column.propagate.source.type": "options.NewColumnRules", "datatype.propagate.source.type": "options.NewColumnRules",
 }
 
