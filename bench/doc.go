@@ -8,6 +8,8 @@
 //     after: what the two differ by is what the machine's noise is.
 //   - snapshot: a table of 500,000 rows by COPY into nothing and by millrace into Kafka.
 //   - latency: 200 transactions a second, from the commit's return to an ordinary consumer.
+//   - bigtx (only when asked for: -only bigtx): one transaction of 5,000,000 rows of 1 KB
+//     while the connector runs; peak memory, and the time from the commit to the last record.
 //   - start: from exec to the first answer of the REST server.
 //
 // Each measurement has a process of its own, so peak memory and CPU are that

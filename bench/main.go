@@ -34,6 +34,8 @@ type bench struct {
 	n        int // rows inserted; 2.5 times as many changes
 	rate     int
 	secs     int
+	big      int  // rows of the large transaction
+	whole    bool // large transactions are not sent before their commit
 	cl       *kgo.Client
 	adm      *kadm.Client
 	report   report
@@ -54,11 +56,13 @@ func main() {
 
 func run(ctx context.Context) (err error) {
 	b := &bench{out: os.Stdout}
-	only := flag.String("only", "start,drain,snapshot,latency", "which measurements to make")
+	only := flag.String("only", "start,drain,snapshot,latency", "which measurements to make; bigtx (5 GB, not among the default ones) needs 20 GB of disk")
 	bin := flag.String("bin", "", "millrace binary; built from this module if empty")
 	flag.IntVar(&b.n, "n", 200_000, "rows to insert; as many updates and half as many deletes follow")
 	flag.IntVar(&b.rate, "rate", 200, "transactions per second of the latency measurement")
 	flag.IntVar(&b.secs, "seconds", 20, "length of the latency measurement")
+	flag.IntVar(&b.big, "rows", bigRows, "rows of bigtx, of 1 KB each")
+	flag.BoolVar(&b.whole, "whole", false, "bigtx: read the transaction whole, after its commit")
 	flag.StringVar(&b.formats, "formats", "json,avro", "converters to measure")
 	flag.BoolVar(&b.verbose, "v", false, "show the daemon's log")
 	flag.Parse()
@@ -88,7 +92,7 @@ func run(ctx context.Context) (err error) {
 	for _, m := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{"mysql", b.mysql}, {"mariadb", b.mariadb}, {"start", b.start}, {"drain", b.drain}, {"snapshot", b.snapshot}, {"latency", b.latency}} {
+	}{{"mysql", b.mysql}, {"mariadb", b.mariadb}, {"start", b.start}, {"drain", b.drain}, {"snapshot", b.snapshot}, {"latency", b.latency}, {"bigtx", b.bigTransaction}} {
 		if !strings.Contains(","+*only+",", ","+m.name+",") {
 			continue
 		}

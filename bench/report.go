@@ -42,6 +42,14 @@ func (r *report) addSnapshot(name string, rows int64, took, cp time.Duration, cp
 	})
 }
 
+func (r *report) addBig(name string, rows int64, wrote, took time.Duration, cpuUs, rss float64) {
+	r.rows = append(r.rows, row{
+		what:  "one transaction of " + thousands(rows) + " rows of 1 KB, " + name,
+		value: fmt.Sprintf("last record %.0f s after the commit", took.Seconds()), limit: fmt.Sprintf("written in %.0f s", wrote.Seconds()),
+		cpu: fmt.Sprintf("%.1f µs", cpuUs), rss: fmt.Sprintf("%.0f MiB", rss),
+	})
+}
+
 func (r *report) addLatency(rate int, lat []time.Duration, cpuPct, rss float64) {
 	q := func(p float64) string {
 		return fmt.Sprintf("%.1f ms", float64(lat[min(len(lat)-1, int(p*float64(len(lat))))].Microseconds())/1000)
