@@ -37,6 +37,7 @@ type sink struct {
 	hold    bool // store nothing
 	count   bool // only count records
 	stopAt  int  // takes nothing more once it has so many records
+	each    func(n int)
 	n       int
 	drained bool
 	dead    chan struct{}
@@ -70,12 +71,15 @@ func (s *sink) Send(ctx context.Context, b *record.Batch, _ func() error) error 
 	if !s.hold && end != nil {
 		s.stored = end
 	}
-	stored, on := s.stored, s.on
+	stored, on, n := s.stored, s.on, s.n
 	s.mu.Unlock()
 	b.Release()
 	select {
 	case s.changed <- struct{}{}:
 	default:
+	}
+	if s.each != nil {
+		s.each(n)
 	}
 	if on != nil && stored != nil {
 		on(stored)

@@ -160,3 +160,30 @@ func bigOf(row string) string {
 	row, _, _ = strings.Cut(strings.TrimPrefix(row, "{big:"), " id:")
 	return row
 }
+
+// TestSnapshotReconnects kills the connections of a running snapshot: it goes on by
+// itself, and does not begin again.
+func TestSnapshotReconnects(t *testing.T) {
+	r := newRig(t, bigRows, "snapshot.mode", "initial", "snapshot.max.threads", "2", "snapshot.max.threads.multiplier", "30", "max.batch.size", "40")
+	killer := r.Connect(t)
+	out := newSink()
+	kills, next := 0, 300
+	out.each = func(n int) { // on the reader's goroutine, which cannot go on meanwhile
+		if n < next {
+			return
+		}
+		next += 500
+		kills++
+		if _, err := killer.Exec(t.Context(), "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"); err != nil {
+			t.Error(err)
+		}
+	}
+	x := r.start(nil, out)
+	out.wait(t, "the last row", func(rs []got) bool { return len(rs) > 0 && rs[len(rs)-1].Snapshot == "last" })
+	r.Exec(t, "insert into c values (0, 'end')")
+	rs := out.wait(t, "the row behind", func(rs []got) bool { return rs[len(rs)-1].After == "{id:0 v:end}" })
+	if err := x.end(); err != nil {
+		t.Fatal(err)
+	}
+	checkResumed(t, r, rs, kills)
+}

@@ -127,6 +127,9 @@ func (x *copyStream) fail(ctx context.Context, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if x.answer != nil {
+			err = x.answer // the server said why before it closed the connection
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("read rows by %s: %w", x.sql, err)
