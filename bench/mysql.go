@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -294,7 +295,7 @@ func (m *mysqlBench) raw(ctx context.Context, first, last string) (took time.Dur
 	}
 	h := &untilFile{file: last}
 	syncer := replication.NewBinlogSyncer(replication.BinlogSyncerConfig{ServerID: uint32(700_000 + time.Now().UnixMilli()%1_000_000), Flavor: strings.ToLower(m.label),
-		Host: m.server.Host, Port: uint16(port), User: m.server.User, Password: m.server.Password, RawModeEnabled: true, DisableRetrySync: true, SynchronousEventHandler: h})
+		Host: m.server.Host, Port: uint16(port), User: m.server.User, Password: m.server.Password, RawModeEnabled: true, DisableRetrySync: true, SynchronousEventHandler: h, Logger: slog.New(slog.DiscardHandler)})
 	defer syncer.Close()
 	began := time.Now()
 	s, err := syncer.StartSync(mysql.Position{Name: first, Pos: 4})
