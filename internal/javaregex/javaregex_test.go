@@ -161,3 +161,16 @@ func FuzzCompile(f *testing.F) {
 		}
 	})
 }
+
+func TestReplaceAll(t *testing.T) {
+	for _, c := range [][4]string{{"a", "x", "banana", "bxnxnx"}, {"(?<=b)a|^b", "[$0]", "baba", "[b][a]b[a]"}, {"", "-", "ab", "-a-b-"}, {"x", "y", "ab", "ab"}, {"(a)(b)?", "$2$1", "abaé", "baaé"}} {
+		r := MustCompile(c[0], 0)
+		p, err := r.CompileReplacement(c[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.ReplaceAll(c[2], p); got != c[3] {
+			t.Errorf("%q in %q: %q, want %q", c[0], c[2], got, c[3])
+		}
+	}
+}

@@ -117,6 +117,33 @@ func (r *Regexp) ReplaceFirst(s string, p *Replacement) string {
 	return string(append(out, s[loc[1]:]...))
 }
 
+// ReplaceAll replaces every match, as Matcher.replaceAll.
+func (r *Regexp) ReplaceAll(s string, p *Replacement) string {
+	var locs [][]int
+	if r.find != nil {
+		locs = r.find.FindAllStringSubmatchIndex(s, -1)
+	} else {
+		m, err := r.bfind.FindStringMatch(s)
+		for ; m != nil && err == nil; m, err = r.bfind.FindNextMatch(m) {
+			locs = append(locs, r.offsets(s, m))
+		}
+		if err != nil {
+			r.timedOut.Store(true)
+			return s
+		}
+	}
+	if len(locs) == 0 {
+		return s
+	}
+	var out []byte
+	from := 0
+	for _, loc := range locs {
+		out = p.Expand(append(out, s[from:loc[0]]...), s, loc)
+		from = loc[1]
+	}
+	return string(append(out, s[from:]...))
+}
+
 // RouteWhole is what Connect's and Debezium's routers do with a name: when the
 // whole name matches, the first match in it is replaced; else ok is false.
 func (r *Regexp) RouteWhole(s string, p *Replacement) (out string, ok bool) {

@@ -365,6 +365,7 @@ var exprMethods = map[string][2]int{
 	"isEmpty": {0, 0}, "length": {0, 0}, "size": {0, 0}, "toLowerCase": {0, 0}, "toUpperCase": {0, 0}, "trim": {0, 0}, "toString": {0, 0},
 	"get": {1, 1}, "getString": {1, 1}, "getStruct": {1, 1}, "getInt8": {1, 1}, "getInt16": {1, 1}, "getInt32": {1, 1}, "getInt64": {1, 1},
 	"getFloat32": {1, 1}, "getFloat64": {1, 1}, "getBoolean": {1, 1}, "getArray": {1, 1}, "getMap": {1, 1}, "name": {0, 0}, "value": {0, 0}, "schema": {0, 0},
+	"field": {1, 1}, "replace": {2, 2}, "replaceAll": {2, 2}, "replaceFirst": {2, 2}, "substring": {1, 2}, "indexOf": {1, 1},
 }
 
 func (e *exprEnv) call(v exprVal, n *exprNode) (exprVal, error) {
@@ -393,6 +394,14 @@ func (e *exprEnv) call(v exprVal, n *exprNode) (exprVal, error) {
 			return schemaVal(v.schema), nil
 		}
 		return e.property(v, n.name, false)
+	case "field":
+		if v.kind != exprSchema || arg.kind != exprText {
+			break
+		}
+		_, fs := v.schema.Field(arg.s)
+		return schemaVal(fs), nil
+	case "replace", "replaceAll", "replaceFirst", "substring":
+		return e.cut(v, n, arg)
 	case "isEmpty", "size", "length":
 		size := len([]rune(v.s))
 		if v.kind != exprText {
@@ -415,6 +424,42 @@ func (e *exprEnv) call(v exprVal, n *exprNode) (exprVal, error) {
 	return textMethod(n.name, v.s, arg)
 }
 
+// cut is the methods that make a new text of a text.
+func (e *exprEnv) cut(v exprVal, n *exprNode, arg exprVal) (exprVal, error) {
+	if v.kind != exprText {
+		return v, fmt.Errorf("No method %s for %s", n.name, kindNames[v.kind])
+	}
+	if n.regex != nil {
+		out := n.regex.ReplaceFirst
+		if n.name == "replaceAll" {
+			out = n.regex.ReplaceAll
+		}
+		return exprVal{kind: exprText, s: out(v.s, n.replacement)}, nil
+	}
+	second := exprVal{}
+	if len(n.args) > 2 {
+		var err error
+		if second, err = e.eval(n.args[2]); err != nil {
+			return second, err
+		}
+	}
+	if n.name == "replace" {
+		if arg.kind != exprText || second.kind != exprText {
+			return v, fmt.Errorf("replace takes two texts")
+		}
+		return exprVal{kind: exprText, s: strings.ReplaceAll(v.s, arg.s, second.s)}, nil
+	}
+	units := []rune(v.s)
+	from, to := arg.i, int64(len(units))
+	if second.kind == exprInt {
+		to = second.i
+	}
+	if arg.kind != exprInt || from < 0 || to > int64(len(units)) || from > to {
+		return v, fmt.Errorf("begin %d, end %d, length %d", from, to, len(units))
+	}
+	return exprVal{kind: exprText, s: string(units[from:to])}, nil
+}
+
 func textMethod(name, s string, arg exprVal) (exprVal, error) {
 	switch name {
 	case "toLowerCase":
@@ -429,7 +474,14 @@ func textMethod(name, s string, arg exprVal) (exprVal, error) {
 	if arg.kind != exprText {
 		return arg, fmt.Errorf("the argument of %s is no text but %s", name, kindNames[arg.kind])
 	}
-	if name == "startsWith" {
+	switch name {
+	case "indexOf":
+		i := strings.Index(s, arg.s)
+		if i > 0 {
+			i = len([]rune(s[:i]))
+		}
+		return exprVal{kind: exprInt, i: int64(i)}, nil
+	case "startsWith":
 		return boolVal(strings.HasPrefix(s, arg.s)), nil
 	}
 	return boolVal(strings.HasSuffix(s, arg.s)), nil

@@ -18,6 +18,8 @@ type exprNode struct {
 	name  string
 	safe  bool // ?.
 	regex *javaregex.Regexp
+	// replacement is that of replaceAll and replaceFirst.
+	replacement *javaregex.Replacement
 
 	// For "get": where the field lay in the schema seen last. A node belongs to one
 	// step, which one goroutine uses.
@@ -277,7 +279,28 @@ func (p *exprParser) member(n *exprNode, safe bool) (*exprNode, error) {
 		}
 		return p.match(n, "==~", args[0].value.s, at)
 	}
-	return &exprNode{op: "call", name: name, safe: safe, args: append([]*exprNode{n}, args...)}, nil
+	out := &exprNode{op: "call", name: name, safe: safe, args: append([]*exprNode{n}, args...)}
+	if name == "replaceAll" || name == "replaceFirst" {
+		return out, p.replacing(out, at)
+	}
+	return out, nil
+}
+
+// replacing compiles the pattern and the replacement of replaceAll and replaceFirst.
+func (p *exprParser) replacing(n *exprNode, at int) (err error) {
+	pattern, repl := n.args[1], n.args[2]
+	if pattern.op != "const" || pattern.value.kind != exprText || repl.op != "const" || repl.value.kind != exprText {
+		p.pos = at
+		return p.fail("a pattern and a replacement in quotes are expected")
+	}
+	if n.regex, err = javaregex.Compile(pattern.value.s, 0); err == nil {
+		n.replacement, err = n.regex.CompileReplacement(repl.value.s)
+	}
+	if err != nil {
+		p.pos = at
+		return p.fail("%s", err.Error())
+	}
+	return nil
 }
 
 func (p *exprParser) list(end string) ([]*exprNode, error) {

@@ -23,6 +23,9 @@ func TestExpressions(t *testing.T) {
 		{"value.getString('op')", "u"}, {"key.id == 1 && keySchema.name().startsWith('s')", "true"}, {"return value.op == 'u';", "true"},
 		{"value.after.qty !in [1, 2]", "true"}, {"value.after.id <= 9223372036854775807 && value.after.id > -5", "true"},
 		{"value.before == null || value.before.id < 2", "true"}, {"value.ts_ms >= 10L", "true"}, {"true && 'x'", "true"},
+		{"topic.replaceAll('i(t)', '<$1>')", "s.<t>ems"}, {"topic.replaceFirst('[a-z]', 'X')", "X.items"}, {"topic.replace('.', '-')", "s-items"}, {"topic.substring(2)", "items"},
+		{"topic.substring(2, 4) + topic.indexOf('t')", "it3"}, {"topic.substring(9)", "!begin 9, end 7, length 7"}, {"keySchema.field('id') != null && keySchema.field('x') == null", "true"},
+		{"value.after.id > 1.0e-8 && 1e3 == 1000", "true"},
 	} {
 		n, err := parseExpr(c.expr)
 		if err != nil {
