@@ -169,15 +169,22 @@ func (i *Incremental) Extra() []store.Entry {
 	if !i.Running() {
 		return nil
 	}
-	text := func(s string) string { q, _ := json.Marshal(s); return string(q) }
-	list, _ := json.Marshal(i.queue)
-	out := []store.Entry{{Key: OffsetIncrementalList, Value: text(string(list))}}
+	out := []store.Entry{{Key: OffsetIncrementalList, Value: plainJSON(plainJSON(i.queue))}}
 	for _, e := range []store.Entry{{Key: OffsetIncrementalID, Value: i.id}, {Key: OffsetIncrementalKey, Value: i.sent.Offset}, {Key: OffsetIncrementalMax, Value: i.most.Offset}} {
 		if e.Value != "" {
-			out = append(out, store.Entry{Key: e.Key, Value: text(e.Value)})
+			out = append(out, store.Entry{Key: e.Key, Value: plainJSON(e.Value)})
 		}
 	}
 	return out
+}
+
+// plainJSON is JSON without escapes that only pages of the web need.
+func plainJSON(v any) string {
+	var sb strings.Builder
+	e := json.NewEncoder(&sb)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(v) // texts and structs of texts always can
+	return strings.TrimSuffix(sb.String(), "\n")
 }
 
 // Execute starts a snapshot of those tables that the request names, or adds them to
@@ -188,7 +195,8 @@ func (i *Incremental) Execute(ctx context.Context, id string, req *SnapshotReque
 		c := Collection{ID: name}
 		for _, x := range req.Conditions {
 			if MatchCollection(x.Collection, name, true) {
-				c.Filter = &x.Filter
+				filter := "(" + x.Filter + ")" // so it is in the offset
+				c.Filter = &filter
 			}
 		}
 		if req.Surrogate != "" {

@@ -17,107 +17,245 @@ import (
 // JavaDecimal is the text of a java.math.BigDecimal without an exponent.
 type JavaDecimal string
 
+// JavaTimestamp is a java.sql.Timestamp: seconds since 1970 and nanoseconds.
+type JavaTimestamp struct {
+	Sec  int64
+	Nano int32
+}
+
+// JavaDuration is a java.time.Duration; the nanoseconds count forwards.
+type JavaDuration struct {
+	Sec  int64
+	Nano int32
+}
+
+// JavaLocalDate is a java.time.LocalDate.
+type JavaLocalDate struct{ Year, Month, Day int }
+
+// JavaSQLDate is a java.sql.Date: seconds since 1970.
+type JavaSQLDate int64
+
 const (
 	javaHeader = "\xac\xed\x00\x05"
 	javaArray  = "[Ljava.lang.Object;"
+	javaFirst  = 0x7e0000 // the number of the first thing that can be referred to
 )
 
-// EncodeJavaKey writes an Object[] of nil, int16, int32, int64, *big.Int,
-// JavaDecimal, []byte and string (Short, Integer, Long, BigInteger, BigDecimal,
-// byte[], String). Other types are written as their text.
+// EncodeJavaKey writes an Object[] of nil, int16, int32, int64, float32, float64,
+// string, []byte, *big.Int and the types above, byte for byte as
+// java.io.ObjectOutputStream does. Values of other types are written as their text.
 func EncodeJavaKey(values []any) string {
-	b := []byte(javaHeader + "ur")
-	b = javaName(b, javaArray)
-	b = append(b, "\x90\xce\x58\x9f\x10\x73\x29\x6c\x02\x00\x00xp"...)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(values)))
+	w := &javaWriter{b: []byte(javaHeader), seen: map[any]int{}}
+	w.array(javaArray, "\x90\xce\x58\x9f\x10\x73\x29\x6c", len(values))
 	for _, v := range values {
-		b = appendJava(b, v)
+		w.value(v)
 	}
-	return hex.EncodeToString(b)
+	return hex.EncodeToString(w.b)
 }
 
-func appendJava(b []byte, v any) []byte {
+// javaWriter numbers what it writes, since Java refers to a class, and to an object
+// that comes twice, by its number.
+type javaWriter struct {
+	b    []byte
+	next int
+	seen map[any]int // by *javaForm, by name of a type, by small number
+}
+
+// javaForm is a class as the stream describes it.
+type javaForm struct {
+	name, uid string
+	flags     byte
+	fields    []javaField // the type of an object in its name, behind a blank
+	parent    *javaForm
+}
+
+var (
+	formNumber  = &javaForm{"java.lang.Number", "\x86\xac\x95\x1d\x0b\x94\xe0\x8b", 2, nil, nil}
+	formShort   = &javaForm{"java.lang.Short", "\x68\x4d\x37\x13\x34\x60\xda\x52", 2, []javaField{{'S', "value"}}, formNumber}
+	formInteger = &javaForm{"java.lang.Integer", "\x12\xe2\xa0\xa4\xf7\x81\x87\x38", 2, []javaField{{'I', "value"}}, formNumber}
+	formLong    = &javaForm{"java.lang.Long", "\x3b\x8b\xe4\x90\xcc\x8f\x23\xdf", 2, []javaField{{'J', "value"}}, formNumber}
+	formFloat   = &javaForm{"java.lang.Float", "\xda\xed\xc9\xa2\xdb\x3c\xf0\xec", 2, []javaField{{'F', "value"}}, formNumber}
+	formDouble  = &javaForm{"java.lang.Double", "\x80\xb3\xc2\x4a\x29\x6b\xfb\x04", 2, []javaField{{'D', "value"}}, formNumber}
+	formBigInt  = &javaForm{"java.math.BigInteger", "\x8c\xfc\x9f\x1f\xa9\x3b\xfb\x1d", 3, []javaField{{'I', "bitCount"}, {'I', "bitLength"},
+		{'I', "firstNonzeroByteNum"}, {'I', "lowestSetBit"}, {'I', "signum"}, {'[', "magnitude [B"}}, formNumber}
+	formDecimal   = &javaForm{"java.math.BigDecimal", "\x54\xc7\x15\x57\xf9\x81\x28\x4f", 3, []javaField{{'I', "scale"}, {'L', "intVal Ljava/math/BigInteger;"}}, formNumber}
+	formDate      = &javaForm{"java.util.Date", "\x68\x6a\x81\x01\x4b\x59\x74\x19", 3, nil, nil}
+	formTimestamp = &javaForm{"java.sql.Timestamp", "\x26\x18\xd5\xc8\x01\x53\xbf\x65", 2, []javaField{{'I', "nanos"}}, formDate}
+	formSQLDate   = &javaForm{"java.sql.Date", "\x14\xfa\x46\x68\x3f\x35\x66\x97", 2, nil, formDate}
+	formTime      = &javaForm{"java.time.Ser", "\x95\x5d\x84\xba\x1b\x22\x48\xb2", 12, nil, nil}
+)
+
+func (w *javaWriter) u16(n int) { w.b = binary.BigEndian.AppendUint16(w.b, uint16(n)) }
+func (w *javaWriter) u32(n int64) {
+	w.b = binary.BigEndian.AppendUint32(w.b, uint32(n))
+}
+func (w *javaWriter) u64(n int64) { w.b = binary.BigEndian.AppendUint64(w.b, uint64(n)) }
+
+// again writes a reference to what has been written; false: it was not.
+func (w *javaWriter) again(key any) bool {
+	n, ok := w.seen[key]
+	if ok {
+		w.b = append(w.b, 'q')
+		w.u32(int64(javaFirst + n))
+	}
+	return ok
+}
+
+// number gives the next thing its number.
+func (w *javaWriter) number(key any) {
+	if key != nil {
+		w.seen[key] = w.next
+	}
+	w.next++
+}
+
+func (w *javaWriter) name(s string) {
+	w.u16(len(s))
+	w.b = append(w.b, s...)
+}
+
+func (w *javaWriter) class(f *javaForm) {
+	if f == nil {
+		w.b = append(w.b, 'p')
+		return
+	}
+	if w.again(f) {
+		return
+	}
+	w.b = append(w.b, 'r')
+	w.number(f)
+	w.name(f.name)
+	w.b = append(append(w.b, f.uid...), f.flags)
+	w.u16(len(f.fields))
+	for _, x := range f.fields {
+		name, typ, _ := strings.Cut(x.name, " ")
+		w.b = append(w.b, x.kind)
+		if w.name(name); typ != "" && !w.again(typ) {
+			w.text(typ)
+			w.seen[typ] = w.next - 1
+		}
+	}
+	w.b = append(w.b, 'x')
+	w.class(f.parent)
+}
+
+// object begins an object. key, if not nil, lets it be referred to.
+func (w *javaWriter) object(f *javaForm, key any) {
+	w.b = append(w.b, 's')
+	w.class(f)
+	w.number(key)
+}
+
+func (w *javaWriter) array(name, uid string, n int) {
+	w.b = append(w.b, 'u')
+	if !w.again("array " + name) {
+		w.b = append(w.b, 'r')
+		w.number("array " + name)
+		w.name(name)
+		w.b = append(append(w.b, uid...), "\x02\x00\x00xp"...)
+	}
+	w.number(nil)
+	w.u32(int64(n))
+}
+
+// small numbers are one object each in Java.
+func smallJava(f *javaForm, v int64) any {
+	if v < -128 || v > 127 {
+		return nil
+	}
+	return struct {
+		f *javaForm
+		v int64
+	}{f, v}
+}
+
+func (w *javaWriter) whole(f *javaForm, v int64, size int) {
+	key := smallJava(f, v)
+	if key != nil && w.again(key) {
+		return
+	}
+	w.object(f, key)
+	var p [8]byte
+	binary.BigEndian.PutUint64(p[:], uint64(v))
+	w.b = append(w.b, p[8-size:]...)
+}
+
+func (w *javaWriter) value(v any) {
 	switch x := v.(type) {
 	case nil:
-		return append(b, 'p')
+		w.b = append(w.b, 'p')
 	case int16:
-		return binary.BigEndian.AppendUint16(javaNumber(b, "java.lang.Short", "\x68\x4d\x37\x13\x34\x60\xda\x52", 'S'), uint16(x))
+		w.whole(formShort, int64(x), 2)
 	case int32:
-		return binary.BigEndian.AppendUint32(javaNumber(b, "java.lang.Integer", "\x12\xe2\xa0\xa4\xf7\x81\x87\x38", 'I'), uint32(x))
+		w.whole(formInteger, int64(x), 4)
 	case int64:
-		return binary.BigEndian.AppendUint64(javaNumber(b, "java.lang.Long", "\x3b\x8b\xe4\x90\xcc\x8f\x23\xdf", 'J'), uint64(x))
+		w.whole(formLong, x, 8)
+	case float32:
+		w.object(formFloat, nil)
+		w.u32(int64(math.Float32bits(x)))
+	case float64:
+		w.object(formDouble, nil)
+		w.u64(int64(math.Float64bits(x)))
 	case *big.Int:
-		return javaBigInt(b, x)
+		w.bigInt(x)
 	case JavaDecimal:
-		return javaBigDecimal(b, string(x))
+		w.decimal(string(x))
 	case []byte:
-		return javaBytes(b, x)
+		w.bytes(x)
+	case JavaTimestamp:
+		w.object(formTimestamp, nil)
+		w.blocks(binary.BigEndian.AppendUint64(nil, uint64(x.Sec*1000)))
+		w.u32(int64(x.Nano))
+	case JavaSQLDate:
+		w.object(formSQLDate, nil)
+		w.blocks(binary.BigEndian.AppendUint64(nil, uint64(x*1000)))
+	case JavaLocalDate:
+		w.object(formTime, nil)
+		w.blocks(append(binary.BigEndian.AppendUint32([]byte{3}, uint32(int32(x.Year))), byte(x.Month), byte(x.Day)))
+	case JavaDuration:
+		w.object(formTime, nil)
+		w.blocks(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64([]byte{1}, uint64(x.Sec)), uint32(x.Nano)))
 	case string:
-		return javaString(b, x)
+		w.text(x)
+	default:
+		w.text(fmt.Sprint(v))
 	}
-	return javaString(b, fmt.Sprint(v))
 }
 
-// javaNumber begins an object of a class with one number field.
-func javaNumber(b []byte, class, uid string, field byte) []byte {
-	b = javaName(append(b, "sr"...), class)
-	b = append(b, uid+"\x02\x00\x01"+string(field)...)
-	b = javaName(b, "value")
-	return javaNumberClass(b)
+// blocks are bytes that a class writes itself.
+func (w *javaWriter) blocks(p []byte) {
+	w.b = append(append(append(w.b, 'w', byte(len(p))), p...), 'x')
 }
 
-// javaNumberClass ends a class whose parent is java.lang.Number, which has none.
-func javaNumberClass(b []byte) []byte {
-	b = javaName(append(b, "xr"...), "java.lang.Number")
-	return append(b, "\x86\xac\x95\x1d\x0b\x94\xe0\x8b\x02\x00\x00xp"...)
+func (w *javaWriter) bytes(p []byte) {
+	w.array("[B", "\xac\xf3\x17\xf8\x06\x08\x54\xe0", len(p))
+	w.b = append(w.b, p...)
 }
 
-func javaBytes(b, p []byte) []byte {
-	b = javaName(append(b, "ur"...), "[B")
-	b = append(b, "\xac\xf3\x17\xf8\x06\x08\x54\xe0\x02\x00\x00xp"...)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(p)))
-	return append(b, p...)
-}
-
-func javaBigInt(b []byte, v *big.Int) []byte {
-	b = javaName(append(b, "sr"...), "java.math.BigInteger")
-	b = append(b, "\x8c\xfc\x9f\x1f\xa9\x3b\xfb\x1d\x03\x00\x06"...)
-	for _, f := range []string{"bitCount", "bitLength", "firstNonzeroByteNum", "lowestSetBit", "signum"} {
-		b = javaName(append(b, 'I'), f)
+func (w *javaWriter) bigInt(v *big.Int) {
+	w.object(formBigInt, nil)
+	for _, n := range []int64{-1, -1, -2, -2, int64(v.Sign())} { // not computed yet, as the class itself writes them
+		w.u32(n)
 	}
-	b = javaName(append(b, '['), "magnitude")
-	b = javaString(b, "[B")
-	b = javaNumberClass(b)
-	b = append(b, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff\xfe"...) // not computed yet, as the class itself writes them
-	b = binary.BigEndian.AppendUint32(b, uint32(int32(v.Sign())))
-	b = javaBytes(b, v.Bytes())
-	return append(b, 'x')
+	w.bytes(v.Bytes())
+	w.b = append(w.b, 'x')
 }
 
-func javaBigDecimal(b []byte, text string) []byte {
+func (w *javaWriter) decimal(text string) {
 	whole, frac, _ := strings.Cut(text, ".")
 	v, ok := new(big.Int).SetString(whole+frac, 10)
 	if !ok {
-		return javaString(b, text)
+		w.text(text)
+		return
 	}
-	b = javaName(append(b, "sr"...), "java.math.BigDecimal")
-	b = append(b, "\x54\xc7\x15\x57\xf9\x81\x28\x4f\x03\x00\x02"...)
-	b = javaName(append(b, 'I'), "scale")
-	b = javaName(append(b, 'L'), "intVal")
-	b = javaString(b, "Ljava/math/BigInteger;")
-	b = javaNumberClass(b)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(frac)))
-	return append(javaBigInt(b, v), 'x')
+	w.object(formDecimal, nil)
+	w.u32(int64(len(frac)))
+	w.bigInt(v)
+	w.b = append(w.b, 'x')
 }
 
-// javaName writes an ASCII name with its length.
-func javaName(b []byte, s string) []byte {
-	b = binary.BigEndian.AppendUint16(b, uint16(len(s)))
-	return append(b, s...)
-}
-
-// javaString writes a String: UTF-16 units in one to three bytes each, zero in two.
-func javaString(b []byte, s string) []byte {
+// text writes a String: UTF-16 units in one to three bytes each, zero in two.
+func (w *javaWriter) text(s string) {
 	var enc []byte
 	unit := func(u rune) {
 		switch {
@@ -138,11 +276,14 @@ func javaString(b []byte, s string) []byte {
 		}
 	}
 	if len(enc) > math.MaxUint16 {
-		b = binary.BigEndian.AppendUint64(append(b, '|'), uint64(len(enc)))
+		w.b = append(w.b, '|')
+		w.u64(int64(len(enc)))
 	} else {
-		b = binary.BigEndian.AppendUint16(append(b, 't'), uint16(len(enc)))
+		w.b = append(w.b, 't')
+		w.u16(len(enc))
 	}
-	return append(b, enc...)
+	w.number(nil)
+	w.b = append(w.b, enc...)
 }
 
 // DecodeJavaKey reads such a key: nil, int64 (of every whole number), *big.Int,

@@ -47,15 +47,23 @@ func TestDecodeJavaKey(t *testing.T) {
 
 func TestEncodeJavaKey(t *testing.T) {
 	long := strings.Repeat("é", 40000)
-	in := []any{int16(3), int32(-1), int64(1 << 40), nil, "x\x00😀é", long, []byte{1, 255}, bigInt("18446744073709551615"), JavaDecimal("-1.50"), JavaDecimal("0.01"), JavaDecimal("-1"), 1.5}
-	want := []any{int64(3), int64(-1), int64(1 << 40), nil, "x\x00😀é", long, []byte{1, 255}, bigInt("18446744073709551615"), JavaDecimal("-1.50"), JavaDecimal("0.01"), JavaDecimal("-1"), "1.5"}
+	in := []any{int16(3), int32(-1), int64(1 << 40), nil, "x\x00😀é", long, []byte{1, 255}, bigInt("18446744073709551615"), JavaDecimal("-1.50"), JavaDecimal("0.01"), JavaDecimal("-1"), 1.5, float32(2.5),
+		JavaTimestamp{-1, 5e8}, JavaDuration{-36001, 5e8}, JavaLocalDate{2024, 2, 29}, JavaSQLDate(1704067200), int32(-1)}
+	want := []any{int64(3), int64(-1), int64(1 << 40), nil, "x\x00😀é", long, []byte{1, 255}, bigInt("18446744073709551615"), JavaDecimal("-1.50"), JavaDecimal("0.01"), JavaDecimal("-1"), 1.5, 2.5,
+		"1969-12-31 23:59:59.5", "-10:00:00.5", "2024-02-29", "2024-01-01", int64(-1)}
 	got, err := DecodeJavaKey(EncodeJavaKey(in))
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %.300s %v", fmt.Sprint(got), err)
 	}
-	// One object of each class: then Java refers to nothing it wrote before.
-	if got, want := EncodeJavaKey([]any{int32(1)}), "aced0005757200135b4c6a6176612e6c616e672e4f626a6563743b90ce589f1073296c020000787000000001737200116a6176612e6c616e672e496e746567657212e2a0a4f781873802000149000576616c7565787200106a6176612e6c616e672e4e756d62657286ac951d0b94e08b0200007870"+"00000001"; got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
+	// What Java wrote is written again, byte for byte.
+	for text, in := range map[string][]any{
+		javaKeys[0].text: {int32(1), int64(2), int16(3), nil, "x\x00😀é"},
+		javaKeys[1].text: {int32(1), int32(2), int64(7), int64(8)},
+		javaKeys[2].text: javaKeys[2].want, javaKeys[3].text: javaKeys[3].want, javaKeys[4].text: javaKeys[4].want,
+	} {
+		if got := EncodeJavaKey(in); got != text {
+			t.Errorf("%v\n got  %s\n want %s", in, got, text)
+		}
 	}
 }
 

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"millrace/capture"
 	"millrace/internal/store"
 	"millrace/schemahistory"
+	"millrace/snapshot"
 	snapmysql "millrace/snapshot/mysql"
 )
 
@@ -73,12 +75,12 @@ func (t *task) blockingSnapshot(ctx context.Context, id string, req *capture.Sna
 	t.log.Info("blocking snapshot", "signal", id, "tables", len(job.tables))
 	now, query := t.model, s.src.query
 	s.at.Snapshot, t.model = "BLOCKING", model
-	s.src.gtid, s.src.thread, s.src.query = s.lastGTID, 0, ""
 	if s.src.file == "" {
 		s.src.file, s.src.pos = s.at.File, s.at.Pos
 	}
-	s.src.moved()
 	t.noteSnapshot("STARTED")
+	t.noteTables(job)
+	t.blockingSchemas(job)
 	rows, err := t.readBlocking(ctx, job)
 	s.at.Snapshot, t.model = "", now
 	s.src.gtid, s.src.query = "", query
@@ -138,6 +140,48 @@ func (t *task) blockingJob(ctx context.Context, req *capture.SnapshotRequest) (*
 		}
 	}
 	return job, model, nil
+}
+
+// noteTables lets the job tell what becomes of its tables.
+func (t *task) noteTables(job *rowJob) {
+	names := make([]string, len(job.tables))
+	for i, id := range job.tables {
+		names[i] = id.DB + "." + id.Name
+	}
+	all := [2]string{"data_collections", strings.Join(names, ",")}
+	job.note = func(kind, table string, rows int64) {
+		if kind == "IN_PROGRESS" {
+			t.noteSnapshot(kind, all, [2]string{"current_collection_in_progress", table})
+			return
+		}
+		t.noteSnapshot(kind, all, [2]string{"scanned_collection", table}, [2]string{"total_rows_scanned", strconv.FormatInt(rows, 10)}, [2]string{"status", capture.ScanSucceeded})
+	}
+}
+
+// blockingSchemas makes the schema change records of the tables and leaves the
+// source block as their rows have it. The history stays as it is: it holds what is
+// known at the stream's place.
+func (t *task) blockingSchemas(job *rowJob) {
+	s := t.session
+	s.now = time.Now()
+	s.src.gtid, s.src.thread, s.src.query, s.src.tsUs = "", 0, "", s.now.UnixMicro()
+	s.src.moved()
+	if t.opts.SchemaChanges {
+		apply := func(id schemahistory.TableID, text string) {
+			for _, step := range t.model.Apply(id.DB, text) {
+				step.DDL = text
+				s.appendSchemaChange(&step, s.src.marker(s.batch(), snapshot.True))
+			}
+		}
+		for _, id := range job.tables {
+			apply(id, "DROP TABLE IF EXISTS "+quote(id.DB)+"."+quote(id.Name))
+		}
+		for _, id := range job.tables {
+			apply(id, job.texts[id])
+		}
+	}
+	s.src.gtid = s.lastGTID
+	s.src.moved()
 }
 
 func (t *task) readBlocking(ctx context.Context, job *rowJob) (int64, error) {

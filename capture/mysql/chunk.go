@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	driver "github.com/go-sql-driver/mysql"
 
@@ -40,6 +41,7 @@ type keyColumn struct {
 	unsigned bool
 	kind     string // DATA_TYPE
 	nullable bool
+	labels   []string // of ENUM and SET
 }
 
 // keyValue is one column of a key: exact is what conditions are made of, text what
@@ -107,22 +109,63 @@ func (k *keyColumn) java(v keyValue) any {
 		return nil
 	}
 	text := string(v.text)
-	switch k.class {
-	case keyNumber, keyIndex:
-		n, ok := new(big.Int).SetString(text, 10)
-		switch {
-		case !ok || k.kind == "decimal":
-			return capture.JavaDecimal(text)
-		case !n.IsInt64():
-			return n
-		case k.kind == "bigint" || k.kind == "int" && k.unsigned:
-			return n.Int64()
-		case n.Int64() == int64(int32(n.Int64())):
-			return int32(n.Int64())
-		}
+	n, whole := new(big.Int).SetString(text, 10)
+	switch {
+	case k.kind == "decimal":
+		return capture.JavaDecimal(text)
+	case !whole && (k.class == keyNumber || k.kind == "bit" || k.kind == "year"):
+		return text
+	case k.kind == "bigint" && k.unsigned || k.kind == "bit" && !n.IsInt64():
+		return n
+	case k.kind == "bigint" || k.kind == "bit" || k.kind == "int" && k.unsigned:
 		return n.Int64()
-	case keyBytes:
+	case k.kind == "year" && text != "0000":
+		t, _ := time.Parse("2006", text)
+		return capture.JavaSQLDate(t.Unix())
+	case k.class == keyNumber || k.kind == "year":
+		return int32(n.Int64())
+	case k.class == keyFloat:
+		f, _ := strconv.ParseFloat(text, 64)
+		if k.kind == "float" {
+			return float32(f)
+		}
+		return f
+	case k.class == keyBytes:
 		return v.text
+	}
+	return javaTime(k.kind, text)
+}
+
+// javaTime is a date or time as the driver of the real connector gives it, or the
+// text itself when it is none that Java has.
+func javaTime(kind, text string) any {
+	switch kind {
+	case "datetime", "timestamp":
+		if t, err := time.Parse("2006-01-02 15:04:05.999999", text); err == nil {
+			return capture.JavaTimestamp{Sec: t.Unix(), Nano: int32(t.Nanosecond())}
+		}
+	case "date":
+		if t, err := time.Parse(time.DateOnly, text); err == nil {
+			return capture.JavaLocalDate{Year: t.Year(), Month: int(t.Month()), Day: t.Day()}
+		}
+	case "time":
+		p, negative := strings.CutPrefix(text, "-")
+		f := strings.Split(p, ":")
+		if len(f) != 3 {
+			break
+		}
+		d, err := time.ParseDuration(f[0] + "h" + f[1] + "m" + f[2] + "s")
+		if err != nil {
+			break
+		}
+		if negative {
+			d = -d
+		}
+		sec := d / time.Second
+		if d%time.Second < 0 {
+			sec--
+		}
+		return capture.JavaDuration{Sec: int64(sec), Nano: int32(d - sec*time.Second)}
 	}
 	return text
 }
@@ -135,9 +178,17 @@ func (k *keyColumn) ofJava(v any) (out keyValue, ok bool) {
 	text := capture.JavaText(v)
 	out.text = []byte(text)
 	out.exact = out.text
+	switch k.kind {
+	case "enum", "set":
+		n := k.index(text)
+		out.exact = []byte(strconv.FormatUint(n, 10))
+		return out, n > 0 || text == ""
+	case "year":
+		out.exact = out.text[:min(4, len(out.text))] // of a date
+	}
 	switch k.class {
 	case keyNumber, keyIndex, keyFloat:
-		_, err := strconv.ParseFloat(text, 64)
+		_, err := strconv.ParseFloat(string(out.exact), 64)
 		return out, err == nil && !strings.ContainsAny(text, "xXnNiI_")
 	case keyText:
 		out.utf8 = true
@@ -145,6 +196,27 @@ func (k *keyColumn) ofJava(v any) (out keyValue, ok bool) {
 		out.exact = []byte(hex.EncodeToString(out.text))
 	}
 	return out, true
+}
+
+// index is the number of a label of ENUM, or of a list of labels of SET; 0: it is
+// none.
+func (k *keyColumn) index(text string) (n uint64) {
+	list := []string{text}
+	if k.kind == "set" {
+		list = strings.Split(text, ",")
+	}
+	for _, s := range list {
+		i := slices.Index(k.labels, s)
+		switch {
+		case i < 0:
+			return 0
+		case k.kind == "set":
+			n |= 1 << i
+		default:
+			n = uint64(i) + 1
+		}
+	}
+	return n
 }
 
 // chunkReader reads one table in chunks. It implements capture.ChunkReader.
@@ -218,10 +290,9 @@ func (r *chunkReader) Max(ctx context.Context) (capture.Place, bool, error) {
 	return r.place(r.most), r.most != nil, nil
 }
 
-// text is what people see of a key: the number of those that are sorted by it, the
-// exact form of floats.
+// text is what people see of a key: the number of bits, the exact form of floats.
 func (r *chunkReader) text(i int, exact, shown []byte) []byte {
-	if c := r.keys[i].class; c == keyIndex || c == keyFloat {
+	if k := &r.keys[i]; k.kind == "bit" || k.class == keyFloat {
 		return slices.Clone(exact)
 	}
 	return slices.Clone(shown)
@@ -436,7 +507,9 @@ func (r *chunkReader) Emit(ctx context.Context, rows [][]byte) error {
 			b := s.batch()
 			row, fails := tb.rows.Texts(b, r.fields)
 			if fails != nil {
-				s.warnFailures(tb, fails)
+				if err := s.failed(tb, fails); err != nil {
+					return err
+				}
 			}
 			tb.env.Append(b, s.shared, &emit.Change{Op: emit.OpRead, After: row.Value, Key: row.Key, NowNs: s.now.UnixNano(), Source: s.incrementalSource(b, &tb.src)})
 		}

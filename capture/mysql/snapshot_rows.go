@@ -24,10 +24,11 @@ import (
 type rowJob struct {
 	kind      string // INITIAL, BLOCKING
 	tables    []schemahistory.TableID
-	texts     map[schemahistory.TableID]string     // SHOW CREATE TABLE
-	overrides map[string]string                    // db.table -> statement
-	alive     func(context.Context)                // nil: nothing is kept alive
-	note      func(kind, table string, rows int64) // tells what becomes of a table; nil: nobody
+	texts     map[schemahistory.TableID]string // SHOW CREATE TABLE
+	overrides map[string]string                // db.table -> statement
+	alive     func(context.Context)            // nil: nothing is kept alive
+	// note tells what becomes of a table; nil: nobody is told.
+	note func(kind, table string, rows int64)
 }
 
 // rowProgress is what the offset says of a snapshot under way: which tables, in
