@@ -150,6 +150,7 @@ func quote(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`
 // Numbers of server errors that pass by themselves.
 var passing = map[uint16]bool{1040: true, 1053: true, 1077: true, 1152: true, 1158: true, 1159: true, 1160: true, 1161: true, 1184: true, 1203: true, 1205: true, 1213: true, 1412: true, // a table changed under a view: the snapshot goes on, or begins anew
 
+	1317: true, 1927: true, 3169: true, // the statement or its connection was killed
 	2002: true, 2003: true, 2006: true, 2013: true, 3032: true}
 
 // retriable reports whether the same attempt may succeed later.

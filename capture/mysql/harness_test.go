@@ -241,7 +241,13 @@ func (r *rig) start(offset []byte, out *sink, more ...string) *run {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	x := &run{t: r.t, stop: cancel, done: make(chan error, 1)}
-	go func() { x.done <- src.run(ctx, offset, out, nil) }()
+	go func() {
+		err := src.run(ctx, offset, out, nil)
+		if err != nil {
+			r.t.Logf("the source ended: %v", err)
+		}
+		x.done <- err
+	}()
 	r.t.Cleanup(func() { cancel(); _ = x.err() })
 	return x
 }

@@ -39,7 +39,7 @@ func (r *rig) signal(id, kind, data string) {
 // until waits for something that a batch brings.
 func (s *sink) until(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	limit := time.After(patience)
+	limit := time.After(3 * patience) // the log holds what all other tests do, too
 	for !done() {
 		select {
 		case <-s.changed:

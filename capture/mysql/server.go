@@ -65,6 +65,9 @@ func (s *server) check(flavor Flavor) error {
 func (s *server) place(ctx context.Context, q querier) (*Position, error) {
 	text := "SHOW BINARY LOG STATUS"
 	rows, err := query(ctx, q, text)
+	if err != nil && retriable(err) {
+		return nil, fmt.Errorf("read the position of the binary log: %w", err)
+	}
 	if err != nil {
 		text = "SHOW MASTER STATUS"
 		if rows, err = query(ctx, q, text); err != nil {
