@@ -16,6 +16,7 @@ import (
 )
 
 const takeoverHelp = `Usage: millrace takeover --check worker.properties [flags]
+       millrace takeover --shadow CONNECTOR worker.properties [--run 1m]
 
 Reads the storage topics of the workers that share the group.id and the topics of
 this file, Java's or millrace's, and reports for each connector and property what
@@ -23,7 +24,12 @@ works, what differs and what is refused, and from where each connector goes on. 
 only looks: it joins no group and writes nothing, so it may run beside the workers.
 The connectors' databases are asked what validation asks them.
 
-The exit status is 0 when nothing is refused, else 1.
+--shadow runs a connector of PostgreSQL, MySQL or MariaDB a second time beside the one
+that Java runs, with a replication slot or server id of its own, and keeps its records
+to itself. Then it compares them with what Java has written to the topics meanwhile.
+It makes no snapshot, registers no schema, and drops its slot at the end.
+
+The exit status is 0 when nothing is refused, and nothing differs, else 1.
 
 Afterwards: stop the Java workers, then start millrace with the same file. To give
 back, stop millrace and start the Java workers.
@@ -35,6 +41,8 @@ Flags:
 func takeover(ctx context.Context, e *env, args []string) error {
 	fs := e.flags("takeover", "")
 	check := fs.Bool("check", false, "report what a take-over would find")
+	beside := fs.String("shadow", "", "connector to run beside Java's, to compare its records")
+	run := fs.Duration("run", time.Minute, "how long the shadow runs")
 	asJSON := fs.Bool("json", false, "report as JSON")
 	all := fs.Bool("all", false, "list the properties that work as well")
 	wait := fs.Duration("timeout", time.Minute, "how long everything may take")
@@ -43,15 +51,28 @@ func takeover(ctx context.Context, e *env, args []string) error {
 	if err := e.parse(fs, args); err != nil {
 		return helpOr(err)
 	}
-	if fs.NArg() != 1 || !*check {
+	if fs.NArg() != 1 || *check == (*beside != "") {
 		fs.Usage()
 		return errUsage
 	}
-	ctx, cancel := context.WithTimeout(ctx, *wait)
+	ctx, cancel := context.WithTimeout(ctx, *wait+*run)
 	defer cancel()
 	cfg, err := worker.LoadConfig(fs.Arg(0), e.log)
 	if err != nil {
 		return err
+	}
+	if *beside != "" {
+		r, err := shadow(ctx, e, cfg, *beside, *run)
+		if err != nil {
+			return err
+		}
+		if err := r.print(e, *asJSON); err != nil {
+			return fmt.Errorf("write the report: %w", err)
+		}
+		if r.Different+r.OnlyJava+r.OnlyHere > 0 {
+			return errors.New("the records differ")
+		}
+		return nil
 	}
 	w := worker.New(cfg, worker.NewRegistry(plugins()), metrics.New(), worker.NewLoggers(e.level), e.log)
 	in, err := w.Inspect(ctx)

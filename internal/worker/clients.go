@@ -65,3 +65,14 @@ func (c *Config) InternalClientID(role string) string {
 	}
 	return id + "-" + role
 }
+
+// ClusterProps are the connection settings of the worker's own cluster.
+func (c *Config) ClusterProps() map[string]string {
+	props := map[string]string{"bootstrap.servers": c.Props["bootstrap.servers"], "client.id": c.InternalClientID("takeover")}
+	for k, v := range c.Props {
+		if isSecurity(k) {
+			props[k] = v
+		}
+	}
+	return props
+}

@@ -11,7 +11,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"millrace/internal/convert"
 	"millrace/internal/kafkaconf"
+	"millrace/internal/record"
 	"millrace/internal/store"
 )
 
@@ -292,4 +294,71 @@ func (w *Worker) inspectOffsets(ctx context.Context, p *Plugin, c *store.Connect
 	default:
 		add("(offsets)", Works, fmt.Sprintf("the consumer group %s goes on in %d partitions", group, n))
 	}
+}
+
+// StoredConfig reads the config of one connector from the storage topics, resolved.
+func (w *Worker) StoredConfig(ctx context.Context, name string) (map[string]string, error) {
+	if !w.cfg.Distributed {
+		return nil, errors.New("the connectors of a standalone worker are in no topic; these properties are of one")
+	}
+	o, err := w.cfg.internalOpts(w.cfg.InternalClientID("takeover"))
+	if err != nil {
+		return nil, err
+	}
+	closeAll, err := w.readStorage(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll()
+	c := w.configs.Get(name)
+	if c == nil {
+		return nil, fmt.Errorf("the topic %s holds no connector %s; it holds %s", w.cfg.ConfigTopic, name, strings.Join(w.configs.Names(), ", "))
+	}
+	return w.cfg.Providers.Resolve(c.Config.Strings())
+}
+
+// Reader prints the records that a connector's converters wrote, one text per key or
+// value; two records with equal contents have equal texts.
+type Reader struct {
+	conv converterSet
+	text convert.Converter
+	// topics are kept, since converters cache by them.
+	topics map[string]*record.Topic
+}
+
+// ReaderOf makes the reader for a connector's properties.
+func (w *Worker) ReaderOf(props map[string]string) (*Reader, error) {
+	conv, err := w.converters(props)
+	if err != nil {
+		return nil, err
+	}
+	text, err := convert.NewString(nil, false)
+	return &Reader{conv: conv, text: text, topics: map[string]*record.Topic{}}, err
+}
+
+// Text prints a key or value; "null" for none.
+func (r *Reader) Text(ctx context.Context, topic string, data []byte, isKey bool) (string, error) {
+	t := r.topics[topic]
+	if t == nil {
+		t = &record.Topic{Name: topic}
+		r.topics[topic] = t
+	}
+	conv := r.conv.value
+	if isKey {
+		conv = r.conv.key
+	}
+	b := &record.Batch{}
+	s, v, err := conv.Decode(ctx, t, data, b)
+	if err != nil {
+		return "", err
+	}
+	enc, err := r.text.Encoder(ctx, t, s)
+	if err != nil {
+		return "", err
+	}
+	out, null, err := enc.Append(nil, b, v)
+	if null {
+		return "null", err
+	}
+	return string(out), err
 }
