@@ -301,3 +301,16 @@ func TestViewHoldsNoTable(t *testing.T) {
 	}
 	r.exec("set session lock_wait_timeout = 5; alter table a add b int, algorithm=copy")
 }
+
+// A mode that forbids to lock tables stops where the global lock is refused.
+func TestSnapshotWithoutTableLocks(t *testing.T) {
+	r := newRig(t, MySQL)
+	r.exec("create table a (id int primary key)")
+	for _, h := range hosts {
+		r.exec("REVOKE RELOAD ON *.* FROM '" + r.name + "'@'" + h + "'")
+	}
+	err := r.start(nil, newSink(), "snapshot.mode", "initial", "snapshot.locking.mode", "minimal_percona_no_table_locks").err()
+	if err == nil || !strings.Contains(err.Error(), "global read lock is refused") {
+		t.Error(err)
+	}
+}
