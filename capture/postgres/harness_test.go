@@ -14,6 +14,9 @@ import (
 	"millrace/internal/testkit"
 )
 
+// patience bounds every wait for something that must come.
+const patience = time.Minute
+
 // got is a record as the tests look at it.
 type got struct {
 	Topic, Key, Op, Before, After, Snapshot, Headers string
@@ -106,7 +109,7 @@ func (s *sink) records() []got {
 // wait returns the records once ok says so.
 func (s *sink) wait(t *testing.T, what string, ok func([]got) bool) []got {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(patience)
 	for {
 		rs := s.records()
 		if ok(rs) {
@@ -122,7 +125,7 @@ func (s *sink) wait(t *testing.T, what string, ok func([]got) bool) []got {
 
 func (s *sink) waitN(t *testing.T, n int) []got {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(patience)
 	for {
 		s.mu.Lock()
 		have := s.n
@@ -243,7 +246,7 @@ func (r *rig) start(offset []byte, out *sink) *run {
 		cancel()
 		select {
 		case <-x.done:
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			r.t.Error("the source did not stop")
 		}
 	})
@@ -251,7 +254,7 @@ func (r *rig) start(offset []byte, out *sink) *run {
 	case <-up:
 	case err := <-x.done:
 		x.done <- err
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		r.t.Fatal("the source did not start")
 	}
 	return x
@@ -271,7 +274,7 @@ func (x *run) err() error {
 	case err := <-x.done:
 		x.done <- err
 		return err
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		x.t.Fatal("the source did not end")
 		return nil
 	}
@@ -303,7 +306,7 @@ func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(20 * time.Second)
+	limit := time.After(patience)
 	for !ok() {
 		select {
 		case <-tick.C:

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -227,6 +228,10 @@ func DeleteTopics(ctx context.Context, bootstrap, token string) error {
 	_, err = adm.DeleteTopics(ctx, names...)
 	return err
 }
+
+// DieWithParent makes a child process end when the test process is killed, so that
+// none is left behind, where the system can do that.
+func DieWithParent() *syscall.SysProcAttr { return dieWithParent() }
 
 // FreePort returns a TCP port of 127.0.0.1 that nobody listens on.
 func FreePort(t testing.TB) string {
