@@ -2,6 +2,7 @@ package pgvalue
 
 import (
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"testing"
 
@@ -44,7 +45,7 @@ func FuzzDecodeBinary(f *testing.F) {
 // Random numerics, as the server sends them and as it prints them, decode alike.
 func TestBinaryNumericIsText(t *testing.T) {
 	plans := []*Plan{
-		compile(t, column(oidNumeric, -1), Modes{}, Snapshot), compile(t, column(oidNumeric, 20<<16|4+4), Modes{}, Snapshot), compile(t, column(oidNumeric, 30<<16|0+4), Modes{}, Snapshot),
+		compile(t, column(oidNumeric, -1), Modes{}, Snapshot), compile(t, column(oidNumeric, 20<<16|4+4), Modes{}, Snapshot), compile(t, column(oidNumeric, 30<<16+4), Modes{}, Snapshot),
 		compile(t, column(oidNumeric, -1), Modes{Decimal: "string"}, Snapshot), compile(t, column(oidNumeric, 20<<16|4+4), Modes{Decimal: "double"}, Snapshot),
 	}
 	for range 30000 {
@@ -73,7 +74,7 @@ func TestBinaryNumericIsText(t *testing.T) {
 			var a, b record.Batch
 			x, e1 := p.DecodeBinary(&a, d)
 			y, e2 := p.Decode(&b, text)
-			if e1 != e2 || e1 == nil && dump(&a, x) != dump(&b, y) {
+			if !errors.Is(e1, e2) || e1 == nil && dump(&a, x) != dump(&b, y) {
 				t.Fatalf("plan %d, %x, %s: %s %v, as text %s %v", i, d, text, dump(&a, x), e1, dump(&b, y), e2)
 			}
 		}
