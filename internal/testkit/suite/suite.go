@@ -165,7 +165,8 @@ func start(t *testing.T, db Database, offset []byte, out *Sink) *running {
 	t.Cleanup(func() {
 		cancel()
 		select {
-		case <-x.done:
+		case err := <-x.done:
+			x.done <- err
 		case <-time.After(Patience):
 			t.Error("the source did not stop")
 		}
