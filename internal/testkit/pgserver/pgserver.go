@@ -80,6 +80,17 @@ func account(t testing.TB) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 }
 
+// environ is the environment of the server's programs. Those that scripts/servers has
+// unpacked for a user without root find their libraries beside them.
+func (s *Server) environ() []string {
+	env := append(os.Environ(), "LC_ALL=C", "TZ=UTC")
+	if top, _, ok := strings.Cut(s.bin, "/lib/postgresql/"); ok && top != "/usr" {
+		libs, _ := filepath.Glob(top + "/lib/*-linux-gnu")
+		env = append(env, "LD_LIBRARY_PATH="+strings.Join(libs, ":"))
+	}
+	return env
+}
+
 // New makes a server and starts it. conf are lines of postgresql.conf beside
 // wal_level=logical. It is gone when the test ends.
 func New(t testing.TB, conf ...string) *Server {
@@ -122,7 +133,7 @@ func prepare(t testing.TB) *Server {
 func (s *Server) run(name string, args ...string) {
 	s.t.Helper()
 	cmd := exec.CommandContext(s.t.Context(), name, args...)
-	cmd.SysProcAttr, cmd.Dir, cmd.Env = account(s.t), "/", append(os.Environ(), "LC_ALL=C", "TZ=UTC")
+	cmd.SysProcAttr, cmd.Dir, cmd.Env = account(s.t), "/", s.environ()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.t.Fatalf("%s: %v\n%s", filepath.Base(name), err, out)
 	}
@@ -166,7 +177,7 @@ func (s *Server) Write(name string, content []byte) {
 func (s *Server) Start() {
 	s.t.Helper()
 	s.cmd = exec.Command(s.bin+"/postgres", "-D", s.Dir, "-p", s.Port)
-	s.cmd.SysProcAttr, s.cmd.Dir, s.cmd.Env = testkit.DieWithParent(), "/", append(os.Environ(), "LC_ALL=C", "TZ=UTC")
+	s.cmd.SysProcAttr, s.cmd.Dir, s.cmd.Env = testkit.DieWithParent(), "/", s.environ()
 	if a := account(s.t); a != nil {
 		if s.cmd.SysProcAttr == nil {
 			s.cmd.SysProcAttr = a
