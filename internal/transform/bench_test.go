@@ -37,6 +37,14 @@ var benchCases = []struct {
 	{"SetSchemaMetadata", "SetSchemaMetadata$Value", []string{"schema.name", "a.B"}, true},
 	{"RegexRouter", "RegexRouter", []string{"regex", "(.*)", "replacement", "x-$1"}, true},
 	{"InsertHeader", "InsertHeader", []string{"header", "h", "value.literal", "text"}, true},
+	{"EnforceRecordSize", "EnforceRecordSize", []string{"max.bytes", "100000"}, false},
+	{"SwapGeometryCoordinates", "SwapGeometryCoordinates", nil, false},
+	{"GeometryFormatTransformer", "GeometryFormatTransformer", []string{"format", "ewkb"}, false},
+	{"VectorToJsonConverter", "VectorToJsonConverter", nil, false},
+	{"SchemaChangeEventFilter", "SchemaChangeEventFilter", []string{"schema.change.event.exclude.list", "DROP"}, false},
+	{"DecodeLogicalDecodingMessageContent", "io.debezium.connector.postgresql.transforms.DecodeLogicalDecodingMessageContent", nil, false},
+	{"CollectionNameTransformation", "io.debezium.connector.jdbc.transforms.CollectionNameTransformation", []string{"collection.naming.prefix", "p_"}, true},
+	{"FieldNameTransformation", "io.debezium.connector.jdbc.transforms.FieldNameTransformation", []string{"column.naming.style", "camel_case"}, true},
 	{"DropHeaders", "DropHeaders", []string{"headers", "h"}, true},
 }
 
@@ -102,5 +110,24 @@ func BenchmarkStep(bench *testing.B) {
 	bench.Run("copy/flat", func(bench *testing.B) { run(bench, nil, true) })
 	for _, c := range benchCases {
 		bench.Run(c.name, func(bench *testing.B) { run(bench, newStep(bench, c.class, c.kv...), c.flat) })
+	}
+}
+
+// BenchmarkEventRouter is the outbox on an insert of its own table.
+func BenchmarkEventRouter(bench *testing.B) {
+	s := newStep(bench, "outbox.EventRouter", "table.field.event.id", "id", "table.field.event.key", "name", "table.field.event.payload", "name", "route.by.field", "name")
+	var src, b record.Batch
+	r := *event(bench, &src, "c", nil, row(1, "bolt", 5))
+	bench.ReportAllocs()
+	for i := 0; bench.Loop(); i++ {
+		if i&1023 == 0 {
+			b.Reset()
+		}
+		x := b.Append()
+		*x = r
+		x.Key, x.Value = b.Import(&src, r.Key), b.Import(&src, r.Value)
+		if keep, err := s.Apply(&b, x); err != nil || !keep {
+			bench.Fatal(keep, err)
+		}
 	}
 }
