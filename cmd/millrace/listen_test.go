@@ -161,7 +161,8 @@ func TestSecuredWorkers(t *testing.T) {
 	for _, at := range []string{"https://" + ports[0], "https://" + ports[2]} {
 		k.until("GET", at+"/health", "", func(code int, _ string) bool { return code == 200 })
 	}
-	if _, err := noCert.Get("https://" + ports[0] + "/"); err == nil {
+	if res, err := noCert.Get("https://" + ports[0] + "/"); err == nil {
+		_ = res.Body.Close()
 		t.Error("a client without certificate was let in")
 	}
 	if code, text, _ := k.ask("GET", "https://"+ports[0]+"/connectors", "ops", "wrong", ""); code != 401 || text != "User cannot access the resource." {

@@ -79,7 +79,7 @@ func takeover(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	out := []byte{}
+	var out []byte
 	if *asJSON {
 		if out, err = json.MarshalIndent(in, "", "  "); err != nil {
 			return fmt.Errorf("write the report: %w", err)

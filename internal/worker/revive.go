@@ -25,10 +25,7 @@ const (
 )
 
 // revival is what a supervisor remembers of a task's failures.
-type revival struct {
-	tries int
-	began time.Time // of the run that failed last
-}
+type revival struct{ tries int }
 
 // pause counts a failure after a run that began at began and returns how long to wait.
 func (r *revival) pause(began, now time.Time) time.Duration {
