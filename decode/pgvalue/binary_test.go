@@ -48,7 +48,7 @@ func TestBinaryNumericIsText(t *testing.T) {
 		compile(t, column(oidNumeric, -1), Modes{}, Snapshot), compile(t, column(oidNumeric, 20<<16|4+4), Modes{}, Snapshot), compile(t, column(oidNumeric, 30<<16+4), Modes{}, Snapshot),
 		compile(t, column(oidNumeric, -1), Modes{Decimal: "string"}, Snapshot), compile(t, column(oidNumeric, 20<<16|4+4), Modes{Decimal: "double"}, Snapshot),
 	}
-	for range 30000 {
+	for range 6000 {
 		n := rand.IntN(7)
 		d := make([]byte, 8, 8+2*n)
 		binary.BigEndian.PutUint16(d, uint16(n))
