@@ -122,7 +122,7 @@ type Idle struct {
 var CommonIdle = []Idle{
 	{"custom.metric.tags", "", "the labels of the metrics are fixed"},
 	{"max.queue.size", "8192", "what waits is bounded in bytes, by max.queue.size.in.bytes"},
-	{"poll.interval.ms", "500", "changes are sent on at once when the log is drained, and batches that fill by max.batch.size or 10 ms"},
+	{"poll.interval.ms", "500", "changes are sent on at once when the log is drained"},
 	{"executor.shutdown.timeout.ms", "4000", "the worker's task.shutdown.graceful.timeout.ms says how long a task may take to stop"},
 	{"query.fetch.size", "0", "streaming has no cursor"},
 	{"topic.cache.size", "10000", "topic names are kept per table"},

@@ -96,7 +96,7 @@ var hiddenOptions = []configdef.Option{
 	{Name: "database.connection.factory.class", Type: configdef.String, Doc: "Java class that makes connections. millrace cannot load one.", Check: options.Checks(connectionFactory)},
 	{Name: "internal.create.slot.command.timeout", Type: configdef.Long, Default: "90", HasDefault: true, Doc: "Time limit for making slots and publications, in seconds."},
 	{Name: "internal.slot.seek.to.known.offset.on.start", Type: configdef.Boolean, Default: "false", HasDefault: true, Doc: "Old form of offset.mismatch.strategy: true for trust_offset."},
-	{Name: "offset.mismatch.strategy", Type: configdef.String, Default: "no_validation", HasDefault: true, Doc: "What to do when the stored position and the slot's differ: no_validation, trust_offset, trust_slot, trust_greater_lsn. Anything else counts as the first."},
+	{Name: "offset.mismatch.strategy", Type: configdef.String, Default: "no_validation", HasDefault: true, Doc: "What to do when the stored position and the slot's differ: trust_slot and trust_greater_lsn go on from a slot that is ahead, which loses what is between; trust_offset and trust_greater_lsn advance a slot that is behind. no_validation, the default, streams from the stored position. A slot that is ahead is an error unless it is trusted."},
 	{Name: "read.only", Type: configdef.Boolean, Default: "false", HasDefault: true, Doc: "Take incremental snapshots without writing to the database. Needs PostgreSQL 13."},
 	{Name: "money.fraction.digits", Type: configdef.Short, Default: "2", HasDefault: true, Doc: "Fraction digits of money values."},
 	{Name: "incremental.snapshot.allow.schema.changes", Type: configdef.Boolean, Default: "false", HasDefault: true, Doc: "Not for this connector.",
