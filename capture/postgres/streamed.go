@@ -117,14 +117,6 @@ func (p *spools) abort(m []byte) error {
 	return nil
 }
 
-// bytes is what all spools hold.
-func (p *spools) bytes() (n int64) {
-	for _, sp := range p.open {
-		n += sp.size
-	}
-	return n
-}
-
 // streamed reports whether a message belongs to a transaction that is sent before
 // its commit.
 func (p *spools) streamed(m []byte) bool {
