@@ -39,6 +39,7 @@ var rooms = []room{
 	{dirs: []string{"sinkers"}, may: append(slices.Clone(base), "internal/convert"), modules: []string{"*"}},
 	{dirs: []string{"capture"}, may: mid, modules: []string{"*"}},
 	{dirs: []string{"internal/worker"}, may: mid, modules: []string{"*"}},
+	{dirs: []string{"internal/remote"}}, // knows the REST API only
 	{dirs: []string{"rest"}, may: append(slices.Clone(base), "internal/store", "internal/worker"), modules: []string{"*"}},
 	{dirs: []string{"cmd", "bench", "internal/testkit", "internal/demo", "internal/archtest", "scripts"}, may: []string{"*"}, modules: []string{"*"}},
 }
