@@ -55,6 +55,7 @@ func (d *doctor) examine(ctx context.Context, offset []byte) (err error) {
 	if d.server, err = look(ctx, d.db); err != nil {
 		return err
 	}
+	d.server.of(d.o)
 	if err := d.variables(ctx); err != nil {
 		return err
 	}

@@ -172,7 +172,12 @@ func newRig(t *testing.T, f Flavor) *rig {
 	if f == MariaDB {
 		e = testkit.MariaDB
 	}
-	at := e(t)
+	return newRigAt(t, f, e(t))
+}
+
+// newRigAt makes a rig on a server.
+func newRigAt(t *testing.T, f Flavor, at testkit.Endpoint) *rig {
+	t.Helper()
 	r := &rig{t: t, flavor: f, name: testkit.Name("cap_")}
 	dsn := at.User + ":" + at.Password + "@tcp(" + net.JoinHostPort(at.Host, at.Port) + ")/"
 	admin, err := sql.Open("mysql", dsn)

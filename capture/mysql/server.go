@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 
 	"millrace/schemahistory"
@@ -22,6 +23,16 @@ type server struct {
 	format    string // binlog_format
 	image     string // binlog_row_image
 	logBin    bool
+
+	// Of the connector: which sources of GTIDs count, and whether GTIDs do at all.
+	filter GTIDFilter
+	byFile bool
+}
+
+// of says for which connector the server is looked at.
+func (s *server) of(o *Options) *server {
+	s.filter, s.byFile = o.GTIDs, o.IgnoreGTIDs
+	return s
 }
 
 func look(ctx context.Context, q querier) (*server, error) {
@@ -105,18 +116,104 @@ func logs(ctx context.Context, q querier) ([]string, error) {
 	return out, nil
 }
 
-// lost says why the log at a stored position is gone; "" when it is there.
+// lost says why the log at a stored position is gone; "" when it is there. With GTIDs
+// the place is one in the history of transactions, whatever server keeps it and in
+// whatever files: it is lost when the server purged what comes next, and also when the
+// server never had what was read already, for then its history is another one.
 func (s *server) lost(ctx context.Context, q querier, p *Position) (string, error) {
-	if p.GTIDs != "" && s.gtid && !s.mariadb {
-		rows, err := query(ctx, q, "SELECT GTID_SUBTRACT(@@GLOBAL.gtid_purged, ?) AS missing", p.GTIDs)
-		if err != nil {
-			return "", fmt.Errorf("compare the stored GTIDs with gtid_purged: %w", err)
-		}
-		if missing := strings.ReplaceAll(rows[0]["missing"], "\n", ""); missing != "" {
-			return "the transactions " + missing + " were purged from the server's binary logs", nil
-		}
-		return "", nil
+	switch {
+	case p.GTIDs == "" || !s.gtid || s.byFile:
+		return lostFile(ctx, q, p)
+	case s.mariadb:
+		return s.lostDomain(ctx, q, p)
 	}
+	done, err := s.processed(ctx, q, p)
+	if err != nil {
+		return "", err
+	}
+	rows, err := query(ctx, q, "SELECT GTID_SUBTRACT(@@GLOBAL.gtid_purged, ?) AS missing, GTID_SUBTRACT(?, @@GLOBAL.gtid_executed) AS foreigners", done, s.filter.filterGTIDs(MySQL, p.GTIDs))
+	if err != nil {
+		return "", fmt.Errorf("compare the stored GTIDs with the server's: %w", err)
+	}
+	if missing := strings.ReplaceAll(rows[0]["missing"], "\n", ""); missing != "" {
+		return "the transactions " + missing + " were purged from the server's binary logs before they were read", nil
+	}
+	if more := strings.ReplaceAll(rows[0]["foreigners"], "\n", ""); more != "" {
+		return "the transactions " + more + " were read from another server or an earlier life of this one, which never had them: their changes are in the topics, and what this server did instead cannot be told", nil
+	}
+	return "", nil
+}
+
+// processed is the stored set, with what the server purged of sources that the GTID
+// filters leave out: nobody wants that, so it may be gone.
+func (s *server) processed(ctx context.Context, q querier, p *Position) (string, error) {
+	if !s.filter.active() || s.mariadb {
+		return p.GTIDs, nil
+	}
+	rows, err := query(ctx, q, "SELECT @@GLOBAL.gtid_purged AS purged")
+	if err != nil {
+		return "", fmt.Errorf("read gtid_purged: %w", err)
+	}
+	set := p.GTIDs
+	for _, part := range strings.Split(strings.ReplaceAll(rows[0]["purged"], "\n", ""), ",") {
+		if part != "" && !s.filter.passes(sourceOf(MySQL, part)) {
+			set += "," + part
+		}
+	}
+	return set, nil
+}
+
+// lostDomain compares a position of MariaDB with what the server's logs hold: domain
+// by domain, from the state at the start of the oldest one to the state of now.
+func (s *server) lostDomain(ctx context.Context, q querier, p *Position) (string, error) {
+	files, err := logs(ctx, q)
+	if err != nil || len(files) == 0 {
+		return "", err
+	}
+	events, err := query(ctx, q, "SHOW BINLOG EVENTS IN '"+files[0]+"' LIMIT 3")
+	if err != nil {
+		return "", fmt.Errorf("look at the oldest binary log: %w", err)
+	}
+	now, err := query(ctx, q, "SELECT @@GLOBAL.gtid_current_pos AS pos")
+	if err != nil {
+		return "", fmt.Errorf("read gtid_current_pos: %w", err)
+	}
+	have := domains(p.GTIDs)
+	for _, e := range events {
+		if e["event_type"] != "Gtid_list" {
+			continue
+		}
+		for d, seq := range domains(strings.Trim(e["info"], "[]")) {
+			if at, ok := have[d]; ok && at < seq {
+				return fmt.Sprintf("the transactions %d to %d of domain %s were purged from the server's binary logs before they were read", at+1, seq, d), nil
+			}
+		}
+	}
+	last := domains(now[0]["pos"])
+	for d, at := range have {
+		if at > last[d] {
+			return fmt.Sprintf("transactions up to %d of domain %s were read from another server or an earlier life of this one, which has only %d: what it did instead cannot be told", at, d, last[d]), nil
+		}
+	}
+	return "", nil
+}
+
+// domains is a position of MariaDB by domain.
+func domains(gtids string) map[string]uint64 {
+	out := map[string]uint64{}
+	for _, g := range strings.Split(gtids, ",") {
+		parts := strings.Split(strings.TrimSpace(g), "-")
+		if len(parts) != 3 {
+			continue
+		}
+		if n, err := strconv.ParseUint(parts[2], 10, 64); err == nil {
+			out[parts[0]] = max(out[parts[0]], n)
+		}
+	}
+	return out
+}
+
+func lostFile(ctx context.Context, q querier, p *Position) (string, error) {
 	have, err := logs(ctx, q)
 	if err != nil {
 		return "", err

@@ -162,6 +162,7 @@ func (t *task) attempt(ctx context.Context, have *bool) error {
 	if t.server, err = look(ctx, db); err != nil {
 		return err
 	}
+	t.server.of(t.opts)
 	stream, err := t.prepare(ctx, have)
 	if err == nil {
 		err = t.guard()

@@ -138,7 +138,7 @@ func (t *task) stream(ctx context.Context) error {
 	t.log.Info("streaming", "file", s.at.File, "pos", s.at.Pos, "gtids", s.at.GTIDs)
 	syncer := replication.NewBinlogSyncer(cfg)
 	defer syncer.Close()
-	streamer, err := t.start(syncer)
+	streamer, err := t.start(ctx, syncer)
 	if err != nil {
 		return fmt.Errorf("read the binary log: %w", err)
 	}
@@ -162,11 +162,15 @@ func (t *task) stream(ctx context.Context) error {
 }
 
 // start asks the server for its log: by GTID when the position has them.
-func (t *task) start(syncer *replication.BinlogSyncer) (*replication.BinlogStreamer, error) {
+func (t *task) start(ctx context.Context, syncer *replication.BinlogSyncer) (*replication.BinlogStreamer, error) {
 	s := t.session
 	s.done = nil
 	if s.at.GTIDs != "" && t.server.gtid && !t.opts.IgnoreGTIDs {
-		set, err := parseGTIDs(t.opts.Flavor, t.opts.GTIDs.filterGTIDs(t.opts.Flavor, s.at.GTIDs))
+		text, err := t.server.processed(ctx, t.db, &s.at)
+		if err != nil {
+			return nil, err
+		}
+		set, err := parseGTIDs(t.opts.Flavor, text)
 		if err != nil {
 			return nil, fmt.Errorf("the stored GTIDs %q: %w", s.at.GTIDs, err)
 		}
