@@ -111,6 +111,7 @@ func (a *authority) issue(name string, hosts ...string) {
 // TestTLS tries every sslmode against a server with a certificate for localhost, that
 // refuses connections without TLS and wants a client certificate from one user.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	s := pgserver.New(t)
 	ca, other := newAuthority(t, "ca"), newAuthority(t, "other")
 	ca.issue("server", "localhost")
@@ -185,6 +186,7 @@ func TestTLS(t *testing.T) {
 // slot needs. Debezium fails as well, or streams on from now where the slot was made
 // anew (DBZ-3331, DBZ-5739); here the error says what was lost, and when_needed mends it.
 func TestLogRemovedWhileDown(t *testing.T) {
+	t.Parallel()
 	s := pgserver.New(t, "max_slot_wal_keep_size = 2MB", "max_wal_size = 2MB")
 	r := rigOn(t, s, "removed", "create table a (id int primary key)")
 	out := newSink()
@@ -218,6 +220,7 @@ func TestLogRemovedWhileDown(t *testing.T) {
 // TestServerCrash: the server is stopped, and crashes, under a running source, which
 // goes on by itself without loss and without repeats.
 func TestServerCrash(t *testing.T) {
+	t.Parallel()
 	s := pgserver.New(t)
 	r := rigOn(t, s, "crash", "create table a (id int primary key)")
 	out := newSink()
@@ -246,6 +249,7 @@ func TestServerCrash(t *testing.T) {
 // TestStandby reads from a standby (PostgreSQL 16), whose slot is the connector's own,
 // and from a primary that becomes one by promotion, with a failover slot (17).
 func TestStandby(t *testing.T) {
+	t.Parallel()
 	s := pgserver.New(t, "hot_standby = on")
 	major := s.Major()
 	r := rigOn(t, s, "standby", "create table a (id int primary key); create table noise (id int); create publication standby for all tables", "slot.failover", "true", "table.include.list", "public.a")
