@@ -230,41 +230,61 @@ func (e *incrementalEngine) signalKey() string {
 	return quote("id")
 }
 
+// Limits of waiting for queries to see what was streamed. It is an instant, but
+// under writers there is always a next one: so the stream waits, too.
+const (
+	viewWait = time.Second
+	viewStep = 2 * time.Millisecond
+)
+
 // beginReadOnly opens a view that is not older than the stream.
 func (e *incrementalEngine) beginReadOnly(ctx context.Context) (bool, error) {
-	s := e.s
-	if _, err := e.conn.ExecContext(ctx, "ROLLBACK"); err != nil {
-		return false, fmt.Errorf("end a view: %w", err)
-	}
-	ready := s.at.GTIDs == ""
-	if s.t.opts.Flavor == MariaDB {
-		if _, err := e.conn.ExecContext(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT"); err != nil {
-			return false, fmt.Errorf("open a view: %w", err)
+	for began := time.Now(); ; {
+		ready, err := e.view(ctx)
+		if ready {
+			e.since = time.Time{}
 		}
-		at, err := e.viewPlace(ctx)
-		if err != nil {
+		if err != nil || ready {
+			return ready, err
+		}
+		if time.Since(began) > viewWait {
+			break
+		}
+		if err := wait(ctx, viewStep); err != nil {
 			return false, err
 		}
-		e.until = at
-		ready = !at.before(s.ended)
-	} else if !ready {
-		rows, err := query(ctx, e.conn, "SELECT GTID_SUBSET(?, @@GLOBAL.gtid_executed) AS seen", s.at.GTIDs)
-		if err != nil {
-			return false, fmt.Errorf("ask for the executed transactions: %w", err)
-		}
-		ready = rows[0]["seen"] == "1"
-	}
-	if ready {
-		e.since = time.Time{}
-		return true, nil
 	}
 	if e.since.IsZero() {
 		e.since = time.Now()
 	} else if time.Since(e.since) > 10*time.Second {
 		e.since = time.Now()
-		s.log.Warn("the incremental snapshot waits: queries do not see yet what was streamed; is another server behind this address?", "gtids", s.at.GTIDs)
+		e.s.log.Warn("the incremental snapshot waits: queries do not see yet what was streamed; is another server behind this address?", "gtids", e.s.at.GTIDs)
 	}
 	return false, nil
+}
+
+// view opens a view and reports whether it is not older than the stream.
+func (e *incrementalEngine) view(ctx context.Context) (bool, error) {
+	s := e.s
+	if _, err := e.conn.ExecContext(ctx, "ROLLBACK"); err != nil {
+		return false, fmt.Errorf("end a view: %w", err)
+	}
+	if s.t.opts.Flavor == MariaDB {
+		if _, err := e.conn.ExecContext(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT"); err != nil {
+			return false, fmt.Errorf("open a view: %w", err)
+		}
+		at, err := e.viewPlace(ctx)
+		e.until = at
+		return err == nil && !at.before(s.ended), err
+	}
+	if s.at.GTIDs == "" {
+		return true, nil
+	}
+	rows, err := query(ctx, e.conn, "SELECT GTID_SUBSET(?, @@GLOBAL.gtid_executed) AS seen", s.at.GTIDs)
+	if err != nil {
+		return false, fmt.Errorf("ask for the executed transactions: %w", err)
+	}
+	return rows[0]["seen"] == "1", nil
 }
 
 // viewPlace is the place of the log that a view of MariaDB lies at.
@@ -287,9 +307,11 @@ func (e *incrementalEngine) viewPlace(ctx context.Context) (logPlace, error) {
 	if p.file == "" {
 		return p, errors.New("the server does not say at which place of the log a view lies (binlog_snapshot_file); is its binary log on?")
 	}
-	rows, err = query(ctx, e.conn, "SELECT BINLOG_GTID_POS(?, ?) AS g", p.file, p.pos)
+	// Those of the log's end are not older; for those of the view itself the server
+	// would read the whole file.
+	rows, err = query(ctx, e.conn, "SELECT @@GLOBAL.gtid_binlog_pos AS g")
 	if err != nil {
-		return p, fmt.Errorf("ask for the GTIDs of a view: %w", err)
+		return p, fmt.Errorf("ask for the GTIDs of the log's end: %w", err)
 	}
 	p.gtids = rows[0]["g"]
 	return p, nil
