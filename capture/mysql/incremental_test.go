@@ -92,6 +92,9 @@ func (r *rig) compare(have map[string]string) {
 		}
 		want[fmt.Sprintf("{id:%d}", id)] = fmt.Sprintf("{id:%d v:%s}", id, v.String)
 	}
+	if err := rows.Err(); err != nil {
+		r.t.Fatal(err)
+	}
 	bad := 0
 	for k, v := range want {
 		if have[k] != v {
@@ -158,11 +161,11 @@ func TestIncrementalUnderWrites(t *testing.T) {
 			servers(t, func(t *testing.T, r *rig) {
 				r.signalling()
 				file := filepath.Join(t.TempDir(), "signals.json")
-				more := []string{"incremental.snapshot.chunk.size", "50", "incremental.snapshot.watermarking.strategy", mode, "errors.max.retries", "-1"}
+				more := []string{"incremental.snapshot.chunk.size", "40", "incremental.snapshot.watermarking.strategy", mode, "errors.max.retries", "-1"}
 				if mode == "read.only" {
 					more = append(more[:2:2], "read.only", "true", "signal.enabled.channels", "file", "signal.file", file, "errors.max.retries", "-1")
 				}
-				r.fill(1000)
+				r.fill(500)
 				out := newSink()
 				x := r.start(nil, out, more...)
 				r.streaming(out)
@@ -222,6 +225,9 @@ func (r *rig) killAll() {
 			r.t.Fatal(err)
 		}
 		_, _ = r.db.ExecContext(r.t.Context(), fmt.Sprintf("KILL %d", id)) // it may have ended by itself
+	}
+	if err := rows.Err(); err != nil {
+		r.t.Fatal(err)
 	}
 }
 
