@@ -115,7 +115,7 @@ func TestResumePointThatNeverComes(t *testing.T) {
 	}
 	r.exec("commit")
 	r.insert("t", 5)
-	r.until("offsets up to the middle", func() bool { r.offs.mu.Lock(); defer r.offs.mu.Unlock(); return r.offs.puts >= r.offs.limit })
+	r.stores(8)
 	x.kill()
 	r.offs.limit = 0
 	r.props["table.exclude.list"] = "public.other"
