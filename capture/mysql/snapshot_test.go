@@ -198,6 +198,9 @@ func TestSnapshotUnderWriter(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			servers(t, func(t *testing.T, r *rig) {
+				if r.flavor == MariaDB && slices.Contains(c.more, "minimal_percona") {
+					return // MariaDB's connector does not have it
+				}
 				if c.revoke != "" {
 					for _, h := range hosts {
 						r.exec("REVOKE " + c.revoke + " ON *.* FROM '" + r.name + "'@'" + h + "'")

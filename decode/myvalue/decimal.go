@@ -66,6 +66,54 @@ func appendDecimal(dst, p []byte, precision, scale int) ([]byte, bool) {
 	return dst, true
 }
 
+// decimalInt reads a binary DECIMAL of at most 18 digits as the number without its
+// point. It answers false when the bytes are too few.
+func decimalInt(p []byte, precision, scale int) (int64, bool) {
+	whole := precision - scale
+	if whole < 0 || scale < 0 || precision > 18 {
+		return 0, false
+	}
+	need := whole/9*4 + digitBytes[whole%9] + scale/9*4 + digitBytes[scale%9]
+	if need == 0 || len(p) < need {
+		return 0, false
+	}
+	flip := byte(0) // of every byte; the sign is in the top bit of the first
+	if p[0]&0x80 == 0 {
+		flip = 0xff
+	}
+	v, at := int64(0), 0
+	group := func(digits int) {
+		var g uint32
+		for range digitBytes[digits] {
+			c := p[at] ^ flip
+			if at == 0 {
+				c ^= 0x80
+			}
+			g = g<<8 | uint32(c)
+			at++
+		}
+		v = v*powers[digits] + int64(g)%powers[digits]
+	}
+	if whole%9 != 0 {
+		group(whole % 9)
+	}
+	for range whole / 9 {
+		group(9)
+	}
+	for range scale / 9 {
+		group(9)
+	}
+	if scale%9 != 0 {
+		group(scale % 9)
+	}
+	if flip != 0 {
+		v = -v
+	}
+	return v, true
+}
+
+var powers = [...]int64{1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000}
+
 // appendPadded appends v in exactly width decimal digits, zeros in front.
 func appendPadded(dst []byte, v uint64, width int) []byte {
 	at := len(dst)

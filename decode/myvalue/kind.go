@@ -347,6 +347,11 @@ func appendUnscaled(dst, text []byte) ([]byte, error) {
 	if negative {
 		n = -n
 	}
+	return appendInt(dst, n), nil
+}
+
+// appendInt appends the minimal big-endian two's complement of a number.
+func appendInt(dst []byte, n int64) []byte {
 	size := 1
 	for size < 8 && n>>(8*size-1) != 0 && n>>(8*size-1) != -1 {
 		size++
@@ -354,7 +359,7 @@ func appendUnscaled(dst, text []byte) ([]byte, error) {
 	for i := size - 1; i >= 0; i-- {
 		dst = append(dst, byte(n>>(8*i)))
 	}
-	return dst, nil
+	return dst
 }
 
 func decimalKind(col *Column, m *Modes) *kind {
@@ -388,6 +393,19 @@ func decimalKind(col *Column, m *Modes) *kind {
 	}
 	k.wire = func(_ *Column, w *binlog.WireColumn) (decodeFunc, error) {
 		wp, ws := int(w.Meta>>8), int(w.Meta&0xff)
+		if wp <= 18 && k.schema.Type == record.Bytes {
+			return func(b *record.Batch, p []byte) (record.Cell, error) {
+				n, ok := decimalInt(p, wp, ws)
+				if !ok {
+					return record.Cell{}, errShort
+				}
+				a := b.Arena()
+				from := len(a)
+				a = appendInt(a, n)
+				b.SetArena(a)
+				return b.SpanCell(record.Bytes, from, len(a)), nil
+			}, nil
+		}
 		var scratch []byte
 		return func(b *record.Batch, p []byte) (record.Cell, error) {
 			var ok bool

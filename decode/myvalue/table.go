@@ -38,6 +38,7 @@ type tableColumn struct {
 	key   *Plan // without them; nil: not part of the key
 	value int   // place in the value; -1
 	keyAt int   // place in the key
+	same  bool  // the key has what the value has: no option changes that
 	name  string
 }
 
@@ -89,6 +90,7 @@ func CompileTable(spec TableSpec, modes Modes, in *record.Interner) (*Table, err
 				return nil, fmt.Errorf("column %s: %w", col.Name, err)
 			}
 			tc.keyAt = at
+			tc.same = col.Truncate < 0 && col.MaskChars < 0 && col.Hash == nil
 			key.Fields[at] = record.Field{Name: tc.key.Name, Schema: tc.key.Schema}
 		}
 		t.cols = append(t.cols, tc)
@@ -106,32 +108,43 @@ func CompileTable(spec TableSpec, modes Modes, in *record.Interner) (*Table, err
 	return t, nil
 }
 
+// cell makes the cell of one value: of its bytes in a row image, or of its text.
+func (p *Plan) cell(b *record.Batch, null bool, raw []byte, wire bool) (record.Cell, error) {
+	var err error
+	if !null {
+		f := p.Text
+		if wire {
+			f = p.Wire
+		}
+		var v record.Cell
+		if v, err = f(b, raw); err == nil && !v.IsNull() {
+			return v, nil
+		}
+	}
+	if p.Null != nil {
+		return b.Put(p.Null), err
+	}
+	return record.Cell{}, err
+}
+
 // decode puts one column into the row. raw nil with null false cannot happen: an
 // absent column comes with null.
 func (t *Table) decode(b *record.Batch, row *Row, c *tableColumn, null bool, raw []byte, wire bool, fails []Failure) []Failure {
-	one := func(p *Plan) record.Cell {
-		if !null {
-			f := p.Text
-			if wire {
-				f = p.Wire
-			}
-			v, err := f(b, raw)
-			if err != nil {
-				fails = append(fails, Failure{c.name, err})
-			} else if !v.IsNull() {
-				return v
-			}
-		}
-		if p.Null != nil {
-			return b.Put(p.Null)
-		}
-		return record.Cell{}
-	}
+	var v record.Cell
+	var err error
 	if c.value >= 0 {
-		b.SetChild(row.Value, c.value, one(c.plan))
+		if v, err = c.plan.cell(b, null, raw, wire); err != nil {
+			fails = append(fails, Failure{c.name, err})
+		}
+		b.SetChild(row.Value, c.value, v)
 	}
 	if c.key != nil {
-		b.SetChild(row.Key, c.keyAt, one(c.key))
+		if c.value < 0 || !c.same {
+			if v, err = c.key.cell(b, null, raw, wire); err != nil {
+				fails = append(fails, Failure{c.name, err})
+			}
+		}
+		b.SetChild(row.Key, c.keyAt, v)
 	}
 	return fails
 }
