@@ -20,7 +20,7 @@ func TestFailover(t *testing.T) {
 	a.Exec(t, "CREATE USER repl@'%%' IDENTIFIED BY 'r'; GRANT REPLICATION SLAVE ON *.* TO repl@'%%'")
 	r := newRigAt(t, MySQL, a.Endpoint)
 	r.exec("create table t (id int primary key, v varchar(20))")
-	b.Exec(t, "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT=%s, SOURCE_USER='repl', SOURCE_PASSWORD='r', SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1; START REPLICA", a.Port)
+	b.Exec(t, "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT=%s, SOURCE_USER='repl', SOURCE_PASSWORD='r', SOURCE_AUTO_POSITION=1, SOURCE_CONNECT_RETRY=1, GET_SOURCE_PUBLIC_KEY=1; START REPLICA", a.Port)
 	caughtUp := func() {
 		t.Helper()
 		if s := b.Value(t, "SELECT WAIT_FOR_EXECUTED_GTID_SET('"+strings.ReplaceAll(a.Value(t, "SELECT @@gtid_executed"), "\n", "")+"', 60)"); s != "0" {

@@ -126,19 +126,8 @@ func (e *onMySQL) drop(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, pool.Close()) }()
-	rows, err := pool.QueryContext(ctx, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE '%"+e.run.DB[1:]+"%'")
+	names, err := e.databases(ctx, pool)
 	if err != nil {
-		return err
-	}
-	var names []string
-	for rows.Next() {
-		var n string
-		if err := rows.Scan(&n); err != nil {
-			return errors.Join(err, rows.Close())
-		}
-		names = append(names, n)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return err
 	}
 	for _, n := range names {
@@ -147,6 +136,23 @@ func (e *onMySQL) drop(ctx context.Context) (err error) {
 		}
 	}
 	return nil
+}
+
+// databases lists the run's databases.
+func (e *onMySQL) databases(ctx context.Context, pool *sql.DB) (names []string, err error) {
+	rows, err := pool.QueryContext(ctx, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME LIKE '%"+e.run.DB[1:]+"%'")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var n string
+		if err := rows.Scan(&n); err != nil {
+			return nil, err
+		}
+		names = append(names, n)
+	}
+	return names, rows.Err()
 }
 
 func (e *onMySQL) markers() string { return e.run.DB + ".zz_sentinel" }
