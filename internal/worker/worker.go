@@ -33,7 +33,7 @@ type Worker struct {
 	admin    *kgo.Client // shared, for topics, groups and the cluster id
 	adm      *kadm.Client
 
-	clusterID string
+	clusterID atomic.Pointer[string] // nil until Kafka has told
 	started   chan struct{}
 
 	member     *member // nil in standalone mode
@@ -87,7 +87,7 @@ func (w *Worker) Start(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("ask Kafka at %s for its cluster id: %w", w.cfg.Props["bootstrap.servers"], err)
 		}
-		w.clusterID = m.Cluster
+		w.clusterID.Store(&m.Cluster)
 		return nil
 	})
 	g.Go(func() error { return w.offsets.Start(gctx) })
@@ -269,8 +269,13 @@ func (w *Worker) Stop() error {
 	return err
 }
 
-// ClusterID is the id of the Kafka cluster.
-func (w *Worker) ClusterID() string { return w.clusterID }
+// ClusterID is the id of the Kafka cluster; "" while it is not known yet.
+func (w *Worker) ClusterID() string {
+	if id := w.clusterID.Load(); id != nil {
+		return *id
+	}
+	return ""
+}
 
 // ID is the worker_id in statuses.
 func (w *Worker) ID() string { return w.cfg.Advertised }
