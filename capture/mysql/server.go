@@ -138,10 +138,22 @@ func (s *server) lost(ctx context.Context, q querier, p *Position) (string, erro
 	if missing := strings.ReplaceAll(rows[0]["missing"], "\n", ""); missing != "" {
 		return "the transactions " + missing + " were purged from the server's binary logs before they were read", nil
 	}
-	if more := strings.ReplaceAll(rows[0]["foreigners"], "\n", ""); more != "" {
+	if more := strings.ReplaceAll(rows[0]["foreigners"], "\n", ""); more != "" && !arrives(ctx, q, "SELECT WAIT_FOR_EXECUTED_GTID_SET(?, ?) AS late", more) {
 		return "the transactions " + more + " were read from another server or an earlier life of this one, which never had them: their changes are in the topics, and what this server did instead cannot be told", nil
 	}
 	return "", nil
+}
+
+// lagPatience is how long a server may take, in seconds, until it has what was read
+// already: a replica that lags behind, or a transaction that was streamed a moment
+// before the server counted it as executed.
+const lagPatience = 20
+
+// arrives waits until the server has transactions, and reports whether it has. ask
+// is the server's function that waits: 0 means that they are there.
+func arrives(ctx context.Context, q querier, ask, gtids string) bool {
+	rows, err := query(ctx, q, ask, gtids, lagPatience)
+	return err == nil && len(rows) > 0 && rows[0]["late"] == "0"
 }
 
 // processed is the stored set, with what the server purged of sources that the GTID
@@ -191,7 +203,7 @@ func (s *server) lostDomain(ctx context.Context, q querier, p *Position) (string
 	}
 	last := domains(now[0]["pos"])
 	for d, at := range have {
-		if at > last[d] {
+		if at > last[d] && !arrives(ctx, q, "SELECT MASTER_GTID_WAIT(?, ?) AS late", p.GTIDs) {
 			return fmt.Sprintf("transactions up to %d of domain %s were read from another server or an earlier life of this one, which has only %d: what it did instead cannot be told", at, d, last[d]), nil
 		}
 	}
