@@ -266,7 +266,7 @@ func (f *format) measure(ctx context.Context, b *bench, changes, deletes int64) 
 	return f.d.Do(ctx, http.MethodDelete, "/connectors/"+f.tag, nil, nil)
 }
 
-// snapshot reads a table of 500,000 rows by COPY and by millrace.
+// snapshot reads a table of 500,000 rows by COPY and by millrace with two readers.
 func (b *bench) snapshot(ctx context.Context) (err error) {
 	db, conn, drop, err := b.database(ctx)
 	if err != nil {
@@ -311,7 +311,7 @@ func (b *bench) snapshotOnce(ctx context.Context, db *testkit.Database, conn *pg
 		return err
 	}
 	began := time.Now()
-	if err := d.Do(ctx, http.MethodPost, "/connectors", map[string]any{"name": tag, "config": b.config(db.Name, tag, avro, map[string]string{"snapshot.mode": "initial"})}, nil); err != nil {
+	if err := d.Do(ctx, http.MethodPost, "/connectors", map[string]any{"name": tag, "config": b.config(db.Name, tag, avro, map[string]string{"snapshot.mode": "initial", "snapshot.max.threads": "2"})}, nil); err != nil {
 		return err
 	}
 	_, last, err := b.arrive(ctx, tag+".public.orders", 0, rows, 5*time.Minute)
