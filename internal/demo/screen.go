@@ -170,6 +170,7 @@ func (s *screen) hints(p places) {
 		{"change a row", p.Change},
 		{"see its record", "kcat -b " + p.Kafka + " -t " + p.Prefix + "." + p.Space + ".customers -C -o -1 -e"},
 		{"see it in SQLite", "sqlite3 " + p.SQLite + " 'select * from customers where id = 1001'"},
+		{"in a browser", p.Rest + "/"},
 		{"the connectors", "curl '" + p.Rest + "/connectors?expand=info&expand=status'"},
 		{"pause the sink", "curl -X PUT " + p.Rest + "/connectors/sqlite-sink/pause     and .../resume"},
 		{"Prometheus", "curl " + p.Rest + "/metrics"},
