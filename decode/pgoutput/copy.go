@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"millrace/decode/pgvalue"
 	"millrace/internal/record"
 )
 
@@ -75,7 +74,7 @@ func (c *Copy) Decode(b *record.Batch, row []byte) (Row, error) {
 		case f.binary:
 			kind = 'b'
 		}
-		if err := t.putCopy(b, &out, f.col, row[:n:n], kind); err != nil {
+		if err := t.place(b, &out, f.col, row[:n:n], kind); err != nil {
 			return Row{}, err
 		}
 		row = row[n:]
@@ -84,7 +83,7 @@ func (c *Copy) Decode(b *record.Batch, row []byte) (Row, error) {
 		return Row{}, c.malformed()
 	}
 	for _, i := range c.absent {
-		if err := t.putCopy(b, &out, i, nil, 'n'); err != nil {
+		if err := t.place(b, &out, i, nil, 'n'); err != nil {
 			return Row{}, err
 		}
 	}
@@ -93,44 +92,4 @@ func (c *Copy) Decode(b *record.Batch, row []byte) (Row, error) {
 
 func (c *Copy) malformed() error {
 	return fmt.Errorf("decode a row of table %s.%s: it does not have the binary form of COPY with %d fields", c.t.Spec.Schema, c.t.Spec.Name, len(c.fields))
-}
-
-// putCopy decodes column i into the value and the key.
-func (t *Table) putCopy(b *record.Batch, row *Row, i int, data []byte, kind byte) error {
-	c := &t.cols[i]
-	var v record.Cell
-	if c.plan != nil {
-		var err error
-		if v, err = t.copied(b, c.plan, row, i, data, kind); err != nil {
-			return err
-		}
-		b.SetChild(row.Value, c.field, v)
-	}
-	if c.key == nil {
-		return nil
-	}
-	if !c.shared {
-		var err error
-		if v, err = t.copied(b, c.key, row, i, data, kind); err != nil {
-			return err
-		}
-	}
-	b.SetChild(row.Key, c.at, v)
-	return nil
-}
-
-// copied decodes one value by a plan; everything but the binary form goes the way of
-// the stream.
-func (t *Table) copied(b *record.Batch, p *pgvalue.Plan, row *Row, i int, data []byte, kind byte) (record.Cell, error) {
-	if kind != 'b' {
-		return t.cell(b, p, row, i, data, kind)
-	}
-	v, err := p.DecodeBinary(b, data)
-	if err != nil {
-		return t.failed(b, p, row, i, err)
-	}
-	if v.IsNull() && p.Null != nil {
-		return b.Put(p.Null), nil
-	}
-	return v, nil
 }

@@ -203,7 +203,6 @@ func (t *Table) start(b *record.Batch) Row {
 
 // put decodes column i into the value and the key.
 func (t *Table) put(b *record.Batch, row *Row, i int, text []byte, kind byte) error {
-	c := &t.cols[i]
 	if kind == 'b' {
 		return fmt.Errorf("decode column %q of table %s.%s: the value is in binary format, which was not asked for; remove binary from slot.stream.params",
 			t.Spec.Columns[i].Name, t.Spec.Schema, t.Spec.Name)
@@ -211,10 +210,16 @@ func (t *Table) put(b *record.Batch, row *Row, i int, text []byte, kind byte) er
 	if kind == 'u' {
 		row.Toasted++
 	}
+	return t.place(b, row, i, text, kind)
+}
+
+// place decodes column i into the value and the key, from text or the binary form.
+func (t *Table) place(b *record.Batch, row *Row, i int, data []byte, kind byte) error {
+	c := &t.cols[i]
 	var v record.Cell
 	if c.plan != nil {
 		var err error
-		if v, err = t.cell(b, c.plan, row, i, text, kind); err != nil {
+		if v, err = t.cell(b, c.plan, row, i, data, kind); err != nil {
 			return err
 		}
 		b.SetChild(row.Value, c.field, v)
@@ -224,7 +229,7 @@ func (t *Table) put(b *record.Batch, row *Row, i int, text []byte, kind byte) er
 	}
 	if !c.shared {
 		var err error
-		if v, err = t.cell(b, c.key, row, i, text, kind); err != nil {
+		if v, err = t.cell(b, c.key, row, i, data, kind); err != nil {
 			return err
 		}
 	}
@@ -234,12 +239,14 @@ func (t *Table) put(b *record.Batch, row *Row, i int, text []byte, kind byte) er
 
 // cell decodes one value by a plan and puts the plan's constants in place of what
 // is not there.
-func (t *Table) cell(b *record.Batch, p *pgvalue.Plan, row *Row, i int, text []byte, kind byte) (record.Cell, error) {
+func (t *Table) cell(b *record.Batch, p *pgvalue.Plan, row *Row, i int, data []byte, kind byte) (record.Cell, error) {
 	var v record.Cell
 	var err error
 	switch kind {
 	case 't':
-		v, err = p.Decode(b, text)
+		v, err = p.Decode(b, data)
+	case 'b':
+		v, err = p.DecodeBinary(b, data)
 	case 'u':
 		if p.Toast != nil {
 			return b.Put(p.Toast), nil
