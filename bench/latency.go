@@ -50,37 +50,57 @@ func (b *bench) latency(ctx context.Context) (err error) {
 	if err := seen.wait(ctx, "warm", 30*time.Second); err != nil {
 		return err
 	}
-	cpu0, err := cpuTime(d.PID())
+	b.logf("latency: %d transactions at %d/s", n, b.rate)
+	got, err := paced(ctx, d.PID(), seen, n, b.rate, func(i int) error {
+		_, err := conn.Exec(ctx, insert, fmt.Sprint("n", i))
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	b.logf("latency: %d transactions at %d/s", n, b.rate)
+	b.report.addLatency(b.rate, got.lat, got.share, got.rss)
+	return nil
+}
+
+// paceResult is what a steady rate of changes took: the time of each from its
+// commit to a consumer, sorted, percent of a core, and the peak memory in MiB.
+type paceResult struct {
+	lat        []time.Duration
+	share, rss float64
+}
+
+// paced makes n changes at rate per second and waits until the last has arrived.
+func paced(ctx context.Context, pid int, seen *arrivals, n, rate int, change func(i int) error) (r paceResult, err error) {
+	cpu0, err := cpuTime(pid)
+	if err != nil {
+		return r, err
+	}
 	sent := make([]time.Time, n)
 	began := time.Now()
 	for i := range n {
-		if w := time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(b.rate))); w > 0 {
+		if w := time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(rate))); w > 0 {
 			time.Sleep(w)
 		}
-		if _, err := conn.Exec(ctx, insert, fmt.Sprint("n", i)); err != nil {
-			return err
+		if err := change(i); err != nil {
+			return r, err
 		}
 		sent[i] = time.Now()
 	}
 	if err := seen.wait(ctx, fmt.Sprint("n", n-1), 30*time.Second); err != nil {
-		return err
+		return r, err
 	}
-	cpu1, err := cpuTime(d.PID())
+	cpu1, err := cpuTime(pid)
 	if err != nil {
-		return err
+		return r, err
 	}
 	lat, lost := seen.latencies(sent)
 	if lost > 0 {
-		return fmt.Errorf("%d of %d transactions never arrived", lost, n)
+		return r, fmt.Errorf("%d of %d transactions never arrived", lost, n)
 	}
 	slices.Sort(lat)
-	rss, err := peakMiB(d.PID())
-	b.report.addLatency(b.rate, lat, (cpu1-cpu0).Seconds()/time.Since(began).Seconds()*100, rss)
-	return err
+	r.lat, r.share = lat, (cpu1-cpu0).Seconds()/time.Since(began).Seconds()*100
+	r.rss, err = peakMiB(pid)
+	return r, err
 }
 
 // arrivals notes when each note was first seen by a consumer. It is safe for concurrent use.

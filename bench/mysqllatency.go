@@ -42,34 +42,11 @@ func (m *mysqlBench) latency(ctx context.Context) (err error) {
 	if err := seen.wait(ctx, "warm", 30*time.Second); err != nil {
 		return err
 	}
-	cpu0, err := cpuTime(d.PID())
-	if err != nil {
-		return err
-	}
 	m.logf("%s latency: %d transactions at %d/s", m.label, n, m.rate)
-	sent := make([]time.Time, n)
-	began := time.Now()
-	for i := range n {
-		if w := time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(m.rate))); w > 0 {
-			time.Sleep(w)
-		}
-		if err := m.exec(ctx, fmt.Sprintf(insert, fmt.Sprint("n", i))); err != nil {
-			return err
-		}
-		sent[i] = time.Now()
-	}
-	if err := seen.wait(ctx, fmt.Sprint("n", n-1), 30*time.Second); err != nil {
-		return err
-	}
-	cpu1, err := cpuTime(d.PID())
+	got, err := paced(ctx, d.PID(), seen, n, m.rate, func(i int) error { return m.exec(ctx, fmt.Sprintf(insert, fmt.Sprint("n", i))) })
 	if err != nil {
 		return err
 	}
-	lat, lost := seen.latencies(sent)
-	if lost > 0 {
-		return fmt.Errorf("%d of %d transactions never arrived", lost, n)
-	}
-	rss, err := peakMiB(d.PID())
-	m.reportLatency(lat, (cpu1-cpu0).Seconds()/time.Since(began).Seconds()*100, rss)
-	return err
+	m.reportLatency(got.lat, got.share, got.rss)
+	return nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -27,7 +26,6 @@ func (m *mysqlBench) reportSnapshot(name string, rows int64, took, plain time.Du
 }
 
 func (m *mysqlBench) reportLatency(lat []time.Duration, cpuPct, rss float64) {
-	slices.Sort(lat)
 	q := func(p float64) string {
 		return fmt.Sprintf("%.1f ms", float64(lat[min(len(lat)-1, int(p*float64(len(lat))))].Microseconds())/1000)
 	}

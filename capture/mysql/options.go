@@ -263,13 +263,7 @@ func (o *Options) parseNaming(v configdef.Values) (err error) {
 	return err
 }
 
-func (o *Options) parseReselects(v configdef.Values) error {
-	for _, name := range v.List("post.processors") {
-		r, err := options.ParseReselect(name, v.Props())
-		if err != nil {
-			return err
-		}
-		o.RereadColumns = append(o.RereadColumns, *r)
-	}
-	return nil
+func (o *Options) parseReselects(v configdef.Values) (err error) {
+	o.RereadColumns, err = options.ParseReselects(v)
+	return err
 }

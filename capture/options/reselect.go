@@ -20,6 +20,19 @@ type Reselect struct {
 	Fail        bool          // a miss is an error rather than a warning
 }
 
+// ParseReselects reads the options of all post.processors, in their order.
+func ParseReselects(v configdef.Values) ([]Reselect, error) {
+	var out []Reselect
+	for _, name := range v.List("post.processors") {
+		r, err := ParseReselect(name, v.Props())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, *r)
+	}
+	return out, nil
+}
+
 // ParseReselect reads the options below <name>.reselect.
 func ParseReselect(name string, props map[string]string) (*Reselect, error) {
 	p := name + ".reselect."

@@ -229,15 +229,9 @@ func (o *Options) parseFailures(v configdef.Values) error {
 	return nil
 }
 
-func (o *Options) parseReselects(v configdef.Values) error {
-	for _, name := range v.List("post.processors") {
-		r, err := options.ParseReselect(name, v.Props())
-		if err != nil {
-			return err
-		}
-		o.RereadColumns = append(o.RereadColumns, *r)
-	}
-	return nil
+func (o *Options) parseReselects(v configdef.Values) (err error) {
+	o.RereadColumns, err = options.ParseReselects(v)
+	return err
 }
 
 // renamed are options of older versions that now do nothing at all; a user who

@@ -4,11 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"time"
-
-	"github.com/mattn/go-isatty"
 
 	"millrace/capture"
 	"millrace/capture/mysql"
@@ -136,11 +133,7 @@ func runDoctor(ctx context.Context, e *env, args []string) error {
 		enc.SetEscapeHTML(false)
 		err = enc.Encode(d)
 	} else {
-		color := false
-		if out, ok := e.out.(*os.File); ok {
-			color = isatty.IsTerminal(out.Fd()) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
-		}
-		_, err = e.out.Write(d.text(color))
+		_, err = e.out.Write(d.text(shaded(e.out)))
 	}
 	if err == nil && !d.OK {
 		err = fmt.Errorf("%d of %d checks failed", d.Failed, len(d.Findings))

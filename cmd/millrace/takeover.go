@@ -6,10 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"time"
-
-	"github.com/mattn/go-isatty"
 
 	"millrace/internal/metrics"
 	"millrace/internal/worker"
@@ -86,8 +83,7 @@ func takeover(ctx context.Context, e *env, args []string) error {
 		}
 		out = append(out, '\n')
 	} else {
-		f, isFile := e.out.(*os.File)
-		out = inspectionText(in, *all, isFile && isatty.IsTerminal(f.Fd()) && os.Getenv("NO_COLOR") == "")
+		out = inspectionText(in, *all, shaded(e.out))
 	}
 	if _, err := e.out.Write(out); err != nil {
 		return fmt.Errorf("write the report: %w", err)

@@ -40,7 +40,7 @@ var rooms = []room{
 	{dirs: []string{"capture"}, may: mid, modules: []string{"*"}},
 	{dirs: []string{"internal/worker"}, may: mid, modules: []string{"*"}},
 	{dirs: []string{"internal/remote"}}, // knows the REST API only
-	{dirs: []string{"rest"}, may: append(slices.Clone(base), "internal/store", "internal/worker"), modules: []string{"*"}},
+	{dirs: []string{"rest"}, may: append(slices.Clone(base), "internal/store", "internal/worker", "internal/remote"), modules: []string{"*"}},
 	{dirs: []string{"cmd", "bench", "internal/testkit", "internal/demo", "internal/archtest", "scripts"}, may: []string{"*"}, modules: []string{"*"}},
 }
 

@@ -10,10 +10,10 @@ import (
 // the unscaled number as two's complement Bytes, Date days and Time milliseconds
 // as Int32, Timestamp milliseconds since 1970 as Int64.
 const (
-	nameDecimal   = "org.apache.kafka.connect.data.Decimal"
-	nameDate      = "org.apache.kafka.connect.data.Date"
-	nameTime      = "org.apache.kafka.connect.data.Time"
-	nameTimestamp = "org.apache.kafka.connect.data.Timestamp"
+	nameDecimal   = record.DecimalName
+	nameDate      = record.DateName
+	nameTime      = record.TimeName
+	nameTimestamp = record.TimestampName
 )
 
 // decimalScale returns the scale of a Decimal schema.

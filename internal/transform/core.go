@@ -128,10 +128,10 @@ func javaClass(c record.Cell, s *record.Schema) string {
 
 // Connect's logical types.
 const (
-	nameDecimal   = "org.apache.kafka.connect.data.Decimal"
-	nameDate      = "org.apache.kafka.connect.data.Date"
-	nameTime      = "org.apache.kafka.connect.data.Time"
-	nameTimestamp = "org.apache.kafka.connect.data.Timestamp"
+	nameDecimal   = record.DecimalName
+	nameDate      = record.DateName
+	nameTime      = record.TimeName
+	nameTimestamp = record.TimestampName
 )
 
 func requireStruct(c record.Cell, s *record.Schema, purpose string) error {

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"millrace/internal/remote"
 )
 
 // hidden stands for a password in a page; saved, it means the value that is there.
@@ -57,7 +59,7 @@ func (s *Server) unmask(r *http.Request, name string, cfg map[string]string) err
 			continue
 		}
 		if now == nil {
-			if err := s.get(r, connectorPath(name, "/config"), &now); err != nil {
+			if err := s.get(r, remote.Path(name, "/config"), &now); err != nil {
 				return fmt.Errorf("the password in %s is hidden and there is no connector %q to take it from: write it anew", k, name)
 			}
 		}
@@ -80,7 +82,7 @@ type editData struct {
 func (s *Server) config(r *http.Request) (string, any, error) {
 	name := r.PathValue("name")
 	var cfg map[string]string
-	if err := s.get(r, connectorPath(name, "/config"), &cfg); err != nil {
+	if err := s.get(r, remote.Path(name, "/config"), &cfg); err != nil {
 		return "", nil, err
 	}
 	return name + " · config", editData{Name: name, Text: text(s.mask(r, cfg))}, nil
@@ -215,7 +217,7 @@ func (s *Server) diff(r *http.Request) (string, any, error) {
 	}
 	d := diffData{Name: name, Config: r.PostFormValue("config")}
 	var now map[string]string
-	if err := s.get(r, connectorPath(name, "/config"), &now); err != nil {
+	if err := s.get(r, remote.Path(name, "/config"), &now); err != nil {
 		if codeOf(err) != http.StatusNotFound {
 			return "", nil, err
 		}
@@ -249,7 +251,7 @@ func (s *Server) save(w http.ResponseWriter, r *http.Request) {
 		err = s.unmask(r, name, cfg)
 	}
 	if err == nil {
-		err = s.send(r, http.MethodPut, connectorPath(name, "/config"), cfg, nil)
+		err = s.send(r, http.MethodPut, remote.Path(name, "/config"), cfg, nil)
 	}
 	if err != nil {
 		s.render(w, http.StatusOK, "failed-part", s.view("", "", err))
@@ -275,7 +277,7 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	if err := s.send(r, a.method, connectorPath(name, a.path), nil, nil); err != nil {
+	if err := s.send(r, a.method, remote.Path(name, a.path), nil, nil); err != nil {
 		s.render(w, http.StatusOK, "failed-part", s.view("", "", err))
 		return
 	}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"millrace/internal/remote"
 )
 
 // eventRow is one record of a topic.
@@ -52,7 +54,7 @@ func (s *Server) events(r *http.Request) (string, any, error) {
 	var topics map[string]struct {
 		Topics []string `json:"topics"`
 	}
-	if err := s.get(r, connectorPath(name, "/topics"), &topics); err != nil {
+	if err := s.get(r, remote.Path(name, "/topics"), &topics); err != nil {
 		return "", nil, err
 	}
 	d.Topics = topics[name].Topics
@@ -75,7 +77,7 @@ func (s *Server) events(r *http.Request) (string, any, error) {
 		}
 	}
 	var found []recordBody
-	if err := s.get(r, connectorPath(name, "/topics/"+url.PathEscape(d.Topic)+"/records?"+q.Encode()), &found); err != nil {
+	if err := s.get(r, remote.Path(name, "/topics/"+url.PathEscape(d.Topic)+"/records?"+q.Encode()), &found); err != nil {
 		return "", nil, err
 	}
 	if d.Place != "" && len(found) > 30 {

@@ -42,6 +42,16 @@ type point struct {
 	skipped float64
 }
 
+// sums are the series that a point adds up over the tasks of a connector.
+var sums = map[string]func(*point) *float64{
+	sourceRecords: func(p *point) *float64 { return &p.records },
+	sinkRecords:   func(p *point) *float64 { return &p.records },
+	queueBytes:    func(p *point) *float64 { return &p.queue },
+	logLag:        func(p *point) *float64 { return &p.behind },
+	restartsTotal: func(p *point) *float64 { return &p.restart },
+	skippedTotal:  func(p *point) *float64 { return &p.skipped },
+}
+
 type history struct {
 	mu     sync.Mutex
 	bounds []float64 // upper bounds of the lag buckets, seconds
@@ -73,28 +83,19 @@ func (h *history) sample(g prometheus.Gatherer, now time.Time) {
 	defer h.mu.Unlock()
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
+			at := sums[f.GetName()]
 			switch f.GetName() {
-			case sourceRecords, sinkRecords:
-				p, _ := of(m)
-				p.records += m.GetCounter().GetValue()
-			case queueBytes:
-				p, _ := of(m)
-				p.queue += m.GetGauge().GetValue()
-			case logLag:
-				p, _ := of(m)
-				p.behind += m.GetGauge().GetValue()
-			case restartsTotal:
-				p, _ := of(m)
-				p.restart += m.GetCounter().GetValue()
-			case skippedTotal:
-				p, _ := of(m)
-				p.skipped += m.GetCounter().GetValue()
 			case snapshotRows:
 				p, labels := of(m)
 				p.tables[labels["table"]] += m.GetCounter().GetValue()
 			case sourceLag, sinkLag:
 				p, _ := of(m)
 				h.addLag(p, m.GetHistogram())
+			default:
+				if at != nil {
+					p, _ := of(m)
+					*at(p) += m.GetCounter().GetValue() + m.GetGauge().GetValue() // it is one of them
+				}
 			}
 		}
 	}

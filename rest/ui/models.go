@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"millrace/internal/remote"
 )
 
 // row is a connector in the overview.
@@ -31,14 +33,14 @@ type overviewData struct {
 
 // overview lists the connectors, those that need attention first.
 func (s *Server) overview(r *http.Request) (string, any, error) {
-	var all map[string]connectorBody
+	var all map[string]remote.Connector
 	if err := s.get(r, "/connectors?expand=status&expand=info", &all); err != nil {
 		return "", nil, err
 	}
 	d := overviewData{Total: len(all)}
 	for name, c := range all {
 		x := row{Name: name, Type: c.Info.Type, Class: shortClass(c.Info.Config["connector.class"]), State: c.Status.Connector.State, Tasks: len(c.Status.Tasks)}
-		for _, t := range append([]stateBody{c.Status.Connector}, c.Status.Tasks...) {
+		for _, t := range append([]remote.State{c.Status.Connector}, c.Status.Tasks...) {
 			if t.State == "FAILED" {
 				x.State, x.Problem = "FAILED", firstLine(t.Trace)
 			}
@@ -75,8 +77,8 @@ func (s *Server) overview(r *http.Request) (string, any, error) {
 // connectorData is one connector.
 type connectorData struct {
 	Name, Type, Class, State string
-	Tasks                    []stateBody
-	Problems                 []stateBody
+	Tasks                    []remote.State
+	Problems                 []remote.State
 	Topics                   []string
 	Offsets                  []offsetRow
 	Now                      reading
@@ -89,17 +91,17 @@ type offsetRow struct{ Partition, Offset string }
 
 func (s *Server) connector(r *http.Request) (string, any, error) {
 	name := r.PathValue("name")
-	var st statusBody
-	if err := s.get(r, connectorPath(name, "/status"), &st); err != nil {
+	var st remote.Status
+	if err := s.get(r, remote.Path(name, "/status"), &st); err != nil {
 		return "", nil, err
 	}
 	var cfg map[string]string
-	if err := s.get(r, connectorPath(name, "/config"), &cfg); err != nil {
+	if err := s.get(r, remote.Path(name, "/config"), &cfg); err != nil {
 		return "", nil, err
 	}
 	d := connectorData{Name: name, Type: st.Type, Class: shortClass(cfg["connector.class"]), State: st.Connector.State, Tasks: st.Tasks}
 	st.Connector.ID = -1
-	for _, t := range append([]stateBody{st.Connector}, st.Tasks...) {
+	for _, t := range append([]remote.State{st.Connector}, st.Tasks...) {
 		if t.State == "FAILED" {
 			d.Problems = append(d.Problems, t)
 			d.State = "FAILED"
@@ -108,14 +110,14 @@ func (s *Server) connector(r *http.Request) (string, any, error) {
 	var topics map[string]struct {
 		Topics []string `json:"topics"`
 	}
-	if err := s.get(r, connectorPath(name, "/topics"), &topics); err == nil {
+	if err := s.get(r, remote.Path(name, "/topics"), &topics); err == nil {
 		d.Topics = topics[name].Topics
 		slices.Sort(d.Topics)
 	}
 	var offsets struct {
 		Offsets []struct{ Partition, Offset json.RawMessage } `json:"offsets"`
 	}
-	if err := s.get(r, connectorPath(name, "/offsets"), &offsets); err == nil {
+	if err := s.get(r, remote.Path(name, "/offsets"), &offsets); err == nil {
 		for _, o := range offsets.Offsets {
 			d.Offsets = append(d.Offsets, offsetRow{string(o.Partition), string(o.Offset)})
 		}
@@ -174,7 +176,7 @@ func (s *Server) cluster(r *http.Request) (string, any, error) {
 		return "", nil, err
 	}
 	d := clusterData{Version: root.Version, Commit: root.Commit, Cluster: root.Cluster}
-	var all map[string]connectorBody
+	var all map[string]remote.Connector
 	if err := s.get(r, "/connectors?expand=status", &all); err != nil {
 		return "", nil, err
 	}
@@ -241,7 +243,6 @@ func spark(rs []reading) template.HTML {
 
 var functions = template.FuncMap{
 	"count": count, "bytes": size, "ms": millis, "state": stateClass, "path": url.PathEscape,
-	"lower": strings.ToLower, "pretty": pretty, "since": func(at int64) string { return time.Since(time.Unix(at, 0)).Round(time.Second).String() },
 }
 
 // count prints a number for people.

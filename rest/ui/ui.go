@@ -41,6 +41,7 @@ type Options struct {
 // Server answers everything below /ui/.
 type Server struct {
 	opt   Options
+	api   *http.Client // to Options.API, in the process
 	mux   *http.ServeMux
 	views *template.Template
 	token string // of forms; made anew at each start
@@ -50,7 +51,7 @@ type Server struct {
 
 // New makes the server; Run keeps its history of metrics.
 func New(opt Options) *Server {
-	s := &Server{opt: opt, mux: http.NewServeMux(), hist: newHistory(), over: make(chan struct{})}
+	s := &Server{opt: opt, api: &http.Client{Transport: inProcess{opt.API}}, mux: http.NewServeMux(), hist: newHistory(), over: make(chan struct{})}
 	secret := make([]byte, 24)
 	_, _ = rand.Read(secret) // never fails
 	s.token = base64.RawURLEncoding.EncodeToString(secret)
@@ -127,7 +128,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
 	if !strings.HasPrefix(r.URL.Path, "/ui/static/") {
-		if a := s.call(r, http.MethodGet, "/", nil); a.code == http.StatusUnauthorized {
+		if err := s.get(r, "/", nil); err != nil && codeOf(err) == http.StatusUnauthorized {
 			h.Set("WWW-Authenticate", `Basic realm="millrace"`)
 			http.Error(w, "Sign in with a user of the REST API.", http.StatusUnauthorized)
 			return

@@ -11,14 +11,6 @@ import (
 	"millrace/internal/record"
 )
 
-// Connect's own logical types; Debezium's go as the plain values they are.
-const (
-	decimalName   = "org.apache.kafka.connect.data.Decimal"
-	dateName      = "org.apache.kafka.connect.data.Date"
-	timeName      = "org.apache.kafka.connect.data.Time"
-	timestampName = "org.apache.kafka.connect.data.Timestamp"
-)
-
 // node is the plan of a schema as JSON. nil fields mean: by the value's own kind.
 type node struct {
 	typ      record.Type
@@ -33,7 +25,7 @@ type node struct {
 
 func compile(s *record.Schema, compact bool) *node {
 	n := &node{typ: s.Type, name: s.Name, fill: s.Default, compact: compact}
-	if s.Name == decimalName {
+	if s.Name == record.DecimalName {
 		v, _ := s.Param("scale")
 		n.scale, _ = strconv.Atoi(v)
 	}
@@ -66,7 +58,7 @@ func (n *node) append(dst []byte, b *record.Batch, c record.Cell) (_ []byte, err
 		return strconv.AppendBool(dst, c.Bool()), nil
 	case record.Int8, record.Int16, record.Int32, record.Int64:
 		v := c.Int()
-		if n != nil && n.name == dateName {
+		if n != nil && n.name == record.DateName {
 			v *= 86400000 // the mapping's type date takes milliseconds
 		}
 		return strconv.AppendInt(dst, v, 10), nil
@@ -75,7 +67,7 @@ func (n *node) append(dst []byte, b *record.Batch, c record.Cell) (_ []byte, err
 	case record.String:
 		return appendText(dst, b.Raw(c)), nil
 	case record.Bytes:
-		if n != nil && n.name == decimalName {
+		if n != nil && n.name == record.DecimalName {
 			return appendDecimal(dst, b.Raw(c), n.scale), nil
 		}
 		return append(base64.StdEncoding.AppendEncode(append(dst, '"'), b.Raw(c)), '"'), nil
@@ -227,9 +219,9 @@ func appendMapping(dst []byte, s *record.Schema) []byte {
 		return append(dst, '}')
 	}
 	switch s.Name {
-	case decimalName:
+	case record.DecimalName:
 		return plain("double")
-	case dateName, timeName, timestampName:
+	case record.DateName, record.TimeName, record.TimestampName:
 		return plain("date")
 	}
 	switch s.Type {

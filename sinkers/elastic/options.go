@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -82,23 +81,23 @@ func common(nulls string, flushTimeout string) []configdef.Option {
 		{Name: "connection.url", Type: list, Required: true, Importance: configdef.High, Doc: "List of URLs of the cluster's nodes.", Check: checkURLs},
 		{Name: "connection.username", Type: str, Importance: configdef.Medium, Doc: "User for basic authentication."},
 		{Name: "connection.password", Type: configdef.Password, Importance: configdef.Medium, Doc: "Its password."},
-		option("batch.size", integer, "2000", "Most records of one bulk request.", atLeast(1)),
-		option("max.in.flight.requests", integer, "5", "Most bulk requests in flight; requests of one document never overlap.", atLeast(1)),
-		option("max.buffered.records", integer, "20000", "Records waiting in the Java sink. Here a batch is sent as it comes; nothing waits.", atLeast(1)),
-		option("linger.ms", long, "1", "Waiting time of the Java sink's buffer; nothing waits here.", atLeast(0)),
-		option("flush.timeout.ms", long, flushTimeout, "Time the Java sink gives a flush. Here a put ends when everything was answered.", atLeast(1)),
-		option("max.retries", integer, "5", "How often a request is sent again after a network error, 429 or 5xx. When it is not set, until it works.", atLeast(0)),
-		option("retry.backoff.ms", long, "100", "First delay between those tries; it doubles up to 30 s.", atLeast(0)),
-		option("connection.timeout.ms", integer, "1000", "Time to connect.", atLeast(1)),
-		option("read.timeout.ms", integer, "3000", "Time to wait for an answer; less than 60 s is taken as 60 s, since a busy cluster that answers late has done the work.", atLeast(1)),
+		option("batch.size", integer, "2000", "Most records of one bulk request.", configdef.AtLeast(1)),
+		option("max.in.flight.requests", integer, "5", "Most bulk requests in flight; requests of one document never overlap.", configdef.AtLeast(1)),
+		option("max.buffered.records", integer, "20000", "Records waiting in the Java sink. Here a batch is sent as it comes; nothing waits.", configdef.AtLeast(1)),
+		option("linger.ms", long, "1", "Waiting time of the Java sink's buffer; nothing waits here.", configdef.AtLeast(0)),
+		option("flush.timeout.ms", long, flushTimeout, "Time the Java sink gives a flush. Here a put ends when everything was answered.", configdef.AtLeast(1)),
+		option("max.retries", integer, "5", "How often a request is sent again after a network error, 429 or 5xx. When it is not set, until it works.", configdef.AtLeast(0)),
+		option("retry.backoff.ms", long, "100", "First delay between those tries; it doubles up to 30 s.", configdef.AtLeast(0)),
+		option("connection.timeout.ms", integer, "1000", "Time to connect.", configdef.AtLeast(1)),
+		option("read.timeout.ms", integer, "3000", "Time to wait for an answer; less than 60 s is taken as 60 s, since a busy cluster that answers late has done the work.", configdef.AtLeast(1)),
 		option("key.ignore", yes, "false", "Whether the record key is not the document's id.", nil),
 		option("topic.key.ignore", list, "", "Topics for which key.ignore is true.", nil),
 		option("schema.ignore", yes, "false", "Whether the index gets no mapping from the record's schema.", nil),
 		option("topic.schema.ignore", list, "", "Topics for which schema.ignore is true.", nil),
 		option("compact.map.entries", yes, "true", "Whether map entries become fields; else they are key/value objects.", nil),
 		option("drop.invalid.message", yes, "false", "Whether records that cannot become documents are left out.", nil),
-		option("behavior.on.null.values", str, nulls, "ignore, delete or fail.", oneOf("ignore", "delete", "fail")),
-		option("behavior.on.malformed.documents", str, "fail", "ignore, warn or fail; a failing document goes to the dead letter queue under errors.tolerance=all.", oneOf("ignore", "warn", "fail", "report")),
+		option("behavior.on.null.values", str, nulls, "ignore, delete or fail.", configdef.OneOf("ignore", "delete", "fail")),
+		option("behavior.on.malformed.documents", str, "fail", "ignore, warn or fail; a failing document goes to the dead letter queue under errors.tolerance=all.", configdef.OneOf("ignore", "warn", "fail", "report")),
 		option("topic.index.map", list, "", "List of topic:index.", checkPairs),
 		option("type.name", str, "", "Document type of Elasticsearch 6; there are none since.", nil),
 	}
@@ -108,22 +107,22 @@ func common(nulls string, flushTimeout string) []configdef.Option {
 func DefConfluent() *configdef.Def {
 	str, list, yes := configdef.String, configdef.List, configdef.Boolean
 	return &configdef.Def{Options: append(common("fail", "180000"),
-		option("write.method", str, "insert", "insert or upsert.", oneOf("insert", "upsert")),
-		option("bulk.size.bytes", configdef.Long, "5242880", "Most bytes of one bulk request.", atLeast(1)),
+		option("write.method", str, "insert", "insert or upsert.", configdef.OneOf("insert", "upsert")),
+		option("bulk.size.bytes", configdef.Long, "5242880", "Most bytes of one bulk request.", configdef.AtLeast(1)),
 		option("external.version.header", str, "", "Header with the document's version; without it, the offset.", nil),
 		option("use.autogenerated.ids", yes, "false", "Whether the cluster makes the ids of records whose key is ignored.", nil),
 		option("flush.synchronously", yes, "false", "Whether a flush waits. It always does.", nil),
 		option("connection.compression", yes, "false", "Whether requests are compressed.", nil),
-		option("max.connection.idle.time.ms", configdef.Int, "60000", "Time after which an idle connection is closed.", atLeast(1)),
-		option("elastic.security.protocol", str, "PLAINTEXT", "PLAINTEXT or SSL; an https URL means SSL.", oneOf("PLAINTEXT", "SSL")),
+		option("max.connection.idle.time.ms", configdef.Int, "60000", "Time after which an idle connection is closed.", configdef.AtLeast(1)),
+		option("elastic.security.protocol", str, "PLAINTEXT", "PLAINTEXT or SSL; an https URL means SSL.", configdef.OneOf("PLAINTEXT", "SSL")),
 		option("elastic.https.ssl.truststore.location", str, "", "PEM file with the certificates to trust.", nil),
 		option("elastic.https.ssl.truststore.type", str, "JKS", "Only PEM can be read.", checkPEM),
 		option("elastic.https.ssl.endpoint.identification.algorithm", str, "https", "https, or empty to accept any name.", nil),
-		option("data.stream.type", str, "none", "logs, metrics or none.", oneOf("logs", "metrics", "none")),
+		option("data.stream.type", str, "none", "logs, metrics or none.", configdef.OneOf("logs", "metrics", "none")),
 		option("data.stream.dataset", str, "", "Dataset of the data stream.", nil),
 		option("data.stream.namespace", str, "${topic}", "Namespace of the data stream.", nil),
 		option("data.stream.timestamp.field", list, "", "Fields to take @timestamp from; without them, the record's time.", nil),
-		option("external.resource.usage", str, "DISABLED", "INDEX, DATASTREAM, ALIAS_INDEX, ALIAS_DATASTREAM or DISABLED.", oneOf("INDEX", "DATASTREAM", "ALIAS_INDEX", "ALIAS_DATASTREAM", "DISABLED")),
+		option("external.resource.usage", str, "DISABLED", "INDEX, DATASTREAM, ALIAS_INDEX, ALIAS_DATASTREAM or DISABLED.", configdef.OneOf("INDEX", "DATASTREAM", "ALIAS_INDEX", "ALIAS_DATASTREAM", "DISABLED")),
 		option("topic.to.external.resource.mapping", list, "", "List of topic:resource.", checkPairs),
 		unsupported("proxy.host", str, "", "set HTTPS_PROXY in the environment."),
 		unsupported("kerberos.user.principal", str, "", "use basic authentication or TLS."),
@@ -135,9 +134,9 @@ func DefConfluent() *configdef.Def {
 func DefOpenSearch() *configdef.Def {
 	str, yes := configdef.String, configdef.Boolean
 	return &configdef.Def{Options: append(common("ignore", "10000"),
-		option("index.write.method", str, "insert", "insert or upsert.", oneOf("insert", "upsert")),
-		option("key.ignore.id.strategy", str, "topic.partition.offset", "Ids of records whose key is ignored: topic.partition.offset, record.key or none.", oneOf("topic.partition.offset", "record.key", "none")),
-		option("behavior.on.version.conflict", str, "fail", "ignore, warn, report or fail. When it is not set, a document that is newer already is left as it is: every replay meets some.", oneOf("ignore", "warn", "fail", "report")),
+		option("index.write.method", str, "insert", "insert or upsert.", configdef.OneOf("insert", "upsert")),
+		option("key.ignore.id.strategy", str, "topic.partition.offset", "Ids of records whose key is ignored: topic.partition.offset, record.key or none.", configdef.OneOf("topic.partition.offset", "record.key", "none")),
+		option("behavior.on.version.conflict", str, "fail", "ignore, warn, report or fail. When it is not set, a document that is newer already is left as it is: every replay meets some.", configdef.OneOf("ignore", "warn", "fail", "report")),
 		option("connection.ssl.truststore.location", str, "", "PEM file with the certificates to trust.", nil),
 		option("connection.ssl.truststore.type", str, "JKS", "Only PEM can be read.", checkPEM),
 		unsupported("routing.type", str, "none", "documents are routed by their ids."),
@@ -145,26 +144,6 @@ func DefOpenSearch() *configdef.Def {
 		unsupported("existing.resource.type", str, "none", "name the index in topic.index.map."),
 		unsupported("aws.region", str, "", "use basic authentication."),
 	)}
-}
-
-func oneOf(values ...string) func(configdef.Input) []string {
-	return func(in configdef.Input) []string {
-		for _, v := range values {
-			if strings.EqualFold(in.Value, v) {
-				return nil
-			}
-		}
-		return []string{fmt.Sprintf("Invalid value %s for configuration %s: must be one of %s", in.Value, in.Name, strings.Join(values, ", "))}
-	}
-}
-
-func atLeast(least int64) func(configdef.Input) []string {
-	return func(in configdef.Input) []string {
-		if n, err := strconv.ParseInt(in.Value, 10, 64); err != nil || n < least {
-			return []string{fmt.Sprintf("Invalid value %s for configuration %s: Value must be at least %d", in.Value, in.Name, least)}
-		}
-		return nil
-	}
 }
 
 func checkPEM(in configdef.Input) []string {

@@ -35,25 +35,25 @@ func DefAiven() *configdef.Def {
 		old(text("aws.s3.prefix", "Text before names of the form topic-partition-offset; file.name.template is not used then. May hold {{timestamp:unit=…}}, {{utc_date}}, {{local_date}} and the variables of names.", checkPrefix), "aws_s3_prefix"),
 		old(secret("aws.access.key.id", "Access key; without it, AWS's default chain of credentials."), "aws_access_key_id"),
 		old(secret("aws.secret.access.key", "Its secret."), "aws_secret_access_key"),
-		option("aws.s3.part.size.bytes", long, "5242880", "Files above this size are uploaded in parts of it.", atLeast(5<<20)),
-		text("aws.s3.sse.algorithm", "Server-side encryption: AES256 or aws:kms.", oneOf("AES256", "aws:kms")),
-		option("aws.s3.backoff.delay.ms", long, "100", "First delay between tries.", atLeast(1)),
-		option("aws.s3.backoff.max.retries", integer, "3", "How often a request is sent again at once; after that, until it works, at each commit.", atLeast(1)),
+		option("aws.s3.part.size.bytes", long, "5242880", "Files above this size are uploaded in parts of it.", configdef.AtLeast(5<<20)),
+		text("aws.s3.sse.algorithm", "Server-side encryption: AES256 or aws:kms.", configdef.OneOf("AES256", "aws:kms")),
+		option("aws.s3.backoff.delay.ms", long, "100", "First delay between tries.", configdef.AtLeast(1)),
+		option("aws.s3.backoff.max.retries", integer, "3", "How often a request is sent again at once; after that, until it works, at each commit.", configdef.AtLeast(1)),
 		text("aws.sts.role.arn", "Role to assume.", nil),
 		option("aws.sts.role.session.name", str, "millrace", "Name of its sessions.", nil),
 		text("aws.sts.role.external.id", "External id of the role.", nil),
-		option("aws.sts.role.session.duration", integer, "3600", "Seconds of a session.", atLeast(900)),
+		option("aws.sts.role.session.duration", integer, "3600", "Seconds of a session.", configdef.AtLeast(900)),
 		text("aws.sts.config.endpoint", "Address of the token service.", checkAddress),
 		text("file.name.template", "Names of the files, made of {{topic}}, {{partition:padding=true|false}}, {{start_offset:padding=true|false}}, {{timestamp:unit=yyyy|MM|dd|HH}} and {{key}}. Default: {{topic}}-{{partition}}-{{start_offset}} with the format's extension.", checkTemplate),
-		old(text("file.compression.type", "Compression of the files: none, gzip, snappy or zstd; gzip when it is not set. Of Parquet files, the codec.", oneOf("none", "gzip", "snappy", "zstd")), "output_compression"),
-		option("file.max.records", integer, "0", "Most records of a file; 0: as many as come between two commits.", atLeast(0)),
+		old(text("file.compression.type", "Compression of the files: none, gzip, snappy or zstd; gzip when it is not set. Of Parquet files, the codec.", configdef.OneOf("none", "gzip", "snappy", "zstd")), "output_compression"),
+		option("file.max.records", integer, "0", "Most records of a file; 0: as many as come between two commits.", configdef.AtLeast(0)),
 		option("file.name.timestamp.timezone", str, "Z", "Time zone of {{timestamp}}.", zoneName),
-		option("file.name.timestamp.source", str, "WALLCLOCK", "Time of {{timestamp}}: WALLCLOCK or EVENT, the record's own.", oneOf("WALLCLOCK", "EVENT")),
-		option("format.output.type", str, "csv", "Format of the files: csv, json (one array), jsonl, avro or parquet.", oneOf("csv", "json", "jsonl", "avro", "parquet")),
+		option("file.name.timestamp.source", str, "WALLCLOCK", "Time of {{timestamp}}: WALLCLOCK or EVENT, the record's own.", configdef.OneOf("WALLCLOCK", "EVENT")),
+		option("format.output.type", str, "csv", "Format of the files: csv, json (one array), jsonl, avro or parquet.", configdef.OneOf("csv", "json", "jsonl", "avro", "parquet")),
 		old(option("format.output.fields", list, "value", "What is written of a record: key, value, offset, timestamp, headers.", checkFields), "output_fields"),
-		option("format.output.fields.value.encoding", str, "base64", "How csv writes the value: base64 or none.", oneOf("base64", "none")),
+		option("format.output.fields.value.encoding", str, "base64", "How csv writes the value: base64 or none.", configdef.OneOf("base64", "none")),
 		option("format.output.envelope", yes, "true", "Whether a single field stands in an object of its own.", nil),
-		option("avro.codec", str, "null", "Codec of Avro files: null, deflate, snappy or zstandard.", oneOf("null", "deflate", "snappy", "zstandard")),
+		option("avro.codec", str, "null", "Codec of Avro files: null, deflate, snappy or zstandard.", configdef.OneOf("null", "deflate", "snappy", "zstandard")),
 		unsupported("aws.credentials.provider", configdef.Class, "", "keys, a role (aws.sts.role.arn) and AWS's default chain are built in."),
 	}
 	return &configdef.Def{Options: append(out, avroOptions()...)}
@@ -65,21 +65,21 @@ func checkTemplate(in configdef.Input) []string {
 		_, err = t.kind()
 	}
 	if err != nil {
-		return invalid(in, "%v", err)
+		return configdef.Invalid(in, "%v", err)
 	}
 	return nil
 }
 
 func checkPrefix(in configdef.Input) []string {
 	if _, err := parseTemplate(in.Value, "utc_date", "local_date"); err != nil {
-		return invalid(in, "%v", err)
+		return configdef.Invalid(in, "%v", err)
 	}
 	return nil
 }
 
 func checkFields(in configdef.Input) []string {
 	for _, f := range configdef.SplitList(in.Value) {
-		if bad := oneOf("key", "value", "offset", "timestamp", "headers")(configdef.Input{Name: in.Name, Value: f}); bad != nil {
+		if bad := configdef.OneOf("key", "value", "offset", "timestamp", "headers")(configdef.Input{Name: in.Name, Value: f}); bad != nil {
 			return bad
 		}
 	}

@@ -41,7 +41,7 @@ func builtIn(prefix string, names []string) func(configdef.Input) []string {
 				return nil
 			}
 		}
-		return invalid(in, "built in are %s%s", prefix, strings.Join(names, ", "+prefix))
+		return configdef.Invalid(in, "built in are %s%s", prefix, strings.Join(names, ", "+prefix))
 	}
 }
 
@@ -58,41 +58,41 @@ func DefConfluent() *configdef.Def {
 		option("s3.path.style.access.enabled", yes, "true", "Whether the bucket stands in the path and not in the host name.", nil),
 		required("storage.class", class, "Must be "+storageClass+".", builtIn("", []string{storageClass})),
 		required("format.class", class, "Format of the files: one of "+formats+"{"+strings.Join(formatClasses, ", ")+"}.", builtIn(formats, formatClasses)),
-		required("flush.size", integer, "Records of a partition after which its files are complete.", atLeast(1)),
-		option("rotate.interval.ms", long, "-1", "Time between the first record of a file and the record that ends it, in the records' own time; needs a time-based partitioner. -1: none.", atLeast(-1)),
-		option("rotate.schedule.interval.ms", long, "-1", "Wall-clock time after which files are complete, counted from midnight in timezone. -1: none.", atLeast(-1)),
+		required("flush.size", integer, "Records of a partition after which its files are complete.", configdef.AtLeast(1)),
+		option("rotate.interval.ms", long, "-1", "Time between the first record of a file and the record that ends it, in the records' own time; needs a time-based partitioner. -1: none.", configdef.AtLeast(-1)),
+		option("rotate.schedule.interval.ms", long, "-1", "Wall-clock time after which files are complete, counted from midnight in timezone. -1: none.", configdef.AtLeast(-1)),
 		option("rotate.file.on.partition.change", yes, "true", "Whether files end when a record of another time partition comes; only with rotate.interval.ms.", nil),
 		option("partitioner.class", class, partitioners+"DefaultPartitioner", "Directories below the topic: one of "+partitioners+"{"+strings.Join(partitionerClasses, ", ")+"}.", builtIn(partitioners, partitionerClasses)),
 		option("partition.field.name", configdef.List, "", "Fields of the FieldPartitioner, dotted for nested ones.", nil),
-		option("partition.duration.ms", long, "-1", "Length of a directory of the TimeBasedPartitioner.", atLeast(-1)),
+		option("partition.duration.ms", long, "-1", "Length of a directory of the TimeBasedPartitioner.", configdef.AtLeast(-1)),
 		option("path.format", str, "", "Path of the TimeBasedPartitioner as a Joda-Time pattern, such as 'dt'=YYYY-MM-dd/'hour'=HH.", checkJoda),
 		option("locale", str, "", "Language of month and day names; only English is built in.", checkLocale),
 		option("timezone", str, "", "Time zone of the paths, such as UTC or Europe/Berlin.", zoneName),
-		option("timestamp.extractor", str, "Wallclock", "Where a record's time is taken from: Wallclock, Record or RecordField.", oneOf("Wallclock", "Record", "RecordField")),
+		option("timestamp.extractor", str, "Wallclock", "Where a record's time is taken from: Wallclock, Record or RecordField.", configdef.OneOf("Wallclock", "Record", "RecordField")),
 		option("timestamp.field", str, "timestamp", "Field of RecordField: milliseconds or ISO 8601 text.", nil),
 		option("topics.dir", str, "topics", "First directory.", nil),
 		option("directory.delim", str, "/", "Text between directories.", nil),
 		option("file.delim", str, "+", "Text between the parts of a file's name.", nil),
-		option("filename.offset.zero.pad.width", integer, "10", "Digits of the offset in a file's name.", atLeast(0)),
+		option("filename.offset.zero.pad.width", integer, "10", "Digits of the offset in a file's name.", configdef.AtLeast(0)),
 		secret("aws.access.key.id", "Access key; without it, AWS's default chain of credentials."),
 		secret("aws.secret.access.key", "Its secret."),
-		option("s3.part.size", integer, "26214400", "Files above this size are uploaded in parts of it.", atLeast(5<<20)),
-		option("s3.compression.type", str, "none", "Compression of JSON and byte files: none or gzip.", oneOf("none", "gzip")),
+		option("s3.part.size", integer, "26214400", "Files above this size are uploaded in parts of it.", configdef.AtLeast(5<<20)),
+		option("s3.compression.type", str, "none", "Compression of JSON and byte files: none or gzip.", configdef.OneOf("none", "gzip")),
 		option("s3.compression.level", integer, "-1", "Its level, -1 to 9.", nil),
-		option("avro.codec", str, "null", "Codec of Avro files: null, deflate, snappy or zstandard.", oneOf("null", "deflate", "snappy", "zstandard")),
-		option("parquet.codec", str, "snappy", "Codec of Parquet files: none, snappy, gzip, brotli, lz4 or zstd.", oneOf("none", "snappy", "gzip", "brotli", "lz4", "zstd")),
-		option("schema.compatibility", str, "NONE", "NONE: any other schema ends the files. BACKWARD, FORWARD, FULL: values of compatible versions are written under one schema.", oneOf("NONE", "BACKWARD", "FORWARD", "FULL")),
+		option("avro.codec", str, "null", "Codec of Avro files: null, deflate, snappy or zstandard.", configdef.OneOf("null", "deflate", "snappy", "zstandard")),
+		option("parquet.codec", str, "snappy", "Codec of Parquet files: none, snappy, gzip, brotli, lz4 or zstd.", configdef.OneOf("none", "snappy", "gzip", "brotli", "lz4", "zstd")),
+		option("schema.compatibility", str, "NONE", "NONE: any other schema ends the files. BACKWARD, FORWARD, FULL: values of compatible versions are written under one schema.", configdef.OneOf("NONE", "BACKWARD", "FORWARD", "FULL")),
 		option("behavior.on.null.values", str, "fail", "What to do with tombstones: fail or ignore.", checkNulls),
-		option("s3.part.retries", integer, "3", "How often a request is sent again at once; after that, until it works, at each commit.", atLeast(0)),
-		option("s3.retry.backoff.ms", long, "200", "First delay between those tries.", atLeast(0)),
-		option("json.decimal.format", str, "BASE64", "How JSON files hold decimals: BASE64 or NUMERIC.", oneOf("BASE64", "NUMERIC")),
+		option("s3.part.retries", integer, "3", "How often a request is sent again at once; after that, until it works, at each commit.", configdef.AtLeast(0)),
+		option("s3.retry.backoff.ms", long, "200", "First delay between those tries.", configdef.AtLeast(0)),
+		option("json.decimal.format", str, "BASE64", "How JSON files hold decimals: BASE64 or NUMERIC.", configdef.OneOf("BASE64", "NUMERIC")),
 		option("format.bytearray.extension", str, ".bin", "Extension of byte files.", nil),
 		option("format.bytearray.separator", str, "", "Text after each record of a byte file; without it, the line separator.", nil),
-		option("s3.ssea.name", str, "", "Server-side encryption: AES256 or aws:kms.", oneOf("", "AES256", "aws:kms")),
+		option("s3.ssea.name", str, "", "Server-side encryption: AES256 or aws:kms.", configdef.OneOf("", "AES256", "aws:kms")),
 		option("s3.sse.kms.key.id", str, "", "Key of aws:kms.", nil),
 		option("s3.acl.canned", str, "", "Canned access list of the objects, such as bucket-owner-full-control.", nil),
 		text("s3.proxy.url", "Proxy for the store.", nil),
-		option("s3.credentials.provider.class", class, "", "Empty for the default chain, or "+roleProvider+".", oneOf("", roleProvider, "com.amazonaws.auth.DefaultAWSCredentialsProviderChain", "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider")),
+		option("s3.credentials.provider.class", class, "", "Empty for the default chain, or "+roleProvider+".", configdef.OneOf("", roleProvider, "com.amazonaws.auth.DefaultAWSCredentialsProviderChain", "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider")),
 		text("s3.credentials.provider.sts.role.arn", "Role to assume.", nil),
 		option("s3.credentials.provider.sts.role.session.name", str, "millrace", "Name of its sessions.", nil),
 		text("s3.credentials.provider.sts.role.external.id", "External id of the role.", nil),
@@ -108,14 +108,14 @@ func DefConfluent() *configdef.Def {
 
 func checkNulls(in configdef.Input) []string {
 	if strings.EqualFold(in.Value, "write") {
-		return invalid(in, "tombstones cannot be written without store.kafka.keys; use ignore, or turn deletes into values with ExtractNewRecordState and delete.tombstone.handling.mode=rewrite")
+		return configdef.Invalid(in, "tombstones cannot be written without store.kafka.keys; use ignore, or turn deletes into values with ExtractNewRecordState and delete.tombstone.handling.mode=rewrite")
 	}
-	return oneOf("fail", "ignore")(in)
+	return configdef.OneOf("fail", "ignore")(in)
 }
 
 func checkJoda(in configdef.Input) []string {
 	if _, err := parseJoda(in.Value); err != nil {
-		return invalid(in, "%v", err)
+		return configdef.Invalid(in, "%v", err)
 	}
 	return nil
 }
@@ -125,7 +125,7 @@ func checkLocale(in configdef.Input) []string {
 		return nil
 	}
 	if strings.ContainsAny(in.Props["path.format"], "EMa") && (strings.Contains(in.Props["path.format"], "MMM") || strings.ContainsAny(in.Props["path.format"], "Ea")) {
-		return invalid(in, "names of months and days are English; use numbers in path.format")
+		return configdef.Invalid(in, "names of months and days are English; use numbers in path.format")
 	}
 	return nil
 }

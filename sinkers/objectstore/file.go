@@ -33,10 +33,9 @@ type part struct {
 
 // rotation is what cutting by time needs.
 type rotation struct {
-	first, last int64  // times of the first and the last record in open files, ms
-	path        string // of the last record
-	due         int64  // wall clock of the next scheduled rotation, ms; 0: none
-	begun       int64  // wall clock of the first record in open files, ms
+	first int64  // time of the first record in open files, ms
+	path  string // of the last record
+	due   int64  // wall clock of the next scheduled rotation, ms; 0: none
 }
 
 // file is a file being made, and then on its way.
@@ -47,7 +46,6 @@ type file struct {
 	schema *record.Schema
 	enc    encoder
 	body   *spool
-	last   bool // holds only the last record: the encoder is made anew for each
 
 	done bool
 	err  error

@@ -15,13 +15,13 @@ type layout interface {
 	place(p *part, b *record.Batch, r *record.Record, now time.Time) (place, error)
 	// name is the name of a new file whose first record is r.
 	name(p *part, key string, r *record.Record, now time.Time) string
-	// full tells what a written record completes: nothing, its file, all of the partition.
-	full(p *part, f *file) completed
+	// full reports whether a written record completes the open files of its partition.
+	full(p *part, f *file) bool
 	// due reports whether the open files must be completed although no record came.
 	due(p *part, now time.Time) bool
 	// evolve returns the schema under which a record is written into a file of schema
 	// have, and whether the file must end first.
-	evolve(have, got *record.Schema) (*record.Schema, bool, error)
+	evolve(have, got *record.Schema) (as *record.Schema, end bool)
 }
 
 // place is where a record goes.
@@ -30,14 +30,6 @@ type place struct {
 	cut  bool   // the open files of the partition must be completed before
 	skip bool   // into no file at all
 }
-
-type completed uint8
-
-const (
-	nothing completed = iota
-	thisFile
-	allFiles
-)
 
 // confluent is the layout of Confluent's storage sinks:
 // topics.dir/topic/encoded partition/topic+partition+offset.
@@ -77,10 +69,10 @@ func (l *confluent) place(p *part, b *record.Batch, r *record.Record, now time.T
 	path := string(l.scratch)
 	cut := p.count > 0 && (l.byInterval(p, at, path) || l.scheduled(p, now))
 	if p.count == 0 || cut {
-		p.clock.first, p.clock.begun = at, now.UnixMilli()
+		p.clock.first = at
 		p.clock.due = l.nextSchedule(now)
 	}
-	p.clock.last, p.clock.path = at, path
+	p.clock.path = path
 	return place{key: path, cut: cut}, nil
 }
 
@@ -126,31 +118,26 @@ func (l *confluent) name(p *part, key string, r *record.Record, _ time.Time) str
 	return s.String()
 }
 
-func (l *confluent) full(p *part, _ *file) completed {
-	if p.count >= l.flushSize {
-		return allFiles
-	}
-	return nothing
-}
+func (l *confluent) full(p *part, _ *file) bool { return p.count >= l.flushSize }
 
-func (l *confluent) evolve(have, got *record.Schema) (*record.Schema, bool, error) {
+func (l *confluent) evolve(have, got *record.Schema) (as *record.Schema, end bool) {
 	if have == got {
-		return have, false, nil
+		return have, false
 	}
 	if l.compat == "NONE" {
-		return got, true, nil
+		return got, true
 	}
 	if have == nil || got == nil || have.Version == 0 || got.Version == 0 {
-		return got, true, nil
+		return got, true
 	}
 	newer := got.Version > have.Version
 	if l.compat == "FORWARD" {
 		newer = got.Version < have.Version
 	}
 	if newer {
-		return got, true, nil
+		return got, true
 	}
-	return have, false, nil
+	return have, false
 }
 
 // aiven is the layout of Aiven's sinks: names are made of a template, and all files
@@ -167,10 +154,8 @@ type aiven struct {
 	strict     bool
 }
 
-func (l *aiven) due(*part, time.Time) bool { return true }
-func (l *aiven) evolve(_, got *record.Schema) (*record.Schema, bool, error) {
-	return got, l.strict, nil
-}
+func (l *aiven) due(*part, time.Time) bool                                  { return true }
+func (l *aiven) evolve(_, got *record.Schema) (as *record.Schema, end bool) { return got, l.strict }
 
 func (l *aiven) time(r *record.Record, now time.Time) time.Time {
 	if l.wallclock {
@@ -202,9 +187,6 @@ func (l *aiven) render(p *part, b *record.Batch, r *record.Record, head int64, n
 
 func (l *aiven) name(_ *part, key string, _ *record.Record, _ time.Time) string { return key }
 
-func (l *aiven) full(_ *part, f *file) completed {
-	if l.maxRecords > 0 && !l.keyOnly && f.count >= l.maxRecords {
-		return allFiles
-	}
-	return nothing
+func (l *aiven) full(_ *part, f *file) bool {
+	return l.maxRecords > 0 && !l.keyOnly && f.count >= l.maxRecords
 }

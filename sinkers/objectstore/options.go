@@ -2,7 +2,6 @@ package objectstore
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -41,36 +40,12 @@ func whenSet(check func(configdef.Input) []string) func(configdef.Input) []strin
 	}
 }
 
-func invalid(in configdef.Input, format string, args ...any) []string {
-	return []string{fmt.Sprintf("Invalid value %s for configuration %s: ", in.Value, in.Name) + fmt.Sprintf(format, args...)}
-}
-
-func oneOf(values ...string) func(configdef.Input) []string {
-	return func(in configdef.Input) []string {
-		for _, v := range values {
-			if strings.EqualFold(in.Value, v) {
-				return nil
-			}
-		}
-		return invalid(in, "must be one of %s", strings.Join(values, ", "))
-	}
-}
-
-func atLeast(least int64) func(configdef.Input) []string {
-	return func(in configdef.Input) []string {
-		if n, err := strconv.ParseInt(in.Value, 10, 64); err != nil || n < least {
-			return invalid(in, "Value must be at least %d", least)
-		}
-		return nil
-	}
-}
-
 func zoneName(in configdef.Input) []string {
 	if in.Value == "" {
 		return nil
 	}
 	if _, err := zoneOf(in.Value); err != nil {
-		return invalid(in, "%v", err)
+		return configdef.Invalid(in, "%v", err)
 	}
 	return nil
 }
@@ -136,5 +111,5 @@ func checkAddress(in configdef.Input) []string {
 	if _, ok := local(in.Value); ok || strings.HasPrefix(in.Value, "http://") || strings.HasPrefix(in.Value, "https://") {
 		return nil
 	}
-	return invalid(in, "it must be a URL such as https://s3.example.com, or file:///directory for local files")
+	return configdef.Invalid(in, "it must be a URL such as https://s3.example.com, or file:///directory for local files")
 }

@@ -13,15 +13,6 @@ import (
 	"millrace/internal/record"
 )
 
-// Connect's logical types, which become Parquet's; Debezium's stay the plain values
-// they are, as in the Java sinks.
-const (
-	decimalName   = "org.apache.kafka.connect.data.Decimal"
-	dateName      = "org.apache.kafka.connect.data.Date"
-	timeName      = "org.apache.kafka.connect.data.Time"
-	timestampName = "org.apache.kafka.connect.data.Timestamp"
-)
-
 // rowGroupBytes ends a row group.
 const rowGroupBytes = 16 << 20
 
@@ -200,7 +191,7 @@ func (plainType) ConvertedType() *deprecated.ConvertedType { return nil }
 
 func leafNode(s *record.Schema) parquet.Node {
 	switch s.Name {
-	case decimalName:
+	case record.DecimalName:
 		scale, precision := 0, 64
 		if v, ok := s.Param("scale"); ok {
 			scale, _ = strconv.Atoi(v)
@@ -209,11 +200,11 @@ func leafNode(s *record.Schema) parquet.Node {
 			precision, _ = strconv.Atoi(v)
 		}
 		return parquet.Decimal(scale, precision, parquet.ByteArrayType)
-	case dateName:
+	case record.DateName:
 		return parquet.Date()
-	case timeName:
+	case record.TimeName:
 		return parquet.Time(parquet.Millisecond)
-	case timestampName:
+	case record.TimestampName:
 		return parquet.Timestamp(parquet.Millisecond)
 	}
 	switch s.Type {

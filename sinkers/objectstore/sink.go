@@ -156,13 +156,11 @@ func (s *Sink) take(ctx context.Context, p *part, b *record.Batch, r *record.Rec
 	var old *file // holds an earlier record of the same key
 	as := r.ValueSchema
 	switch {
-	case f != nil && f.last:
+	case f != nil && s.lastOnly:
 		f, old = nil, s.detach(p, to.key)
 	case f != nil && f.schema != r.ValueSchema:
 		var end bool
-		if as, end, err = s.layout.evolve(f.schema, r.ValueSchema); err != nil {
-			return err
-		}
+		as, end = s.layout.evolve(f.schema, r.ValueSchema)
 		if end {
 			if err := s.cut(ctx, p, touched); err != nil {
 				return err
@@ -197,8 +195,7 @@ func (s *Sink) take(ctx context.Context, p *part, b *record.Batch, r *record.Rec
 	p.count++
 	p.next = r.Origin.Offset + 1 // before the cut: what it fails of is done again, the record is not
 	touched[f] = true
-	switch s.layout.full(p, f) {
-	case thisFile, allFiles:
+	if s.layout.full(p, f) {
 		return s.cut(ctx, p, touched)
 	}
 	return nil
@@ -206,7 +203,7 @@ func (s *Sink) take(ctx context.Context, p *part, b *record.Batch, r *record.Rec
 
 // begin opens a file.
 func (s *Sink) begin(p *part, key string, b *record.Batch, r *record.Record, now time.Time) (*file, error) {
-	f := &file{name: s.layout.name(p, key, r, now), start: r.Origin.Offset, schema: r.ValueSchema, body: &spool{all: &s.all}, last: s.lastOnly}
+	f := &file{name: s.layout.name(p, key, r, now), start: r.Origin.Offset, schema: r.ValueSchema, body: &spool{all: &s.all}}
 	var err error
 	if f.enc, err = s.format.open(f.body, b, r, len(p.order)); err != nil {
 		f.body.close()

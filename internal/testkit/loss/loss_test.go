@@ -25,10 +25,7 @@ func TestRowsThatShareOnePosition(t *testing.T) {
 		r.stores(2 + rnd.IntN(5))
 		x.kill()
 	}
-	x := r.start()
-	cs := r.end("t")
-	t.Logf("%d records, %d repeated", len(cs), contiguous(t, cs, r.n))
-	x.stop()
+	r.finish()
 }
 
 // TestBeginRowAndCommitShareOnePosition: a transaction of one row may have BEGIN,
@@ -53,10 +50,7 @@ func TestBeginRowAndCommitShareOnePosition(t *testing.T) {
 			r.insert("t", 1)
 		}
 	}
-	x := r.start()
-	cs := r.end("t")
-	t.Logf("%d records, %d repeated", len(cs), contiguous(t, cs, r.n))
-	x.stop()
+	r.finish()
 }
 
 // TestReconnectsRepeatNothing: a connection that is cut, and one that the server
@@ -226,10 +220,7 @@ func TestKeepalivesDoNotPassUnreadChanges(t *testing.T) {
 		x.kill()
 		r.pg.Heal()
 	}
-	x := r.start()
-	cs := r.end("t")
-	t.Logf("%d records, %d repeated", len(cs), contiguous(t, cs, r.n))
-	x.stop()
+	r.finish()
 }
 
 // TestLogicalMessages: a restart behind a logical decoding message, inside of a
@@ -250,10 +241,7 @@ func TestLogicalMessages(t *testing.T) {
 		x.kill()
 		r.insert("t", 1)
 	}
-	x := r.start()
-	cs := r.end("t")
-	t.Logf("%d records, %d repeated", len(cs), contiguous(t, cs, r.n))
-	x.stop()
+	r.finish()
 }
 
 // TestKeyChangeAtTheEndOfATransaction: the delete, tombstone and create of a key

@@ -110,6 +110,16 @@ func (r *rig) one(sql string) string {
 	return *v
 }
 
+// finish runs the task once more until all of table t has arrived: each number is
+// there, in order of its first record.
+func (r *rig) finish() {
+	r.t.Helper()
+	x := r.start()
+	cs := r.end("t")
+	r.t.Logf("%d records, %d repeated", len(cs), contiguous(r.t, cs, r.n))
+	x.stop()
+}
+
 // next is the number of the next change.
 func (r *rig) next() int { r.n++; return r.n }
 
