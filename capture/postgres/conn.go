@@ -48,8 +48,15 @@ func (c *Conn) config(app string) (*pgconn.Config, error) {
 		"host=" + dsnQuote(c.Host), "port=" + strconv.Itoa(c.Port), "user=" + dsnQuote(c.User), "dbname=" + dsnQuote(c.Database),
 		"password=" + dsnQuote(c.Password), "sslmode=" + dsnQuote(c.sslMode()), "target_session_attrs=" + targetAttrs(c.TargetServerType),
 	}
-	if c.SSLRootCert != "" {
-		kv = append(kv, "sslrootcert="+dsnQuote(c.SSLRootCert))
+	switch c.sslMode() {
+	case "verify-ca", "verify-full":
+		if c.SSLRootCert != "" {
+			kv = append(kv, "sslrootcert="+dsnQuote(c.SSLRootCert))
+		}
+	default:
+		// The JDBC driver looks at no certificate in these modes, whatever
+		// sslrootcert says; libpq, and pgx after it, would make require verify-ca.
+		kv = append(kv, "sslrootcert=''")
 	}
 	cfg, err := pgconn.ParseConfig(strings.Join(kv, " "))
 	if err != nil {

@@ -175,6 +175,9 @@ func TestStartErrors(t *testing.T) {
 			delete(r.props, c.key)
 		}
 	}
+	r.one("select pg_create_logical_replication_slot($1, 'pgoutput', false, true)::text", r.Name)
+	r.fails("", "two_phase", "pg_drop_replication_slot")
+	r.one("select pg_drop_replication_slot($1)::text", r.Name)
 	x := r.start(nil, newSink())
 	until(t, "the first source streams", func() bool {
 		return r.one("select active::text from pg_replication_slots where slot_name = $1", r.Name) == "true"

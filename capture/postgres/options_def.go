@@ -39,6 +39,22 @@ func decoderPlugin(in configdef.Input) []string {
 	return nil
 }
 
+// streamParams refuses options of pgoutput whose messages cannot be read.
+func streamParams(in configdef.Input) []string {
+	var out []string
+	pairs, _ := options.ParsePairs(in.Value, ";")
+	for _, p := range pairs {
+		name := strings.ToLower(p.Key)
+		switch off := p.Value == "0" || strings.EqualFold(p.Value, "off") || strings.EqualFold(p.Value, "false"); {
+		case name == "binary" && !off:
+			out = append(out, "binary is not supported by millrace: values come as text; leave it out")
+		case name == "two_phase" && !off:
+			out = append(out, "two_phase is not supported by millrace: transactions come when they are committed; leave it out")
+		}
+	}
+	return out
+}
+
 // identityForm is the form of an entry of replica.identity.autoset.values.
 const identityForm = `(?i)^\s*(?<tablepredicate>[^\s:]+):(?<replicaidentity>DEFAULT|(INDEX) (?<indexname>.\w*)|FULL|NOTHING)\s*$`
 

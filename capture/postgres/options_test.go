@@ -128,6 +128,21 @@ func TestRecordedErrors(t *testing.T) {
 	}
 }
 
+// TestStreamParams: pgoutput's options whose messages cannot be read are refused.
+func TestStreamParams(t *testing.T) {
+	for value, want := range map[string]string{"streaming=off;origin=none": "", "binary=false;Two_Phase=off": "", "messages=true; Binary=true": "binary", "two_phase=on": "two_phase"} {
+		props := baseProps()
+		props["slot.stream.params"] = value
+		got := ""
+		for _, r := range Def().Validate(props) {
+			got += strings.Join(r.Errors, " ")
+		}
+		if want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("%s: %q", value, got)
+		}
+	}
+}
+
 func TestParseOptions(t *testing.T) {
 	p := baseProps()
 	for k, v := range map[string]string{

@@ -139,6 +139,7 @@ func TestTLS(t *testing.T) {
 		{"allow", map[string]string{"database.sslmode": "allow"}, ""},
 		{"prefer", map[string]string{"database.sslmode": "prefer"}, ""},
 		{"require", map[string]string{"database.sslmode": "require"}, ""},
+		{"require, another authority", map[string]string{"database.sslmode": "require", "database.sslrootcert": other.file("other.crt")}, ""},
 		{"verify-ca", map[string]string{"database.sslmode": "verify-ca", "database.sslrootcert": root, "database.hostname": "127.0.0.1"}, ""},
 		{"verify-ca, another authority", map[string]string{"database.sslmode": "verify-ca", "database.sslrootcert": other.file("other.crt")}, "certificate"},
 		{"verify-full", map[string]string{"database.sslmode": "verify-full", "database.sslrootcert": root}, ""},

@@ -24,7 +24,7 @@ type slotState struct {
 // findSlot looks the slot up; nil when there is none of that name.
 func (t *task) findSlot(ctx context.Context, conn *pgconn.PgConn) (*slotState, error) {
 	rows, err := query(ctx, conn, `SELECT coalesce(plugin, ''), coalesce(database, ''), active, coalesce(active_pid::text, ''), restart_lsn, confirmed_flush_lsn,
- coalesce(to_jsonb(s)->>'wal_status', '') FROM pg_catalog.pg_replication_slots s WHERE slot_name = $1`, t.opts.Slot.Name)
+ coalesce(to_jsonb(s)->>'wal_status', ''), coalesce(to_jsonb(s)->>'two_phase', 'false') FROM pg_catalog.pg_replication_slots s WHERE slot_name = $1`, t.opts.Slot.Name)
 	if err != nil {
 		return nil, fmt.Errorf("look up replication slot %q: %w", t.opts.Slot.Name, err)
 	}
@@ -47,6 +47,9 @@ func (t *task) findSlot(ctx context.Context, conn *pgconn.PgConn) (*slotState, e
 	case s.Database != t.opts.Conn.Database:
 		return nil, fault(nil, "Slot names are shared by all databases of a server: choose another slot.name",
 			"Replication slot %q exists but belongs to database %q instead of %q", name, s.Database, t.opts.Conn.Database)
+	case string(r[7]) == "true":
+		return nil, fault(nil, fmt.Sprintf("Choose another slot.name (the connector makes the slot), or, when it was read to its end or its changes are not needed, drop it: SELECT pg_drop_replication_slot(%s). On PostgreSQL 18 it can be kept: psql 'dbname=%s replication=database' -c 'ALTER_REPLICATION_SLOT %s (TWO_PHASE false)'", quoteLiteral(name), s.Database, name),
+			"Replication slot %q was created with two_phase, so rows of prepared transactions come before they are committed and do not come again. A connector cannot read such a slot: the rows of a transaction that is rolled back would be published", name)
 	case s.Status == "lost":
 		return nil, fault(nil, fmt.Sprintf("Drop the slot (SELECT pg_drop_replication_slot(%s)), delete the connector's offsets or set snapshot.mode=when_needed, and take a new snapshot; raise max_slot_wal_keep_size so that it does not happen again", quoteLiteral(name)),
 			"Replication slot %q was invalidated by the server, which has removed the log that it needs; changes since %s are lost", name, s.Confirmed)
