@@ -273,8 +273,11 @@ func (m *Model) action(t *Table, a *ddl.Action, renames map[string]string) strin
 	}
 	switch a.Verb {
 	case ddl.AddColumn:
-		if t.Column(a.Column.Name) >= 0 && a.IfExists {
-			return ""
+		if t.Column(a.Column.Name) >= 0 {
+			if a.IfExists {
+				return ""
+			}
+			return "column " + a.Column.Name + " is there already"
 		}
 		t.insert(columnOf(&a.Column, t.Charset), a, len(t.Columns))
 		t.columnKeys(&a.Column)

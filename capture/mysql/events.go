@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -79,9 +78,9 @@ func (s *session) handle(ctx context.Context, e *replication.BinlogEvent, sum bo
 		}
 		return nil
 	case *replication.GTIDEvent:
-		return s.onGTID(x)
+		return s.onGTID(e, x)
 	case *replication.GtidTaggedLogEvent:
-		return s.onGTID(&x.GTIDEvent)
+		return s.onGTID(e, &x.GTIDEvent)
 	case *replication.MariadbGTIDEvent:
 		s.setGTID(x.GTID.String(), 0)
 		if !x.IsStandalone() {
@@ -100,7 +99,10 @@ func (s *session) handle(ctx context.Context, e *replication.BinlogEvent, sum bo
 		return nil
 	case *replication.TransactionPayloadEvent:
 		return s.payload(ctx, e, x)
-	case *replication.HeartbeatEvent, *replication.FormatDescriptionEvent, *replication.PreviousGTIDsEvent:
+	case *replication.FormatDescriptionEvent:
+		clear(s.tables) // a server that was started anew counts its tables from the beginning
+		return nil
+	case *replication.HeartbeatEvent, *replication.PreviousGTIDsEvent:
 		return nil
 	}
 	err := s.rowEvent(ctx, e, sum)
@@ -125,7 +127,8 @@ func (s *session) note(e *replication.BinlogEvent, text string) {
 	_ = e
 }
 
-func (s *session) onGTID(x *replication.GTIDEvent) error {
+func (s *session) onGTID(e *replication.BinlogEvent, x *replication.GTIDEvent) error {
+	s.gtidPos = startOf(e)
 	set, err := x.GTIDNext()
 	if err != nil {
 		return fmt.Errorf("read a GTID: %w", err)
@@ -170,6 +173,9 @@ func (s *session) query(ctx context.Context, e *replication.BinlogEvent, q *repl
 	case s.inTx:
 		s.at.Event++
 		if !strings.HasPrefix(strings.ToUpper(strings.TrimSpace(text)), "SAVEPOINT") {
+			if s.skipEvent > 0 && s.at.Event <= s.skipEvent {
+				return nil // done before the restart: the history has it
+			}
 			s.clock(e)
 			return s.ddl(ctx, q)
 		}
@@ -193,13 +199,18 @@ func (s *session) clock(e *replication.BinlogEvent) {
 	}
 }
 
+// startOf is the position at which an event begins.
+func startOf(e *replication.BinlogEvent) int64 {
+	return int64(e.Header.LogPos) - int64(e.Header.EventSize)
+}
+
 // place sets file and position of the event in the source block.
 func (s *session) place(e *replication.BinlogEvent, thread int64) {
 	if s.src.file != s.file {
 		s.src.file = s.file
 		s.src.moved()
 	}
-	s.src.pos = int64(e.Header.LogPos) - int64(e.Header.EventSize)
+	s.src.pos = startOf(e)
 	if thread != 0 {
 		s.src.thread = thread
 	}
@@ -215,13 +226,19 @@ func (s *session) begin(e *replication.BinlogEvent, thread int64) {
 	} else {
 		s.tx.Restore(s.at.Counts)
 	}
-	s.at.File, s.at.Pos = s.file, int64(e.Header.LogPos)-int64(e.Header.EventSize)
+	s.at.File, s.at.Pos = s.file, startOf(e)
+	if s.gtidPos != 0 {
+		// Reading by file and position must meet the GTID again. Without it the set
+		// that is stored would lack this transaction for ever, and statements recorded
+		// later could not be placed.
+		s.at.Pos = s.gtidPos
+	}
 	s.at.Event, s.at.Row = 1, 0
 	s.at.Snapshot = ""
 	if s.t.opts.Transactions {
 		s.txID = s.gtid
 		if s.txID == "" {
-			s.txID = fmt.Sprintf("file=%s,pos=%d", s.at.File, s.at.Pos)
+			s.txID = fmt.Sprintf("file=%s,pos=%d", s.at.File, startOf(e))
 		}
 		if s.skipEvent == 0 {
 			s.tx.AppendBegin(s.batch(), s.t.topic(s.t.opts.Naming.Transaction()), s.txID, s.src.tsUs/1000)
@@ -239,7 +256,7 @@ func (s *session) commit(e *replication.BinlogEvent) error {
 
 // finish moves the place behind a transaction or statement.
 func (s *session) finish(e *replication.BinlogEvent) error {
-	s.inTx, s.skipEvent, s.skipRow = false, 0, 0
+	s.inTx, s.skipEvent, s.skipRow, s.gtidPos = false, 0, 0, 0
 	s.at.File, s.at.Event, s.at.Row = s.file, 0, 0
 	s.at.Snapshot, s.at.TxID, s.at.Counts = "", "", nil
 	if s.t.opts.Transactions {
@@ -370,10 +387,10 @@ func (s *session) tableMap(ctx context.Context, p []byte) error {
 	if err != nil {
 		return err
 	}
-	if have := s.tables[m.ID]; have != nil {
+	id := schemahistory.TableID{DB: m.Schema, Name: m.Table}
+	if have := s.tables[m.ID]; have != nil && have.id == id {
 		return nil
 	}
-	id := schemahistory.TableID{DB: m.Schema, Name: m.Table}
 	if !s.t.captured(id) {
 		s.tables[m.ID] = &table{id: id, name: id.DB + "." + id.Name}
 		return nil
@@ -385,8 +402,8 @@ func (s *session) tableMap(ctx context.Context, p []byte) error {
 		return nil
 	}
 	rowEnd := versioned(v, m)
-	if v == nil || len(v.Columns) != len(m.Columns) && rowEnd == 0 {
-		if v, err = s.unknown(ctx, id, m, v); err != nil || v == nil {
+	if rowEnd == 0 && !agrees(v, m) {
+		if v, err = s.resolve(ctx, id, m, v); err != nil || v == nil {
 			s.tables[m.ID] = &table{id: id, name: id.DB + "." + id.Name}
 			return err
 		}
@@ -398,35 +415,6 @@ func (s *session) tableMap(ctx context.Context, p []byte) error {
 	tb.rowEnd, tb.signal = rowEnd, tb.name == s.t.opts.SignalTable
 	s.tables[m.ID], s.byName[id] = tb, tb
 	return nil
-}
-
-// unknown is a table whose definition is not known or does not fit the rows: it is
-// read from the catalog, if that fits.
-func (s *session) unknown(ctx context.Context, id schemahistory.TableID, m *binlog.TableMap, have *schemahistory.Table) (*schemahistory.Table, error) {
-	text, err := showCreate(ctx, s.t.db, id)
-	if err == nil {
-		fresh := s.t.newModel()
-		fresh.SetCharset(id.DB, s.t.model.Charset(id.DB))
-		fresh.Apply(id.DB, text)
-		if v := fresh.Table(id); v != nil && len(v.Columns) == len(m.Columns) {
-			s.log.Warn("the definition of a table was missing or did not fit its rows; it was read from the catalog", "table", id.String())
-			s.t.reread("rows")
-			s.t.model.Put(v)
-			s.inc.Altered(id.DB + "." + id.Name)
-			step := &schemahistory.Step{DB: id.DB, DDL: text, Changes: []schemahistory.Change{{Kind: schemahistory.Create, ID: id, Table: v}}, Tables: []schemahistory.TableID{id}}
-			return v, s.t.remember(ctx, s.ddlPosition(), s.now.UnixMilli(), step)
-		}
-	}
-	why := "is not in the schema history"
-	if have != nil {
-		why = "has " + strconv.Itoa(len(have.Columns)) + " columns in the schema history but " + strconv.Itoa(len(m.Columns)) + " in the log"
-	}
-	if s.t.opts.OnBadSchema == "fail" {
-		return nil, fault(err, "Restart the connector with snapshot.mode=recovery, or set inconsistent.schema.handling.mode=warn to skip the table's rows",
-			"Rows of table %s.%s cannot be read: the table %s, and the catalog does not have a definition that fits", id.DB, id.Name, why)
-	}
-	s.log.Warn("rows of a table are skipped, as inconsistent.schema.handling.mode says", "table", id.String(), "why", why)
-	return nil, nil
 }
 
 // rows makes the records of a row event.

@@ -167,8 +167,18 @@ func sqlMode(vars []byte) (uint64, bool) {
 	return binary.LittleEndian.Uint64(vars[1:]), true
 }
 
-// ddl handles the text of a QUERY event that is no transaction control.
+// ddl handles the text of a QUERY event that is no transaction control. When it
+// fails the model is given up, since it may have moved already: another attempt
+// builds it anew, and reads the statement once more.
 func (s *session) ddl(ctx context.Context, q *replication.QueryEvent) error {
+	err := s.statement(ctx, q)
+	if err != nil {
+		s.t.model = nil
+	}
+	return err
+}
+
+func (s *session) statement(ctx context.Context, q *replication.QueryEvent) error {
 	t, db, text := s.t, string(q.Schema), string(q.Query)
 	mode, has := sqlMode(q.StatusVars)
 	if t.opts.History.drops(text) || text == "FLUSH PRIVILEGES" {

@@ -60,6 +60,7 @@ type session struct {
 	inTx      bool
 	gtid      string // of the running transaction; "" unknown
 	gtidUs    int64  // its original commit time; 0 unknown
+	gtidPos   int64  // where the event that names it begins (MySQL); 0 unknown
 	txID      string
 	dropRows  bool // the GTID filters leave its rows out
 	skipEvent int64
@@ -216,7 +217,7 @@ func (s *session) pause(ctx context.Context) (time.Time, error) {
 
 // disconnected forgets what belongs to one connection.
 func (s *session) disconnected() {
-	s.inTx = false
+	s.inTx, s.gtidPos = false, 0
 	s.tables = map[uint64]*table{}
 	s.skipEvent, s.skipRow = s.at.Event, s.at.Row
 	s.file = s.at.File
