@@ -89,11 +89,19 @@ func BenchmarkMySQLUpsert(b *testing.B) {
 			b.Error(err)
 		}
 	}()
-	benchUpserts(b, 2000, map[string]string{"connection.url": "jdbc:mysql://" + at.Host + ":" + at.Port + "/" + name, "connection.username": at.User, "connection.password": at.Password, "schema.evolution": "basic"})
+	for _, lanes := range []string{"1", "2"} {
+		b.Run("lanes="+lanes, func(b *testing.B) {
+			benchUpserts(b, 4000, map[string]string{"connection.url": "jdbc:mysql://" + at.Host + ":" + at.Port + "/" + name, "connection.username": at.User, "connection.password": at.Password,
+				"schema.evolution": "basic", "write.lanes": lanes, "collection.name.format": "orders" + lanes})
+		})
+	}
 }
 
 func benchUpserts(b *testing.B, n int, props map[string]string) {
-	props["insert.mode"], props["primary.key.mode"], props["collection.name.format"] = "upsert", "record_key", "orders"
+	props["insert.mode"], props["primary.key.mode"] = "upsert", "record_key"
+	if props["collection.name.format"] == "" {
+		props["collection.name.format"] = "orders"
+	}
 	k, err := sqlsink.New(props, "bench", 0, testkit.Log(b), nil)
 	if err != nil {
 		b.Fatal(err)

@@ -78,6 +78,7 @@ func commonOptions(modes ...string) []configdef.Option {
 		option("auto.evolve", configdef.Boolean, "false", "Whether missing columns are added.", nil),
 		option("max.retries", configdef.Int, "10", "How often a batch is tried again after a deadlock, a lock timeout or a lost connection. When it is not set, until it works.", atLeast(0)),
 		option("retry.backoff.ms", configdef.Long, "3000", "Milliseconds between those tries.", atLeast(0)),
+		laneOption(),
 		option("unavailable.value.placeholder", str, "__debezium_unavailable_value", "The source's unavailable.value.placeholder: a field that holds it is left out of the write.", nil),
 	}
 }
@@ -160,7 +161,7 @@ func plainConfig(v configdef.Values) (*config, error) {
 		deletes: v.Bool("delete.enabled"), keys: v.List("pk.fields"), evolve: v.Bool("auto.evolve"), noCreate: !v.Bool("auto.create"),
 		tableFormat: v.String("table.name.format"), topicTable: asIs, placeholder: []byte(v.String("unavailable.value.placeholder")),
 		isolate: strings.EqualFold(strings.TrimSpace(v.Props()["errors.tolerance"]), "all"),
-		retries: -1, retryDelay: v.Millis("retry.backoff.ms"), plain: true, zone: zone}
+		retries: -1, retryDelay: v.Millis("retry.backoff.ms"), lanes: v.Int(lanesOption), plain: true, zone: zone}
 	c.mode = map[string]insertMode{"upsert": modeUpsert, "update": modeUpdate}[v.Enum("insert.mode")]
 	c.keyMode = map[string]keyMode{"kafka": keyKafka, "record_key": keyRecordKey, "record_value": keyRecordValue}[v.Enum("pk.mode")]
 	if c.keyMode == keyKafka && len(c.keys) == 3 {

@@ -118,9 +118,16 @@ func (t *mysqlTarget) open(ctx context.Context) error {
 	if t.conn, err = t.db.Conn(ctx); err != nil {
 		return myError("connect to "+t.cfg.url.dialect+" at "+t.conf.Addr+", database "+t.conf.DBName, err)
 	}
-	var version, mode string
-	if err := t.conn.QueryRowContext(ctx, "SELECT VERSION(), @@sql_mode, @@max_allowed_packet").Scan(&version, &mode, &t.packet); err != nil {
+	var version, mode, binlog string
+	if err := t.conn.QueryRowContext(ctx, "SELECT VERSION(), @@sql_mode, @@max_allowed_packet, @@binlog_format").Scan(&version, &mode, &t.packet, &binlog); err != nil {
 		return myError("read the server's version", err)
+	}
+	if t.cfg.lanes > 1 && !strings.EqualFold(binlog, "STATEMENT") {
+		// Without it InnoDB locks the gaps between keys as well, and two lanes that
+		// write neighbouring keys would end in deadlocks.
+		if err := t.exec(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"); err != nil {
+			return err
+		}
 	}
 	t.spell.rawSlash = strings.Contains(mode, "NO_BACKSLASH_ESCAPES")
 	t.spell.maria = strings.Contains(strings.ToLower(version), "mariadb")
@@ -214,7 +221,25 @@ func (t *mysqlTarget) describe(ctx context.Context, tab *table) (*tableInfo, err
 	if len(info.cols) == 0 {
 		return nil, nil
 	}
-	return info, nil
+	return info, t.solo(ctx, where, args, info)
+}
+
+// solo tells whether rows of a table constrain each other: no unique key or a second one, a
+// foreign key in either direction, or a trigger.
+func (t *mysqlTarget) solo(ctx context.Context, where string, args []any, info *tableInfo) error {
+	in := "_schema = " + where + " AND "
+	q := "SELECT (SELECT COUNT(DISTINCT index_name) FROM information_schema.statistics WHERE table" + in + "table_name = ? AND non_unique = 0) <> 1" +
+		" OR EXISTS (SELECT 1 FROM information_schema.referential_constraints WHERE constraint" + in + "(table_name = ? OR referenced_table_name = ?))" +
+		" OR EXISTS (SELECT 1 FROM information_schema.triggers WHERE event_object" + in + "event_object_table = ?)"
+	name, schema := args[len(args)-1], args[:len(args)-1]
+	var all []any
+	for _, names := range [][]any{{name}, {name, name}, {name}} {
+		all = append(append(all, schema...), names...)
+	}
+	if err := t.conn.QueryRowContext(ctx, q, all...).Scan(&info.solo); err != nil {
+		return t.note("read the catalog", err)
+	}
+	return nil
 }
 
 func (t *mysqlTarget) write(ctx context.Context, src *rows, units []*unit) error {

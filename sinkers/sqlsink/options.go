@@ -67,6 +67,7 @@ func writeOptions() []configdef.Option {
 		{Name: "flush.retry.delay.ms", Type: configdef.Long, Default: "1000", HasDefault: true, Importance: configdef.Medium, Group: group, Order: 10, Display: "Flush retry delay", Doc: "Milliseconds between those tries.", Check: atLeast(0)},
 		{Name: "unavailable.value.placeholder", Type: configdef.String, Default: "__debezium_unavailable_value", HasDefault: true, Importance: configdef.Low, Group: group, Order: 11, Display: "Placeholder",
 			Doc: "The source's unavailable.value.placeholder: a field that holds it is left out of the write, so that the stored value stays."},
+		laneOption(),
 		{Name: "keyed.message.batch.mode", Type: configdef.String, Default: "deduplication", HasDefault: true, Importance: configdef.Low, Group: group, Order: 12, Display: "Keyed batches",
 			Doc: "deduplication or passthrough; the end state is the same, deduplication is what happens.", Check: oneOf("deduplication", "passthrough")},
 		{Name: "internal.enable.sces", Type: configdef.Boolean, Default: "false", HasDefault: true, Importance: configdef.Low, Group: group, Order: 13, Hidden: true, Doc: "Debezium's trial framework. Dead letters for refused rows work with either value."},
@@ -80,6 +81,13 @@ func writeOptions() []configdef.Option {
 		{Name: "dialect.starrocks.catalog.name", Type: configdef.String, Importance: configdef.Low, Group: group, Order: 18, Display: "StarRocks catalog",
 			Doc: "StarRocks only.", Unsupported: "there is no StarRocks dialect; remove the option."},
 	}
+}
+
+const lanesOption = "write.lanes"
+
+func laneOption() configdef.Option {
+	return configdef.Option{Name: lanesOption, Type: configdef.Int, Default: "2", HasDefault: true, Importance: configdef.Low, Display: "Write lanes",
+		Doc: "Most connections over which a task writes a large batch of upserts and deletes, divided by key. Tables with a second unique key or foreign keys are written over one. millrace's own option.", Check: atLeast(1)}
 }
 
 func namingOptions() []configdef.Option {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ type Sink struct {
 	spell    spelling
 	target   target
 	caseless bool // column names are compared without case
+	lanes    lanes
 
 	perSource   bool // table names depend on the source block
 	shapes      map[*record.Schema]*shape
@@ -61,24 +63,40 @@ func newSink(c *config, log *slog.Logger) (*Sink, error) {
 	k := &Sink{cfg: c, log: log, perSource: strings.Contains(c.tableFormat, "${source."),
 		shapes: map[*record.Schema]*shape{}, plans: map[planID]*plan{}, tables: map[string]*table{},
 		src: rows{topics: map[*record.Topic]record.Cell{}}}
+	var err error
+	k.target, k.spell, err = dial(c, log)
+	if err != nil {
+		return nil, err
+	}
+	k.caseless = c.url.dialect != dialectPostgres
+	k.lanes = lanes{seed: maphash.MakeSeed(), dial: func() (target, error) {
+		t, _, err := dial(c, log)
+		return t, err
+	}}
+	if c.url.dialect != dialectSQLite { // one writer is all that SQLite allows
+		k.lanes.max = c.lanes
+	}
+	return k, nil
+}
+
+// dial makes the target of the URL's dialect; nothing is connected yet.
+func dial(c *config, log *slog.Logger) (target, spelling, error) {
 	switch c.url.dialect {
 	case dialectPostgres:
 		p, err := newPostgres(c, log)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		k.spell, k.target = p.spell, p
-	case dialectMySQL, dialectMariaDB:
-		m, err := newMySQL(c, log)
-		if err != nil {
-			return nil, err
-		}
-		k.spell, k.target, k.caseless = m.spell, m, true
+		return p, p.spell, nil
 	case dialectSQLite:
 		s := newSQLite(c, log)
-		k.spell, k.target, k.caseless = s.spell, s, true
+		return s, s.spell, nil
 	}
-	return k, nil
+	m, err := newMySQL(c, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	return m, m.spell, nil
 }
 
 // Start connects to the database.
@@ -103,8 +121,9 @@ func (k *Sink) Start(ctx context.Context) error {
 // Flush has nothing to do: Put returns after its transactions are committed.
 func (k *Sink) Flush(context.Context) error { return nil }
 
-// Stop closes the connection.
+// Stop closes the connections.
 func (k *Sink) Stop() error {
+	k.lanes.close()
 	k.target.close()
 	return nil
 }
@@ -293,7 +312,7 @@ func (k *Sink) writeGathered(ctx context.Context) error {
 	if len(k.units) == 0 {
 		return nil
 	}
-	return k.target.write(ctx, &k.src, k.units)
+	return k.writeUnits(ctx, k.units)
 }
 
 // writeAgain gathers records anew, without gathering limits, and writes them in

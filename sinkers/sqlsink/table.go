@@ -76,6 +76,9 @@ type table struct {
 // tableInfo is what the database says about a table.
 type tableInfo struct {
 	cols map[string]*colInfo // by name; by lower-case name where case does not matter
+	// solo: rows constrain each other (a second unique key, foreign keys), so a batch
+	// is written in one transaction.
+	solo bool
 }
 
 type colInfo struct {
@@ -86,6 +89,7 @@ type colInfo struct {
 	always     bool // identity column that takes no values unless overridden
 	generated  bool // computed: takes no values at all
 	enum       bool
+	exact      bool // texts are equal only when their bytes are
 }
 
 // tableOf interns a table.
