@@ -21,6 +21,7 @@ type Driver struct {
 	Rest     *testkit.Rest
 	Servers  map[string]testkit.Endpoint // by engine: postgres, mysql, mariadb
 	Kafka    string                      // bootstrap server
+	Registry string                      // Schema Registry, for cases that need one
 	Hub      *Hub
 	Timeout  time.Duration // for each thing that is waited for
 	Quiet    time.Duration // silence that ends a case
@@ -28,7 +29,7 @@ type Driver struct {
 }
 
 // placeholder is a name of the run in a case's text.
-var placeholder = regexp.MustCompile(`\{(prefix|db|slot|bootstrap|pg_host|pg_port)\}`)
+var placeholder = regexp.MustCompile(`\{(prefix|db|slot|bootstrap|registry|pg_host|pg_port)\}`)
 
 // session is one run of one case.
 type session struct {
@@ -41,6 +42,8 @@ type session struct {
 	inbox *Inbox
 	marks int
 	hex   string
+	// registry reads what the converters of this case wrote; nil: they need none.
+	registry *schemas
 }
 
 func digitsOf(n int32) string { return strconv.Itoa(int(n)) }
@@ -52,6 +55,9 @@ func (d *Driver) Check(ctx context.Context, c *Case, want []Row, hex string) (re
 	s := &session{Driver: d, c: c, hex: hex, name: "c" + hex, run: Run{Prefix: "p" + hex, DB: "d" + hex, Slot: "s" + hex, Bootstrap: d.Kafka}}
 	if s.db, err = d.engine(c, s.run); err != nil {
 		return Result{Records: len(want)}, err
+	}
+	if c.registered {
+		s.registry = &schemas{rest: testkit.Rest{URL: d.Registry}, known: map[uint32]*Object{}}
 	}
 	s.inbox = d.Hub.Inbox(s.run.Prefix)
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
@@ -78,7 +84,19 @@ func (d *Driver) Check(ctx context.Context, c *Case, want []Row, hex string) (re
 
 // compare compares what is there now, and what else the case asks for.
 func (s *session) compare(ctx context.Context, want []Row) (Result, error) {
-	rows := Rows(s.inbox.Records(), s.run, s.c)
+	var failed error
+	var parse func([]byte) *Object
+	if s.registry != nil {
+		parse = func(b []byte) *Object {
+			o, err := s.registry.parse(ctx, b)
+			failed = errors.Join(failed, err)
+			return o
+		}
+	}
+	rows := Rows(s.inbox.Records(), s.run, s.c, parse)
+	if failed != nil {
+		return Result{Records: len(want)}, failed
+	}
 	if s.c.Describe {
 		more, err := s.topicSettings(ctx)
 		if err != nil {
@@ -93,6 +111,11 @@ func (s *session) compare(ctx context.Context, want []Row) (Result, error) {
 		}
 		rows = append(rows, more)
 	}
+	more, err := s.registered(ctx)
+	if err != nil {
+		return Result{Records: len(want)}, err
+	}
+	rows = append(rows, more...)
 	if s.c.History {
 		more, err := s.history(ctx)
 		if err != nil {
@@ -118,12 +141,17 @@ func (s *session) clean(ctx context.Context) error {
 	if s.made {
 		err = s.db.drop(ctx)
 	}
-	return errors.Join(err, s.Hub.Forget(ctx, s.run.Prefix))
+	return errors.Join(err, s.forgetSchemas(ctx), s.Hub.Forget(ctx, s.run.Prefix))
 }
 
 func (s *session) play(ctx context.Context) error {
 	if err := s.sql(ctx, s.fill(s.c.Setup)); err != nil {
 		return fmt.Errorf("setup: %w", err)
+	}
+	for _, r := range s.c.Registry {
+		if err := s.ask(ctx, r); err != nil {
+			return fmt.Errorf("registry: %w", err)
+		}
 	}
 	if err := s.Rest.Do(ctx, "POST", "/connectors", map[string]any{"name": s.name, "config": s.config(nil)}, nil); err != nil {
 		return err
@@ -173,6 +201,7 @@ func (s *session) step(ctx context.Context, st Step) error {
 			m := st.Produce
 			return s.Hub.cl.ProduceSync(ctx, &kgo.Record{Topic: s.fill(m.Topic), Key: []byte(s.fill(m.Key)), Value: []byte(s.fill(m.Value))}).FirstErr()
 		}},
+		{st.Registry != nil, func() error { return s.ask(ctx, *st.Registry) }},
 		{st.WaitFor != "", func() error { return s.wait(ctx, s.fill(st.WaitFor)) }},
 		{st.State != "", func() error {
 			return s.until(ctx, "task "+st.State, func(x *testkit.Status) bool { return len(x.Tasks) > 0 && x.Tasks[0].State == st.State })
@@ -275,7 +304,7 @@ func (s *session) ready(ctx context.Context, how string) error {
 			return err
 		}
 		err = s.inbox.Wait(ctx, m, 1500*time.Millisecond, nil)
-		if err == nil && s.c.Streamed != nil && *s.c.Streamed {
+		if err == nil && (s.registry != nil || s.c.Streamed != nil && *s.c.Streamed) {
 			return s.sync(ctx)
 		}
 		if err == nil {
@@ -301,6 +330,8 @@ func (s *session) fill(text string) string {
 			return s.run.Slot
 		case "{bootstrap}":
 			return s.Kafka
+		case "{registry}":
+			return s.Registry
 		case "{pg_host}":
 			return s.Servers["postgres"].Host
 		}

@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"os"
@@ -36,6 +37,9 @@ type Case struct {
 	Loose      []string `yaml:"loose"`      // fields whose differences do not count
 	History    bool     `yaml:"history"`    // compare the schema history
 	Offsets    bool     `yaml:"offsets"`    // stop the connector at the end and compare the offset it left
+	// Registry is sent to the Schema Registry before the connector exists.
+	Registry   []Request `yaml:"registry"`
+	registered bool      // it names {registry}: what is registered is compared too
 }
 
 // Alone reports whether a case needs its server for itself: it sees transactions or
@@ -55,17 +59,18 @@ func (c *Case) Alone() bool {
 
 // Step is one thing to do; its fields are done in the order they stand here.
 type Step struct {
-	SQL     string   `yaml:"sql"`
-	Sleep   float64  `yaml:"sleep"` // seconds
-	Sync    *any     `yaml:"sync"`  // wait until a change made now has arrived
-	Stop    *any     `yaml:"stop"`
-	Resume  *any     `yaml:"resume"`
-	Config  Config   `yaml:"config"` // put over the case's config
-	Restart *any     `yaml:"restart"`
-	Produce *Message `yaml:"produce"`
-	WaitFor string   `yaml:"wait_for"`
-	State   string   `yaml:"wait_state"`
-	Ready   string   `yaml:"ready"`
+	SQL      string   `yaml:"sql"`
+	Sleep    float64  `yaml:"sleep"` // seconds
+	Sync     *any     `yaml:"sync"`  // wait until a change made now has arrived
+	Stop     *any     `yaml:"stop"`
+	Resume   *any     `yaml:"resume"`
+	Config   Config   `yaml:"config"` // put over the case's config
+	Restart  *any     `yaml:"restart"`
+	Produce  *Message `yaml:"produce"`
+	WaitFor  string   `yaml:"wait_for"`
+	State    string   `yaml:"wait_state"`
+	Ready    string   `yaml:"ready"`
+	Registry *Request `yaml:"registry"`
 }
 
 // Message is a record that a step writes to a topic (a signal).
@@ -119,13 +124,12 @@ func (c *Config) UnmarshalYAML(n *yaml.Node) error {
 
 // LoadCase reads a case. A field that the driver does not know is an error.
 func LoadCase(path string) (*Case, error) {
-	f, err := os.Open(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = f.Close() }()
 	c := &Case{Name: strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), Ready: "stream", End: "marker"}
-	d := yaml.NewDecoder(f)
+	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	if err := d.Decode(c); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -136,6 +140,10 @@ func LoadCase(path string) (*Case, error) {
 	if area := filepath.Base(filepath.Dir(path)); area == "postgres" { // recorded with these, without saying so
 		yes := true
 		c.Streamed, c.Normal.Split = cmp.Or(c.Streamed, &yes), cmp.Or(c.Normal.Split, &yes)
+	}
+	if c.registered = bytes.Contains(text, []byte("{registry}")); c.registered && c.Normal.Split == nil {
+		yes := true
+		c.Normal.Split = &yes
 	}
 	c.Engine = cmp.Or(c.Engine, filepath.Base(filepath.Dir(path)))
 	if c.Engine == "transforms" {
@@ -194,12 +202,26 @@ func LoadRecording(path string) ([]Row, error) {
 		}
 		rows = append(rows, row)
 	}
+	if reg, ok := o.Get("registered"); ok {
+		more, err := registeredRows(schemas, reg)
+		if err != nil {
+			return nil, fmt.Errorf("%s: registered: %w", path, err)
+		}
+		rows = append(rows, more...)
+	}
 	return rows, nil
 }
 
+// putSchema puts a schema back into what names it: JsonConverter's envelope, or
+// what a registry's converter wrote.
 func putSchema(schemas *Object, x Value) error {
 	o, ok := x.(*Object)
-	if !ok || !o.has("schema", "payload") {
+	if !ok {
+		return nil
+	}
+	if len(o.Keys) == 1 && (o.Keys[0] == "avro" || o.Keys[0] == "jsonschema") {
+		o, _ = o.Vals[0].(*Object)
+	} else if !o.has("schema", "payload") {
 		return nil
 	}
 	name, _ := o.Get("schema")
@@ -212,6 +234,33 @@ func putSchema(schemas *Object, x Value) error {
 	}
 	o.Set("schema", s)
 	return nil
+}
+
+// registeredRows makes the rows of the subjects of a recording.
+func registeredRows(schemas *Object, reg Value) (out []Row, err error) {
+	subjects, ok := reg.(*Object)
+	if !ok {
+		return nil, errSyntax
+	}
+	for i, name := range subjects.Keys {
+		o, ok := subjects.Vals[i].(*Object)
+		if !ok {
+			return nil, errSyntax
+		}
+		v, _ := o.Get("versions")
+		names, _ := v.([]Value)
+		versions := []Value{}
+		for _, n := range names {
+			s, ok := schemas.Get(fmt.Sprint(n))
+			if !ok {
+				return nil, fmt.Errorf("schema %v is not in the file", n)
+			}
+			versions = append(versions, s)
+		}
+		o.Set("versions", versions)
+		out = append(out, object("topic", "~registered "+name, "key", nil, "value", object("registered", o)))
+	}
+	return out, nil
 }
 
 // Result is the outcome of comparing one case.

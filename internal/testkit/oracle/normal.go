@@ -45,6 +45,7 @@ type Normal struct {
 	names  *strings.Replacer
 	number map[string]string
 	base   *int64 // first position of the stream, for Relative
+	parse  func([]byte) *Object
 }
 
 // NewNormal makes the normalisation of one topic partition.
@@ -280,6 +281,16 @@ func parseBytes(b []byte) Value {
 }
 
 func (n *Normal) record(b []byte) Value {
+	if n.parse != nil {
+		if o := n.parse(b); o != nil {
+			in := o.Vals[0].(*Object)
+			s, _ := in.Get("schema")
+			v, _ := in.Get("value")
+			in.Set("schema", n.schema(s))
+			in.Set("value", n.Walk(v, "", false))
+			return o
+		}
+	}
 	v := parseBytes(b)
 	if o, ok := v.(*Object); ok && o.has("schema", "payload") {
 		s, _ := o.Get("schema")

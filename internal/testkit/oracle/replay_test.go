@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"millrace/internal/testkit"
+	"millrace/internal/testkit/registry"
 )
 
 var update = flag.Bool("update", false, "rewrite known.txt from this run; causes that stand there are kept")
@@ -48,6 +49,13 @@ func TestMariaDBReplay(t *testing.T) {
 // TestTransformsReplay does the same for transforms, predicates and converters.
 func TestTransformsReplay(t *testing.T) {
 	replay(t, "transforms")
+}
+
+// TestAvroReplay does the same for the converters of a Schema Registry. The registry
+// is one in this process, or the real server that MILLRACE_TEST_REGISTRY names; the
+// cases that only Confluent's own server answers as recorded are left out then.
+func TestAvroReplay(t *testing.T) {
+	replay(t, "avro")
 }
 
 func replay(t *testing.T, area string) {
@@ -85,7 +93,11 @@ func replay(t *testing.T, area string) {
 		t.Fatal(err)
 	}
 	defer hub.Close()
-	driver := &Driver{Rest: rest, Servers: servers, Kafka: kafka, Hub: hub, Timeout: 30 * time.Second, Quiet: 300 * time.Millisecond, Patience: 1500 * time.Millisecond}
+	at := os.Getenv("MILLRACE_TEST_REGISTRY")
+	if at == "" {
+		_, at = registry.Start(t)
+	}
+	driver := &Driver{Registry: at, Rest: rest, Servers: servers, Kafka: kafka, Hub: hub, Timeout: 30 * time.Second, Quiet: 300 * time.Millisecond, Patience: 1500 * time.Millisecond}
 
 	began := time.Now()
 	sum := newSummary(known, number("MILLRACE_TEST_DIFFS", 3))

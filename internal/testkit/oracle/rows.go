@@ -32,8 +32,9 @@ func txOf(value []byte) string {
 }
 
 // Rows normalises the records of a run: without those of the driver's own marker
-// table, in the order of topic, partition and offset.
-func Rows(records []*kgo.Record, run Run, c *Case) []Row {
+// table, in the order of topic, partition and offset. parse, if not nil, reads the
+// bytes that a registry's converter wrote.
+func Rows(records []*kgo.Record, run Run, c *Case, parse func([]byte) *Object) []Row {
 	marker := []byte("zz_sentinel")
 	markerTx := map[string]bool{} // transactions of markers: their BEGIN names no table
 	for _, r := range records {
@@ -73,7 +74,7 @@ func Rows(records []*kgo.Record, run Run, c *Case) []Row {
 		}
 		rs := parts[p]
 		sort.Slice(rs, func(i, j int) bool { return rs[i].Offset < rs[j].Offset })
-		out = append(out, partitionRows(rs, run, c)...)
+		out = append(out, partitionRows(rs, run, c, parse)...)
 	}
 	return out
 }
@@ -94,8 +95,9 @@ func (c *Case) ignores(topic string) bool {
 }
 
 // partitionRows normalises one topic partition; numbering starts anew in each.
-func partitionRows(rs []*kgo.Record, run Run, c *Case) []Row {
+func partitionRows(rs []*kgo.Record, run Run, c *Case, parse func([]byte) *Object) []Row {
 	n := NewNormal(run, *c.Normal)
+	n.parse = parse
 	var out []Row
 	seen := map[string]bool{}
 	for i, r := range rs {
