@@ -10,6 +10,8 @@
 //   - latency: 200 transactions a second, from the commit's return to an ordinary consumer.
 //   - bigtx (only when asked for: -only bigtx): one transaction of 5,000,000 rows of 1 KB
 //     while the connector runs; peak memory, and the time from the commit to the last record.
+//   - sink-postgres (when asked for): 200,000 upserts by COPY into a temporary table and one INSERT … ON
+//     CONFLICT by hand, and by a JDBC sink connector from Kafka; new rows, then updates of all.
 //   - start: from exec to the first answer of the REST server.
 //
 // Each measurement has a process of its own, so peak memory and CPU are that
