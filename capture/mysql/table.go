@@ -62,7 +62,7 @@ func (t *task) compile(v *schemahistory.Table, wire *binlog.TableMap) (*table, e
 			HasDefault: c.HasDefault, Default: c.Default, Labels: unquoteLabels(c.Labels),
 			Truncate: rule.Truncate, MaskChars: rule.MaskChars, Hash: rule.Hash, Propagate: rule.Propagate}
 		if t.opts.Comments && c.Comment != nil {
-			spec.Columns[i].Comment = *c.Comment
+			spec.Columns[i].Comment = c.Comment
 		}
 		t.opts.convert(tb.name, &spec.Columns[i])
 		spec.InValue[i] = t.opts.Columns.Included(id.DB, id.Name, c.Name)

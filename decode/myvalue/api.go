@@ -38,7 +38,7 @@ type Column struct {
 	HasDefault bool
 	Default    *string
 	Labels     []string // of ENUM and SET
-	Comment    string
+	Comment    *string // nil: none
 
 	// Column options of the connector, already matched against this column.
 	Truncate  int                   // column.truncate.to.N.chars; -1 none
@@ -85,8 +85,8 @@ func Compile(col Column, wire *binlog.WireColumn, modes Modes, in *record.Intern
 	}
 	s := k.schema.Copy()
 	s.Optional = col.Optional || s.Optional
-	if col.Comment != "" && s.Doc == "" {
-		s.Doc = col.Comment
+	if col.Comment != nil && s.Doc == "" {
+		s.Doc, s.EmptyDoc = *col.Comment, *col.Comment == ""
 	}
 	s.Params = append(append([]record.Param(nil), s.Params...), optionParams(&col)...)
 	plain := s

@@ -22,8 +22,8 @@ func optionParams(col *Column) []record.Param {
 		if col.Scale >= 0 {
 			add("scale", strconv.Itoa(col.Scale))
 		}
-		if col.Comment != "" {
-			add("comment", col.Comment)
+		if col.Comment != nil && *col.Comment != "" {
+			add("comment", *col.Comment)
 		}
 		add("name", col.Name)
 	}

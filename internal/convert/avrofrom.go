@@ -158,7 +158,7 @@ func decimalProps(t *avroSchema, s *record.Schema) error {
 // connectProps adds what only Connect knows, in Confluent's order.
 func (b *avroBuilder) connectProps(t *avroSchema, s *record.Schema, connectType string) error {
 	if b.metaData {
-		if s.Doc != "" {
+		if s.Doc != "" || s.EmptyDoc {
 			t.addText(propConnectDoc, s.Doc)
 		}
 		if s.Version != 0 {

@@ -56,7 +56,7 @@ func (jc *jsonCompiler) appendSchema(dst []byte, s *record.Schema, field string,
 	if s.Version != 0 {
 		dst = strconv.AppendInt(append(dst, `,"version":`...), int64(s.Version), 10)
 	}
-	if s.Doc != "" {
+	if s.Doc != "" || s.EmptyDoc {
 		dst = appendJSONString(append(dst, `,"doc":`...), []byte(s.Doc))
 	}
 	if len(s.Params) > 0 {

@@ -77,7 +77,7 @@ func (o *jsonSchemaOptions) appendType(dst []byte, s *record.Schema, index int) 
 	if s.Name != "" {
 		dst = append(appendAvroText(append(dst, `"title":`...), s.Name), ',')
 	}
-	if s.Doc != "" {
+	if s.Doc != "" || s.EmptyDoc {
 		dst = append(appendAvroText(append(dst, `"description":`...), s.Doc), ',')
 	}
 	if hasDefault(s) {

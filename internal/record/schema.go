@@ -57,7 +57,8 @@ type Schema struct {
 	Optional bool
 	Name     string // "" means none
 	Version  int    // 0 means none
-	Doc      string // "" means none
+	Doc      string // "" means none, unless EmptyDoc
+	EmptyDoc bool   // there is a Doc, and it is empty
 	Params   []Param
 	Default  *Datum  // nil means none
 	Key      *Schema // of a map
@@ -106,7 +107,7 @@ func (s *Schema) Param(key string) (string, bool) {
 
 // Copy returns a shallow copy that may be changed before it is interned.
 func (s *Schema) Copy() *Schema {
-	return &Schema{Type: s.Type, Optional: s.Optional, Name: s.Name, Version: s.Version, Doc: s.Doc,
+	return &Schema{Type: s.Type, Optional: s.Optional, Name: s.Name, Version: s.Version, Doc: s.Doc, EmptyDoc: s.EmptyDoc,
 		Params: s.Params, Default: s.Default, Key: s.Key, Elem: s.Elem, Fields: s.Fields}
 }
 
@@ -151,6 +152,9 @@ func (s *Schema) fingerprint(sb *strings.Builder) {
 		return
 	}
 	fmt.Fprintf(sb, "(%d,%t,%q,%d,%q", s.Type, s.Optional, s.Name, s.Version, s.Doc)
+	if s.EmptyDoc {
+		sb.WriteString(";doc")
+	}
 	for _, p := range s.Params {
 		fmt.Fprintf(sb, ";%q=%q", p.Key, p.Value)
 	}
