@@ -127,6 +127,9 @@ func (c *Collection) Where() string {
 // Running reports whether tables are left to read.
 func (i *Incremental) Running() bool { return len(i.queue) > 0 }
 
+// Paused reports whether a running snapshot was told to pause.
+func (i *Incremental) Paused() bool { return i.paused }
+
 // Reads reports whether a window on table id is waiting for its end, so that
 // changes of its rows matter.
 func (i *Incremental) Reads(id string) bool { return i.cur != nil && i.queue[0].ID == id }

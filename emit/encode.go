@@ -3,6 +3,7 @@ package emit
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -42,6 +43,7 @@ type route struct {
 	limit      int    // bytes of the largest record; 0 unknown
 	setting    string
 	needsKey   bool
+	records    *atomic.Uint64 // made for the topic
 	key, value planCache
 }
 
@@ -157,6 +159,7 @@ func (e *encoder) one(ctx, send context.Context, b *record.Batch, i int) error {
 		return err
 	}
 	k.Topic = e.route.topic.Name
+	e.route.records.Add(1)
 	if e.route.told != e.told+1 {
 		e.route.told = e.told + 1
 		if e.cfg.OnTopic != nil {
@@ -215,7 +218,10 @@ func (e *encoder) setRoute(t *record.Topic) {
 		if len(e.routes) >= routesKept {
 			e.routes = map[*record.Topic]*route{}
 		}
-		rt = &route{topic: t}
+		rt = &route{topic: t, records: &atomic.Uint64{}}
+		if m := e.cfg.Metrics; m != nil {
+			rt.records = m.Topic(t.Name)
+		}
 		e.routes[t] = rt
 	}
 	e.topic, e.route = t, rt

@@ -241,6 +241,15 @@ func (p *Pipeline) Stored() record.Position {
 	return nil
 }
 
+// Acknowledged is the newest position up to which Kafka has everything, nil if none
+// yet; its offset need not be stored. Safe from any goroutine.
+func (p *Pipeline) Acknowledged() record.Position {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	end, _ := p.ledger.Committable()
+	return end
+}
+
 // ForgetTopics makes OnTopic be called again for every topic that records are
 // sent to from now on (a reset of the active topics). Safe from any goroutine.
 func (p *Pipeline) ForgetTopics() { p.told.Add(1) }

@@ -39,6 +39,11 @@ func (s *Server) routes() {
 	add("GET", "/connectors/*/topics", s.ready(s.topics))
 	add("GET", "/connectors/*/topics/*/records", s.ready(s.records))
 	add("PUT", "/connectors/*/topics/reset", s.ready(s.resetTopics))
+	add("POST", "/connectors/*/signals", s.ready(s.signal))
+	if s.opt.Doctor != nil {
+		add("GET", "/connectors/*/doctor", s.ready(s.examineRunning))
+		add("PUT", "/connector-plugins/*/config/doctor", s.examine)
+	}
 	add("GET", "/connectors/*/offsets", s.ready(s.offsets))
 	add("PATCH", "/connectors/*/offsets", s.ready(s.onLeader(s.alterOffsets)))
 	add("DELETE", "/connectors/*/offsets", s.ready(s.onLeader(s.resetOffsets)))

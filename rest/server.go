@@ -100,6 +100,7 @@ type Backend struct {
 	Group
 	Fencer
 	Viewer
+	Signaler
 }
 
 // Options of a Server.
@@ -118,6 +119,8 @@ type Options struct {
 	// MayEnter checks the user and password that every request but those between
 	// workers must carry. nil: nobody has to.
 	MayEnter func(user, password string) bool
+	// Doctor examines connectors; nil: the resource is not there.
+	Doctor Doctor
 	// Client sends requests to other workers; nil: one without TLS settings.
 	Client *http.Client
 	// Version and Commit are shown by GET /.

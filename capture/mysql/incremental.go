@@ -85,7 +85,16 @@ func (e *incrementalEngine) close() {
 }
 
 // Notify implements capture.IncrementalEngine.
-func (e *incrementalEngine) Notify(n capture.Notification) { e.s.t.notify(n) }
+func (e *incrementalEngine) Notify(n capture.Notification) {
+	if m := e.s.t.metrics; m != nil && n.Type == "TABLE_SCAN_COMPLETED" {
+		for _, d := range n.Data {
+			if d[0] == "scanned_collection" {
+				m.SnapshotTableDone(d[1])
+			}
+		}
+	}
+	e.s.t.notify(n)
+}
 
 // Open implements capture.IncrementalEngine.
 func (e *incrementalEngine) Open(ctx context.Context, c capture.Collection, key, most string) (capture.ChunkReader, string, error) {
@@ -139,6 +148,9 @@ func (e *incrementalEngine) Open(ctx context.Context, c capture.Collection, key,
 		r.last = r.parse(key)
 	}
 	s.reading = r
+	if m := t.metrics; m != nil {
+		m.SnapshotTable(tb.name, about(ctx, e.conn, id), 0)
+	}
 	return r, "", nil
 }
 

@@ -72,7 +72,7 @@ var errSnapshotChanged = errors.New("the tables of the snapshot are others than 
 
 // readRows reads the rows of a job's tables. from is what an earlier run left, nil
 // for none.
-func (t *task) readRows(ctx context.Context, view snapmysql.View, job *rowJob, from *rowProgress) (int64, error) {
+func (t *task) readRows(ctx context.Context, view snapmysql.View, job *rowJob, from *rowProgress) (n int64, err error) {
 	r := &rowReader{t: t, job: job, started: time.Now(), logged: time.Now()}
 	if err := r.choose(ctx); err != nil {
 		return 0, err
@@ -82,6 +82,8 @@ func (t *task) readRows(ctx context.Context, view snapmysql.View, job *rowJob, f
 		return 0, errSnapshotChanged
 	}
 	defer r.note() // what was emitted is in the batch, whatever ended the reading
+	r.announce(ctx)
+	defer func() { r.announceEnd(err) }()
 	for i := r.current; i < len(r.tables); i++ {
 		rt := r.tables[i]
 		if err := r.table(ctx, view, i, rt); err != nil {
@@ -94,7 +96,7 @@ func (t *task) readRows(ctx context.Context, view snapmysql.View, job *rowJob, f
 			return r.rows, fmt.Errorf("read the rows of table %s: %w", rt.name, err)
 		}
 	}
-	_, err := r.ahead.End()
+	_, err = r.ahead.End()
 	return r.rows, err
 }
 
@@ -284,6 +286,8 @@ func (r *rowReader) table(ctx context.Context, view snapmysql.View, i int, rt *r
 	}
 	if r.t.metrics != nil {
 		r.t.metrics.SnapshotRows(rt.name).Add(float64(rt.count % metricRows))
+		r.t.metrics.SnapshotTableDone(rt.name)
+		r.t.metrics.SnapshotRemaining(len(r.tables) - 1 - i)
 	}
 	if r.job.note != nil {
 		r.job.note("TABLE_SCAN_COMPLETED", rt.name, rows)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"millrace/capture"
@@ -26,6 +27,8 @@ type Source struct {
 	opts    *Options
 	log     *slog.Logger
 	metrics *metrics.Task
+	inbox   capture.Inbox
+	current atomic.Pointer[pacedConn] // of the log
 }
 
 // NewSource makes the task of a connector from its properties; it connects to
@@ -42,6 +45,21 @@ func NewSource(flavor Flavor, connector string, taskID int, props map[string]str
 func (s *Source) Partition() []byte {
 	p, _ := json.Marshal(map[string]string{"server": s.opts.Prefix})
 	return p
+}
+
+// Signal implements worker.Signaled.
+func (s *Source) Signal(id, kind string, data []byte) error {
+	var incremental error
+	if !s.opts.Signals.ReadOnly && s.opts.SignalTable == "" {
+		incremental = errors.New("an incremental snapshot needs a table for its watermarks: create one (CREATE TABLE debezium_signal (id VARCHAR(64) PRIMARY KEY, type VARCHAR(32) NOT NULL, data TEXT)), set signal.data.collection=DATABASE.debezium_signal and capture the table; or set read.only=true, with GTIDs on the server; or ask for a snapshot of type BLOCKING")
+	}
+	if err := s.inbox.Put(id, kind, data, incremental); err != nil {
+		return err
+	}
+	if c := s.current.Load(); c != nil {
+		c.wake()
+	}
+	return nil
 }
 
 // Run implements worker.Source.
@@ -72,6 +90,7 @@ type task struct {
 	history  schemahistory.Store
 	model    *schemahistory.Model
 	session  *session
+	watch    *watch
 
 	// Of the attempt that runs now.
 	db     *sql.DB
@@ -103,6 +122,9 @@ func (s *Source) run(ctx context.Context, offset []byte, out output, started fun
 		return err
 	}
 	defer closeTopic()
+	var stop func()
+	t.watch, stop = startWatch(ctx, t)
+	defer stop()
 	return t.loop(ctx, p != nil)
 }
 
@@ -201,6 +223,11 @@ func (t *task) attempt(ctx context.Context, have *bool) error {
 // decision is what a start does.
 type decision struct{ schema, data, stream bool }
 
+// recovers reports whether a lost schema history is built anew.
+func (o *Snapshot) recovers() bool {
+	return o.Mode == "recovery" || o.Mode == "configuration_based" && o.OnSchemaError
+}
+
 // decide applies snapshot.mode.
 func decide(o *Snapshot, have, unfinished, lost, again bool) decision {
 	need := !have || unfinished
@@ -233,6 +260,10 @@ func (t *task) prepare(ctx context.Context, have *bool) (stream bool, err error)
 		if lost, err = t.server.lost(ctx, t.db, &s.at); err != nil {
 			return false, err
 		}
+	}
+	if !*have && t.opts.Snapshot.recovers() {
+		return false, fault(nil, "snapshot.mode=recovery goes on from a stored offset, and there is none: use initial, or no_data to start without the rows that are there now",
+			"Could not find existing redo log information while attempting schema only recovery snapshot")
 	}
 	d := decide(&t.opts.Snapshot, *have, unfinished, lost != "", !s.sentAt.IsZero())
 	if d.stream {
@@ -274,7 +305,7 @@ func (t *task) prepare(ctx context.Context, have *bool) (stream bool, err error)
 // lostHistory is a position without table versions: recovery reads them from the
 // catalog, everything else stops.
 func (t *task) lostHistory(ctx context.Context) error {
-	if t.opts.Snapshot.Mode != "recovery" && !(t.opts.Snapshot.Mode == "configuration_based" && t.opts.Snapshot.OnSchemaError) {
+	if !t.opts.Snapshot.recovers() {
 		t.model = nil
 		t.log.Warn("snapshot.mode=recovery reads the definitions from the server, which is right if no table was changed since the stored position")
 		return fault(nil, "", "The db history topic is missing. You may attempt to recover it by reconfiguring the connector to recovery.")

@@ -25,6 +25,7 @@ type pacedConn struct {
 	net.Conn
 	pause   atomic.Pointer[pauseFunc] // nil: not streaming yet
 	stopped atomic.Bool
+	woken   atomic.Bool   // somebody wants the session to look around
 	silence time.Duration // the server may be silent for so long; 0 for ever
 }
 
@@ -33,6 +34,12 @@ type pauseFunc func() (time.Time, error)
 
 func (c *pacedConn) stop() {
 	c.stopped.Store(true)
+	_ = c.SetReadDeadline(time.Unix(1, 0)) // a closed connection ends the read anyway
+}
+
+// wake makes a read that waits look around first.
+func (c *pacedConn) wake() {
+	c.woken.Store(true)
 	_ = c.SetReadDeadline(time.Unix(1, 0)) // a closed connection ends the read anyway
 }
 
@@ -60,6 +67,9 @@ func (c *pacedConn) Read(p []byte) (int, error) {
 		if c.stopped.Load() {
 			return 0, errStopped
 		}
+		if c.woken.Swap(false) {
+			continue
+		}
 		n, err := c.Conn.Read(p)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
@@ -77,8 +87,9 @@ func (c *pacedConn) Read(p []byte) (int, error) {
 type handler struct {
 	take func(e *replication.BinlogEvent, sum bool) error
 	conn *pacedConn
-	err  error // what the session stopped with
-	sum  bool  // events end with a checksum
+	err  error  // what the session stopped with
+	sum  bool   // events end with a checksum
+	pos  uint32 // end of the last event in its file
 }
 
 // HandleEvent implements replication.EventHandler.
@@ -92,6 +103,11 @@ func (h *handler) HandleEvent(e *replication.BinlogEvent) error {
 	if err := h.take(e, h.sum); err != nil {
 		h.err = err
 		return err
+	}
+	if r, ok := e.Event.(*replication.RotateEvent); ok {
+		h.pos = uint32(r.Position)
+	} else if e.Header.LogPos > 0 {
+		h.pos = e.Header.LogPos
 	}
 	return nil
 }
@@ -110,7 +126,14 @@ func (t *task) stream(ctx context.Context) error {
 		tlsConf = nil
 	}
 	c := &t.opts.Conn
-	pause := pauseFunc(func() (time.Time, error) { return s.pause(ctx) })
+	pause := pauseFunc(func() (time.Time, error) {
+		t.watch.reached(s.file, h.pos)
+		t.incrementalState()
+		for _, sig := range t.src.inbox.Take() {
+			s.signals.Add(sig)
+		}
+		return s.pause(ctx)
+	})
 	cfg := replication.BinlogSyncerConfig{
 		ServerID: c.ServerID, Flavor: string(t.opts.Flavor), Host: c.Host, Port: uint16(c.Port), User: c.User, Password: c.Password, TLSConfig: tlsConf,
 		HeartbeatPeriod: time.Duration(float64(c.KeepAlive) * 0.8), DisableRetrySync: true, DiscardGTIDSet: true, EventCacheCount: 1, Charset: "utf8mb4",
@@ -130,6 +153,7 @@ func (t *task) stream(ctx context.Context) error {
 				// byte, as the syncer's goroutine reads as soon as there is one.
 				conn.pause.Store(&pause)
 				h.conn = conn
+				t.src.current.Store(conn)
 			}
 			return conn, nil
 		},

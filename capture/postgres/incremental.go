@@ -282,6 +282,9 @@ func (i *incremental) next(ctx context.Context) error {
 
 func (i *incremental) finishTable(status string, scanned int64) {
 	t := i.queue[0]
+	if m := i.s.t.metrics; m != nil {
+		m.SnapshotTableDone(t.ID)
+	}
 	i.note("TABLE_SCAN_COMPLETED", [2]string{"data_collections", i.names()}, [2]string{"scanned_collection", t.ID},
 		[2]string{"total_rows_scanned", strconv.FormatInt(scanned, 10)}, [2]string{"status", status})
 	i.queue, i.cur, i.resumeKey, i.resumeMax = i.queue[1:], nil, nil, nil
@@ -317,6 +320,7 @@ func (i *incremental) open(ctx context.Context) (status string, err error) {
 	}
 	if i.s.t.metrics != nil {
 		r.st.counter = i.s.t.metrics.SnapshotRows(t.ID)
+		i.s.t.metrics.SnapshotTable(t.ID, i.about(ctx, m.OID), 0)
 	}
 	r.dedup = r.st.rows.Spec.Key
 	if r.key = r.dedup; t.Surrogate != nil {

@@ -156,9 +156,6 @@ func (s *session) takeStored() bool {
 // of a transaction that is progress: an idle or filtered database does not keep
 // its log for ever. The progress is stored before it is confirmed like any other.
 func (s *session) keepalive(end LSN) {
-	if s.t.metrics != nil {
-		s.t.metrics.SlotLag.Set(float64(end) - float64(min(end, max(s.confirmed, 1))))
-	}
 	if s.resume.active {
 		if !s.resume.passed(end, s.headAtStart) {
 			return

@@ -106,6 +106,7 @@ func (s *session) windowSeen(tb *table, ch pgoutput.Change) error {
 
 // pollSignals reads the channels that are polled.
 func (s *session) pollSignals(ctx context.Context) error {
+	s.sig.pending = append(s.sig.pending, s.t.src.inbox.Take()...)
 	o := &s.t.opts.Signal
 	if s.now.Sub(s.sig.polled) < o.Poll {
 		return nil

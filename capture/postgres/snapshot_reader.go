@@ -69,6 +69,9 @@ func (r *snapshotReader) read(ctx context.Context) (err error) {
 	names := r.names()
 	if r.metrics != nil {
 		r.metrics.SnapshotBegins(len(r.tables))
+		for _, st := range r.tables {
+			r.metrics.SnapshotTable(st.name, st.about, 0)
+		}
 		defer func() { r.ended(err) }()
 	}
 	r.log.Info("snapshot begins", "kind", r.kind, "tables", len(r.tables), "lsn", r.at.String())
@@ -80,6 +83,8 @@ func (r *snapshotReader) read(ctx context.Context) (err error) {
 			return fmt.Errorf("snapshot of table %s: %w", st.name, err)
 		}
 		if r.metrics != nil {
+			st.count()
+			r.metrics.SnapshotTableDone(st.name)
 			r.metrics.SnapshotRemaining(len(r.tables) - 1 - i)
 		}
 	}
@@ -122,6 +127,9 @@ func (r *snapshotReader) table(ctx context.Context, i int, st *snapshotTable, na
 		return last()
 	}
 	before := r.begin(st)
+	if r.metrics != nil && before > 0 {
+		r.metrics.SnapshotTable(st.name, st.about, before)
+	}
 	r.log.Info("reading table", "table", st.name, "about_rows", st.about, "chunks", len(st.chunks))
 	r.noteSnapshot("IN_PROGRESS", [2]string{"current_collection_in_progress", st.name}, [2]string{"data_collections", names})
 	start := time.Now()

@@ -30,6 +30,7 @@ type Source struct {
 	log     *slog.Logger
 	metrics *metrics.Task
 	current atomic.Pointer[stream]
+	inbox   capture.Inbox
 }
 
 // NewSource makes the task of a connector from its properties; it connects to
@@ -54,6 +55,21 @@ func (s *Source) OnStored(record.Position) {
 	if st := s.current.Load(); st != nil {
 		st.wake()
 	}
+}
+
+// Signal implements worker.Signaled.
+func (s *Source) Signal(id, kind string, data []byte) error {
+	var incremental error
+	if !s.opts.ReadOnly && s.opts.Signal.Table == "" {
+		incremental = errors.New("an incremental snapshot needs a table for its watermarks: create one (CREATE TABLE public.debezium_signal (id VARCHAR(64) PRIMARY KEY, type VARCHAR(32) NOT NULL, data TEXT)), set signal.data.collection=public.debezium_signal and add the table to the publication; or set read.only=true; or ask for a snapshot of type BLOCKING")
+	}
+	if err := s.inbox.Put(id, kind, data, incremental); err != nil {
+		return err
+	}
+	if st := s.current.Load(); st != nil {
+		st.wake()
+	}
+	return nil
 }
 
 // Run implements worker.Source.
@@ -88,6 +104,7 @@ type task struct {
 	topics   topics
 	messages *messages
 	beats    *beats
+	watch    *watch
 	session  *session
 	noted    bool // the start's notification about the snapshot was sent
 	whole    bool // transactions are read whole, whatever their size
@@ -128,6 +145,8 @@ func (s *Source) run(ctx context.Context, offset []byte, out output, started fun
 	}
 	var stop func()
 	t.beats, stop = startBeats(ctx, &s.opts.Conn, s.opts.Heartbeat.Query, s.log)
+	defer stop()
+	t.watch, stop = startWatch(ctx, t)
 	defer stop()
 	for _, w := range s.opts.Warnings {
 		s.log.Warn(w)

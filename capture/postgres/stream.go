@@ -147,6 +147,10 @@ func (s *stream) beforeRead(ctx context.Context) error {
 // updates, heartbeats, progress.
 func (s *stream) duties(ctx context.Context) error {
 	s.woken.Store(false)
+	if w := s.t.watch; w != nil {
+		w.read.Store(uint64(s.received))
+		w.incremental(s.inc)
+	}
 	if err := s.t.out.Cause(); err != nil {
 		return err
 	}

@@ -12,7 +12,9 @@ import (
 	"millrace/capture/postgres"
 	"millrace/emit"
 	"millrace/internal/metrics"
+	"millrace/internal/store"
 	"millrace/internal/worker"
+	"millrace/rest"
 )
 
 // examine makes the preflight of one connector on its database.
@@ -83,6 +85,8 @@ type diagnosis struct {
 	Findings  []capture.Finding `json:"findings"`
 	// Notes say what was not looked at.
 	Notes []string `json:"notes,omitempty"`
+	// Topics are those that the captured tables go to, before transforms.
+	Topics []string `json:"topics,omitempty"`
 }
 
 func (d *diagnosis) add(fs ...capture.Finding) { d.Findings = append(d.Findings, fs...) }
@@ -143,13 +147,39 @@ func runDoctor(ctx context.Context, e *env, args []string) error {
 
 // diagnose makes all checks.
 func diagnose(ctx context.Context, e *env, f *connectorFile, workerFile string) (*diagnosis, error) {
-	cfg, err := offlineConfig(e)
-	if workerFile != "" {
-		cfg, err = worker.LoadConfig(workerFile, e.log)
+	if workerFile == "" {
+		cfg, err := offlineConfig(e)
+		if err != nil {
+			return nil, err
+		}
+		return examineConnector(ctx, e, cfg, f, nil)
 	}
+	cfg, err := worker.LoadConfig(workerFile, e.log)
 	if err != nil {
 		return nil, err
 	}
+	return examineConnector(ctx, e, cfg, f, func(d *diagnosis, p *worker.Plugin, props map[string]string) []byte {
+		return d.offset(ctx, e, cfg, p, f.name, props)
+	})
+}
+
+// liveDoctor examines connectors for the REST API of a running worker.
+func liveDoctor(e *env, cfg *worker.Config, w *worker.Worker) rest.Doctor {
+	return func(ctx context.Context, name string, config *store.Map) (any, error) {
+		return examineConnector(ctx, e, cfg, &connectorFile{name: name, config: config}, func(d *diagnosis, _ *worker.Plugin, _ map[string]string) []byte {
+			stored, err := w.Offsets(ctx, name)
+			if err != nil || len(stored) != 1 {
+				d.add(capture.Finding{Check: "stored offset", State: capture.StateOK, Found: "none: this will be the connector's first start"})
+				return nil
+			}
+			return stored[0].Offset
+		})
+	}
+}
+
+// examineConnector makes all checks. stored reads the stored offset of a source, with
+// what it finds; nil: there is no worker, so Kafka is not looked at either.
+func examineConnector(ctx context.Context, e *env, cfg *worker.Config, f *connectorFile, stored func(*diagnosis, *worker.Plugin, map[string]string) []byte) (*diagnosis, error) {
 	reg := worker.NewRegistry(plugins())
 	var doctor examine
 	p := reg.Find(f.config.Value("connector.class"), worker.KindSource)
@@ -179,7 +209,7 @@ func diagnose(ctx context.Context, e *env, f *connectorFile, workerFile string) 
 	for _, x := range f.config.Entries() {
 		if !f.config.IsNull(x.Key) {
 			raw[x.Key] = x.Value
-			if workerFile == "" && strings.Contains(x.Value, "${") {
+			if stored == nil && strings.Contains(x.Value, "${") {
 				d.Notes = append(d.Notes, x.Key+" names a config provider; those are in worker.properties, so add --worker for its value.")
 			}
 		}
@@ -189,10 +219,9 @@ func diagnose(ctx context.Context, e *env, f *connectorFile, workerFile string) 
 		return nil, err
 	}
 	var offset []byte
-	if workerFile != "" && p != nil {
-		offset = d.offset(ctx, e, cfg, p, f.name, props)
+	if stored != nil && p != nil {
+		offset = stored(d, p, props)
 	}
-	var topics []string
 	if doctor == nil {
 		d.Notes = append(d.Notes, "There is no examination of the database for "+f.config.Value("connector.class")+"; only its validation ran.")
 	} else {
@@ -201,10 +230,10 @@ func diagnose(ctx context.Context, e *env, f *connectorFile, workerFile string) 
 			return nil, err
 		}
 		d.add(c.Findings...)
-		topics = c.Topics
+		d.Topics = c.Topics
 	}
-	if workerFile != "" {
-		d.kafka(ctx, cfg, props, topics)
+	if stored != nil {
+		d.kafka(ctx, cfg, props, d.Topics)
 	} else {
 		d.Notes = append(d.Notes, "Kafka, topics and the stored offset were not looked at: add --worker worker.properties.")
 	}

@@ -33,9 +33,10 @@ type servers struct {
 // listen opens all addresses and serves.
 func listen(e *env, cfg *worker.Config, w *worker.Worker, set *metrics.Set) (*servers, error) {
 	s := &servers{failed: make(chan error, len(cfg.Listeners)+len(cfg.AdminListeners))}
-	b := rest.Backend{Reader: w, Writer: w, Runner: w, OffsetKeeper: w, Catalog: w, Admin: w, Group: w, Fencer: w, Viewer: w}
+	b := rest.Backend{Reader: w, Writer: w, Runner: w, OffsetKeeper: w, Catalog: w, Admin: w, Group: w, Fencer: w, Viewer: w, Signaler: w}
 	opt := rest.Options{Metrics: promhttp.HandlerFor(set.Registry, promhttp.HandlerOpts{}),
 		Origins: cfg.CORSOrigins, Methods: cfg.CORSMethods, NoAdmin: cfg.NoAdmin, Headers: cfg.Headers, Client: cfg.Client(),
+		Doctor:  liveDoctor(e, cfg, w),
 		Version: worker.ConnectVersion, Commit: worker.ConnectCommit, Log: e.log}
 	if cfg.Authenticates() {
 		opt.MayEnter = cfg.MayEnter

@@ -41,8 +41,12 @@ type stats struct {
 	running                                   atomic.Bool
 	snap                                      snapshotStats
 
-	mu   sync.Mutex
-	rows map[string]*atomic.Uint64 // snapshot rows by table
+	mu     sync.Mutex
+	rows   map[string]*atomic.Uint64 // snapshot rows by table
+	topics map[string]*atomic.Uint64 // records by topic
+	reads  map[string]*tableRead     // of the snapshot that runs or ran last
+
+	incremental atomic.Int32 // an IncrementalState
 }
 
 // counted adds to a number of the stats as well.
@@ -89,7 +93,7 @@ func (s *Set) statsOf(connector, task string) *stats {
 	k := taskKey{connector, task}
 	st := s.tasks[k]
 	if st == nil {
-		st = &stats{rows: map[string]*atomic.Uint64{}}
+		st = &stats{rows: map[string]*atomic.Uint64{}, topics: map[string]*atomic.Uint64{}, reads: map[string]*tableRead{}}
 		s.tasks[k] = st
 	}
 	return st
@@ -181,6 +185,7 @@ func (c connectNames) Collect(ch chan<- prometheus.Metric) {
 			continue
 		}
 		x.st.task(e)
+		x.st.tables(ch, x.k, x.i.Kind)
 		if x.i.Server != "" {
 			x.st.debezium(ch, x.i, x.k.task, now)
 		}

@@ -27,6 +27,7 @@ type Set struct {
 	restarts   *prometheus.CounterVec
 	putTime    *prometheus.HistogramVec
 	rereads    *prometheus.CounterVec
+	places     *places
 
 	mu    sync.Mutex
 	tasks map[taskKey]*stats
@@ -49,6 +50,10 @@ func New() *Set {
 	s.restarts = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_task_restarts_total", Help: "Tasks that were started again after an error that may pass."}, []string{"connector"})
 	s.putTime = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "millrace_sink_put_seconds", Help: "Time that the target took for a batch.", Buckets: buckets}, task)
 	s.rereads = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_catalog_rereads_total", Help: "Table definitions read from the catalog because a statement could not be followed or rows did not fit the schema history."}, append(task, "reason"))
+	s.places = newPlaces()
+	for _, g := range s.places.all {
+		s.Registry.MustRegister(g)
+	}
 	s.Registry.MustRegister(connectNames{s}, s.rereads, s.putTime, s.restarts, s.events, s.bytes, s.skipped, s.lag, s.queueBytes, s.slotLag, s.snapRows, s.sinkRows, s.sinkLag)
 	return s
 }
@@ -112,7 +117,14 @@ func (t *Task) SnapshotRows(table string) prometheus.Counter {
 		rows = &atomic.Uint64{}
 		t.stats.rows[table] = rows
 	}
-	return counted{t.set.snapRows.WithLabelValues(t.connector, t.task, table), func(n uint64) { rows.Add(n) }}
+	return counted{t.set.snapRows.WithLabelValues(t.connector, t.task, table), func(n uint64) {
+		rows.Add(n)
+		t.stats.mu.Lock()
+		defer t.stats.mu.Unlock()
+		if r := t.stats.reads[table]; r != nil {
+			r.rows.Add(n)
+		}
+	}}
 }
 
 // Restarts is the counter of a connector's tasks that were started again after a
@@ -131,8 +143,11 @@ func (s *Set) Forget(connector string) {
 		}
 	}
 	s.mu.Unlock()
-	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{s.events, s.bytes, s.skipped, s.lag, s.queueBytes, s.slotLag, s.snapRows, s.sinkRows, s.sinkLag, s.restarts, s.putTime} {
+	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{s.events, s.bytes, s.skipped, s.lag, s.queueBytes, s.slotLag, s.snapRows, s.sinkRows, s.sinkLag, s.restarts, s.putTime, s.rereads} {
 		v.DeletePartialMatch(l)
+	}
+	for _, g := range s.places.all {
+		g.DeletePartialMatch(l)
 	}
 }
 

@@ -28,6 +28,9 @@ type snapshotStats struct {
 
 // SnapshotBegins notes that an initial or blocking snapshot of so many tables begins.
 func (t *Task) SnapshotBegins(tables int) {
+	t.stats.mu.Lock()
+	clear(t.stats.reads)
+	t.stats.mu.Unlock()
 	s := &t.stats.snap
 	s.tables.Store(int64(tables))
 	s.remaining.Store(int64(tables))

@@ -46,6 +46,7 @@ func (t *SinkTask) process(ctx context.Context, fetches kgo.Fetches) error {
 			}
 			size += len(rec.Key) + len(rec.Value)
 			c.all = append(c.all, chunkEntry{part, rec})
+			part.read = rec.Offset + 1
 			if err := t.take(ctx, c, part, rec); err != nil {
 				// What came before it is written first, as without decoding ahead.
 				if e := t.settle(ctx); e != nil {

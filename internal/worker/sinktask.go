@@ -104,6 +104,7 @@ type sinkPart struct {
 	topic     string
 	partition int32
 	next      int64 // offset to commit, -1: nothing processed yet
+	read      int64 // offset behind the last record that was taken up
 	committed int64
 	epoch     int32
 	revoked   bool
@@ -183,7 +184,12 @@ func (t *SinkTask) Run(ctx context.Context, started func()) (err error) {
 	}
 	defer t.cl.CloseAllowingRebalance()
 	started()
+	watch, unwatch := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	t.watchPlace(watch, &wg)
 	err = t.loop(ctx)
+	unwatch()
+	wg.Wait()
 	if e := t.finish(); err == nil {
 		err = e
 	}
@@ -224,7 +230,7 @@ func (t *SinkTask) newClient() (*kgo.Client, error) {
 	opts = append(opts,
 		kgo.ConsumerGroup(t.cfg.Group), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.OnPartitionsCallbackBlocked(func(context.Context, *kgo.Client) { t.waiting.Store(true) }),
-		kgo.OnPartitionsAssigned(t.onAssigned), kgo.OnPartitionsRevoked(t.onRevoked), kgo.OnPartitionsLost(t.onLost))
+		kgo.OnPartitionsAssigned(t.onAssigned), kgo.AdjustFetchOffsetsFn(t.onFetched), kgo.OnPartitionsRevoked(t.onRevoked), kgo.OnPartitionsLost(t.onLost))
 	switch {
 	case t.cfg.Pattern == "":
 		opts = append(opts, kgo.ConsumeTopics(t.cfg.Topics...))

@@ -63,6 +63,7 @@ func (t *runningTask) source(run, cut context.Context, p *Plugin, props map[stri
 	// for Kafka ends then.
 	stopCut := context.AfterFunc(cut, cfg.Client.Close)
 	defer stopCut()
+	t.signaled.set(src)
 	err = src.Run(run, offset, out, t.running)
 	// After a failure what was acknowledged is still stored, as Connect does; after
 	// a clean end this only tells the cause.

@@ -39,6 +39,7 @@ type runningTask struct {
 	live   atomic.Bool // false: statuses and offsets of this task no longer count
 	paused bool        // how it starts; sinks only
 	sink   atomic.Pointer[SinkTask]
+	signaled
 
 	metrics atomic.Pointer[metrics.Task] // once it was built
 }

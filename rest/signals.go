@@ -1,0 +1,83 @@
+package rest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"millrace/internal/store"
+	"millrace/internal/worker"
+)
+
+// Signaler gives signals to running sources.
+type Signaler interface {
+	Signal(ctx context.Context, name, id, kind string, data []byte) error
+}
+
+// signalKinds are the signals that REST takes.
+var signalKinds = []string{"execute-snapshot", "stop-snapshot", "pause-snapshot", "resume-snapshot", "log"}
+
+// signal answers POST /connectors/NAME/signals, which Connect does not have: a signal
+// of Debezium, in the JSON of its Kafka channel, for the task that runs.
+func (s *Server) signal(c *call) error {
+	if there, err := s.elsewhere(c, c.args[0], 0); there || err != nil {
+		return err
+	}
+	body, err := c.body()
+	if err != nil {
+		return err
+	}
+	var d struct {
+		ID   string          `json:"id"`
+		Type string          `json:"type"`
+		Data json.RawMessage `json:"data"`
+	}
+	if err := json.Unmarshal(body, &d); err != nil {
+		return bodyError("the body must be a signal, such as {\"type\":\"execute-snapshot\",\"data\":{\"data-collections\":[\"public.orders\"]}}: " + err.Error())
+	}
+	if !slices.Contains(signalKinds, d.Type) {
+		return bodyError("type must be one of " + strings.Join(signalKinds, ", "))
+	}
+	if d.ID == "" {
+		d.ID = rand.Text()
+	}
+	if err := s.b.Signal(c.r.Context(), c.args[0], d.ID, d.Type, d.Data); err != nil {
+		return err
+	}
+	return c.json(202, struct {
+		ID string `json:"id"`
+	}{d.ID})
+}
+
+// Doctor examines everything that a connector of this name and config needs; what it
+// returns is the answer. Nothing is changed by it.
+type Doctor func(ctx context.Context, name string, config *store.Map) (any, error)
+
+// examine answers PUT /connector-plugins/CLASS/config/doctor, which Connect does not
+// have: the doctor's findings about a config.
+func (s *Server) examine(c *call) error {
+	config, err := parseConfig(c)
+	if err != nil {
+		return err
+	}
+	return s.diagnose(c, config.Value("name"), config)
+}
+
+// examineRunning answers GET /connectors/NAME/doctor.
+func (s *Server) examineRunning(c *call) error {
+	info, err := s.b.Info(c.args[0])
+	if err != nil {
+		return err
+	}
+	return s.diagnose(c, c.args[0], info.Config)
+}
+
+func (s *Server) diagnose(c *call, name string, config *store.Map) error {
+	out, err := s.opt.Doctor(c.r.Context(), name, config)
+	if err != nil {
+		return &worker.StatusError{Code: 400, Msg: err.Error()}
+	}
+	return c.json(200, out)
+}
