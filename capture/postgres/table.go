@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"millrace/decode/pgoutput"
 	"millrace/decode/pgvalue"
 	"millrace/emit"
+	"millrace/internal/errs"
 	"millrace/internal/record"
 )
 
@@ -128,7 +130,11 @@ func (t *task) compile(ctx context.Context, tb *table, cols []columnMeta, key []
 		spec.Key = tb.primary
 	}
 	rows, err := pgoutput.Compile(spec, t.cat, t.opts.Modes, t.interner)
-	if err != nil {
+	var said *errs.Error
+	switch {
+	case errors.As(err, &said): // as Debezium words it
+		return said
+	case err != nil:
 		return fault(err, "", "Cannot make records of table %s.%s", schema, name)
 	}
 	if len(rows.Omitted) > 0 {

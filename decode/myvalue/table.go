@@ -2,8 +2,10 @@ package myvalue
 
 import (
 	"fmt"
+	"slices"
 
 	"millrace/decode/binlog"
+	"millrace/internal/errs"
 	"millrace/internal/record"
 )
 
@@ -77,6 +79,9 @@ func CompileTable(spec TableSpec, modes Modes, in *record.Interner) (*Table, err
 		if p.Schema == nil {
 			t.Omitted = append(t.Omitted, col.Name)
 		} else if spec.InValue[i] {
+			if slices.ContainsFunc(value.Fields, func(f record.Field) bool { return f.Name == p.Name }) {
+				return nil, errs.DuplicateField(p.Name)
+			}
 			tc.value = len(value.Fields)
 			value.Fields = append(value.Fields, record.Field{Name: p.Name, Schema: p.Schema})
 		}

@@ -3,8 +3,10 @@ package pgoutput
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"millrace/decode/pgvalue"
+	"millrace/internal/errs"
 	"millrace/internal/record"
 )
 
@@ -47,6 +49,9 @@ func Compile(spec TableSpec, types pgvalue.Types, modes pgvalue.Modes, in *recor
 		if p.Schema == nil {
 			t.Omitted = append(t.Omitted, col.Name)
 			continue
+		}
+		if slices.ContainsFunc(value.Fields, func(f record.Field) bool { return f.Name == p.Name }) {
+			return nil, errs.DuplicateField(p.Name)
 		}
 		t.cols[i].plan, t.cols[i].field = p, len(value.Fields)
 		value.Fields = append(value.Fields, record.Field{Name: p.Name, Schema: p.Schema})
