@@ -36,7 +36,7 @@ var rooms = []room{
 	{dirs: []string{"decode"}, may: base, modules: []string{"golang.org/x/text"}}, // tables of character sets
 	{dirs: []string{"schemahistory", "internal/convert", "internal/transform"}, may: append(slices.Clone(base), "internal/kafkaconf"), modules: []string{"*"}},
 	{dirs: []string{"snapshot", "emit", "internal/store"}, may: mid, modules: []string{"*"}},
-	{dirs: []string{"sinkers"}, may: append(slices.Clone(base), "internal/convert"), modules: []string{"*"}},
+	{dirs: []string{"sinkers"}, may: append(slices.Clone(base), "internal/convert", "internal/kafkaconf"), modules: []string{"*"}},
 	{dirs: []string{"capture"}, may: mid, modules: []string{"*"}},
 	{dirs: []string{"internal/worker"}, may: mid, modules: []string{"*"}},
 	{dirs: []string{"internal/remote"}}, // knows the REST API only

@@ -5,15 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"millrace/internal/errs"
-	"millrace/internal/record"
 )
 
 // lane is the actions of a batch that are sent one request after the other; all
@@ -21,9 +18,11 @@ import (
 type lane struct {
 	body  []byte
 	items []item
+	left  []item // of items: not answered yet
 	bad   []errs.BadRecord
 	err   error
 	seen  map[uint64]bool // ids of the request being filled
+	again []byte          // body of items that do not lie together
 }
 
 // item is one action: its bytes in the lane's body and its record.
@@ -34,161 +33,14 @@ type item struct {
 }
 
 func (l *lane) reset() {
-	l.body, l.items, l.bad, l.err = l.body[:0], l.items[:0], nil, nil
-}
-
-var seed = maphash.MakeSeed()
-
-// add appends the action of a record to its lane.
-func (s *Sink) add(ctx context.Context, b *record.Batch, i int) error {
-	r := &b.Records[i]
-	topic := r.Topic.Name
-	if r.Value.IsNull() {
-		switch {
-		case s.cfg.nulls == onFail:
-			return refusal("Sink record with null value encountered for topic/partition/offset %s/%d/%d (to ignore future records like this change the configuration property 'behavior.on.null.values' from 'fail' to 'ignore')", r.Origin.Topic.Name, r.Origin.Partition, r.Origin.Offset)
-		case s.cfg.nulls == onIgnore, r.Key.IsNull():
-			return nil
-		}
-	}
-	index, stream := s.index(topic)
-	if err := s.prepare(ctx, topic, index, stream, r.ValueSchema); err != nil {
-		return err
-	}
-	id, versioned, err := s.documentID(b, r)
-	if err != nil {
-		return err
-	}
-	version := r.Origin.Offset
-	if s.cfg.versionHeader != "" {
-		if version, err = headerVersion(b, r, s.cfg.versionHeader); err != nil {
-			return err
-		}
-	}
-	var l *lane
-	hash := uint64(0)
-	if len(id) > 0 {
-		hash = maphash.Bytes(seed, id) | 1
-		l = &s.lanes[hash>>8%uint64(len(s.lanes))]
-	} else {
-		l = &s.lanes[i%len(s.lanes)]
-	}
-	from := len(l.body)
-	if err := s.action(l, b, r, index, id, stream, versioned, version); err != nil {
-		l.body = l.body[:from]
-		return err
-	}
-	if len(l.body) > from {
-		l.items = append(l.items, item{from: from, to: len(l.body), index: i, id: hash})
-	}
-	return nil
-}
-
-func headerVersion(b *record.Batch, r *record.Record, name string) (int64, error) {
-	for _, h := range b.Headers(r) {
-		if h.Key != name {
-			continue
-		}
-		switch h.Value.Kind() {
-		case record.Int8, record.Int16, record.Int32, record.Int64:
-			return h.Value.Int(), nil
-		case record.String:
-			if v, err := strconv.ParseInt(b.Str(h.Value), 10, 64); err == nil {
-				return v, nil
-			}
-		}
-		return 0, refusal("The header %s does not hold a whole number", name)
-	}
-	return 0, refusal("A record of topic %s has no header %s to take the version from", r.Origin.Topic.Name, name)
-}
-
-// action writes the action and the document.
-func (s *Sink) action(l *lane, b *record.Batch, r *record.Record, index string, id []byte, stream, versioned bool, version int64) error {
-	null := r.Value.IsNull()
-	op := "index"
-	switch {
-	case stream && null:
-		return nil // a data stream deletes nothing
-	case stream:
-		op, versioned = "create", false
-	case null:
-		op = "delete"
-	case s.cfg.upsert && len(id) > 0:
-		op, versioned = "update", false
-	}
-	l.body = append(append(append(l.body, `{"`...), op...), `":{"_index":`...)
-	l.body = appendText(l.body, []byte(index))
-	if len(id) > 0 && !stream {
-		l.body = appendText(append(l.body, `,"_id":`...), id)
-	}
-	if versioned && !(s.cfg.upsert && null) {
-		// gte: the same record again is no conflict.
-		l.body = strconv.AppendInt(append(l.body, `,"version_type":"external_gte","version":`...), version, 10)
-	}
-	if op == "update" {
-		l.body = append(l.body, `,"retry_on_conflict":5`...)
-	}
-	l.body = append(l.body, "}}\n"...)
-	if null {
-		return nil
-	}
-	if op == "update" {
-		l.body = append(l.body, `{"doc_as_upsert":true,"doc":`...)
-	}
-	from := len(l.body)
-	var err error
-	if l.body, err = s.node(r.ValueSchema).append(l.body, b, r.Value); err != nil {
-		return refusal("The value of a record of topic %s cannot become a document: %v", r.Topic.Name, err)
-	}
-	if l.body[from] != '{' {
-		return refusal("The value of a record of topic %s is a %s; a document must be a struct or a map", r.Topic.Name, r.Value.Kind())
-	}
-	if stream {
-		s.stamp(l, b, r, from)
-	}
-	if op == "update" {
-		l.body = append(l.body, '}')
-	}
-	l.body = append(l.body, '\n')
-	return nil
-}
-
-func (s *Sink) node(schema *record.Schema) *node {
-	if schema == nil {
-		return nil
-	}
-	n := s.nodes[schema]
-	if n == nil {
-		n = compile(schema, s.cfg.compactMaps)
-		s.nodes[schema] = n
-	}
-	return n
-}
-
-// stamp adds @timestamp to a data stream's document: a field of the value, or the
-// record's time.
-func (s *Sink) stamp(l *lane, b *record.Batch, r *record.Record, from int) {
-	at := strconv.AppendInt(nil, r.Timestamp, 10)
-	for _, name := range s.cfg.timestampFields {
-		if i, f := r.ValueSchema.Field(name); i >= 0 && !b.Child(r.Value, i).IsNull() {
-			if out, err := compile(f, true).append(nil, b, b.Child(r.Value, i)); err == nil {
-				at = out
-				break
-			}
-		}
-	}
-	l.body = append(l.body[:len(l.body)-1], `,"@timestamp":`...)
-	if l.body[from+1] == ',' { // an empty document
-		l.body = append(l.body[:from+1], `"@timestamp":`...)
-	}
-	l.body = append(append(l.body, at...), '}')
+	l.body, l.items, l.left, l.bad, l.err = l.body[:0], l.items[:0], nil, nil, nil
 }
 
 // send sends all lanes at once and joins them.
 func (s *Sink) send(ctx context.Context) ([]errs.BadRecord, error) {
 	var wg sync.WaitGroup
 	for i := range s.lanes {
-		if l := &s.lanes[i]; len(l.items) > 0 {
+		if l := &s.lanes[i]; len(l.left) > 0 {
 			wg.Go(func() { l.err = s.sendLane(ctx, l) })
 		}
 	}
@@ -196,10 +48,12 @@ func (s *Sink) send(ctx context.Context) ([]errs.BadRecord, error) {
 	var bad []errs.BadRecord
 	var failed []error
 	for i := range s.lanes {
-		bad = merge(bad, s.lanes[i].bad)
-		if s.lanes[i].err != nil {
-			failed = append(failed, s.lanes[i].err)
+		l := &s.lanes[i]
+		bad = merge(bad, l.bad)
+		if l.err != nil {
+			failed = append(failed, l.err)
 		}
+		l.err = nil
 	}
 	for _, err := range failed {
 		if !errs.Retriable(err) {
@@ -212,9 +66,11 @@ func (s *Sink) send(ctx context.Context) ([]errs.BadRecord, error) {
 	return bad, nil
 }
 
-// sendLane sends a lane's actions in requests of bounded size, in order.
+// sendLane sends a lane's actions in requests of bounded size, in order. What was
+// answered is taken off l.left, so that a batch that is put again goes on behind it.
 func (s *Sink) sendLane(ctx context.Context, l *lane) error {
-	for left := l.items; len(left) > 0; {
+	for len(l.left) > 0 {
+		left := l.left
 		n, size := 0, 0
 		clear(l.seen)
 		for n < len(left) && n < s.cfg.batch && (n == 0 || size+left[n].to-left[n].from <= s.cfg.bulkBytes) {
@@ -235,7 +91,7 @@ func (s *Sink) sendLane(ctx context.Context, l *lane) error {
 		if err := s.bulk(ctx, l, left[:n]); err != nil {
 			return err
 		}
-		left = left[n:]
+		l.left = left[n:]
 	}
 	return nil
 }
@@ -262,9 +118,11 @@ func (s *Sink) bulk(ctx context.Context, l *lane, items []item) error {
 		if n := len(items); items[n-1].to-items[0].from == total(items) {
 			body = l.body[items[0].from:items[n-1].to]
 		} else {
+			l.again = l.again[:0]
 			for _, it := range items {
-				body = append(body, l.body[it.from:it.to]...)
+				l.again = append(l.again, l.body[it.from:it.to]...)
 			}
+			body = l.again
 		}
 		status, out, err := s.client.do(ctx, http.MethodPost, "/_bulk", "application/x-ndjson", body)
 		if err != nil {
@@ -323,7 +181,7 @@ func (s *Sink) results(l *lane, items []item, answer *bulkAnswer, try int) (agai
 				reason += " (" + res.Error.CausedBy.Reason + ")"
 			}
 			cause := &errs.Error{Java: errs.ConnectException, Msg: errItem.Error(), Cause: errors.New(reason)}
-			what := onFail
+			what, told := onFail, false
 			switch {
 			case busy(res.Status):
 				again = append(again, items[i])
@@ -335,13 +193,12 @@ func (s *Sink) results(l *lane, items []item, answer *bulkAnswer, try int) (agai
 			case res.Error.Type == "version_conflict_engine_exception":
 				what = s.cfg.conflicts
 			case isMalformed(res.Error.Type):
-				what = s.cfg.malformed
+				what, told = s.cfg.malformed, s.cfg.reported
 			}
-			switch what {
-			case onIgnore:
-			case onWarn:
+			if what == onWarn {
 				s.log.Warn("document left as it is", "op", op, "reason", reason)
-			default:
+			}
+			if told || what != onIgnore && what != onWarn {
 				l.bad = append(l.bad, errs.BadRecord{Index: items[i].index, Err: cause})
 			}
 		}

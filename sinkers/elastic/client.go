@@ -2,16 +2,16 @@ package elastic
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
-	"os"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
 
 	"millrace/internal/errs"
 )
@@ -21,43 +21,31 @@ type client struct {
 	cfg  *config
 	http *http.Client
 	turn atomic.Uint32
+	zips sync.Pool // of *gzip.Writer
 }
 
-func newClient(c *config) (*client, error) {
-	tc := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.insecure}
-	if c.caFile != "" {
-		pem, err := os.ReadFile(c.caFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the truststore: %w", err)
-		}
-		tc.RootCAs = x509.NewCertPool()
-		if !tc.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("the truststore %s holds no PEM certificate", c.caFile)
-		}
-	}
+func newClient(c *config) *client {
+	dial := &net.Dialer{Timeout: c.connectTimeout, KeepAlive: 15 * time.Second}
 	return &client{cfg: c, http: &http.Client{Timeout: c.timeout, Transport: &http.Transport{
-		Proxy: http.ProxyFromEnvironment, TLSClientConfig: tc, MaxIdleConnsPerHost: max(2, c.lanes), IdleConnTimeout: time.Minute}}}, nil
+		Proxy: c.proxy, DialContext: dial.DialContext, TLSHandshakeTimeout: max(10*time.Second, c.connectTimeout), TLSClientConfig: c.tls,
+		MaxIdleConnsPerHost: max(2, c.lanes), IdleConnTimeout: c.idle}}}
 }
 
 // do sends a request and returns status and body. An error means that there was no
 // answer; it is retriable.
 func (c *client) do(ctx context.Context, method, path, contentType string, body []byte) (int, []byte, error) {
 	node := c.cfg.urls[int(c.turn.Add(1))%len(c.cfg.urls)]
+	zip := c.cfg.gzip && len(body) > 1024
+	if zip {
+		packed, err := c.pack(body)
+		if err != nil {
+			return 0, nil, err
+		}
+		body = packed
+	}
 	var rd io.Reader
 	if body != nil {
 		rd = bytes.NewReader(body)
-	}
-	zip := c.cfg.gzip && len(body) > 1024
-	if zip {
-		var buf bytes.Buffer
-		w := gzip.NewWriter(&buf)
-		if _, err := w.Write(body); err != nil {
-			return 0, nil, err
-		}
-		if err := w.Close(); err != nil {
-			return 0, nil, err
-		}
-		rd = &buf
 	}
 	req, err := http.NewRequestWithContext(ctx, method, node+path, rd)
 	if err != nil {
@@ -69,19 +57,40 @@ func (c *client) do(ctx context.Context, method, path, contentType string, body 
 	if zip {
 		req.Header.Set("Content-Encoding", "gzip")
 	}
-	if c.cfg.user != "" {
-		req.SetBasicAuth(c.cfg.user, c.cfg.password)
+	if c.cfg.authorize != nil {
+		if err := c.cfg.authorize(ctx, req, body); err != nil {
+			return 0, nil, &errs.Error{Java: errs.RetriableException, Msg: "get credentials for " + node, Retriable: true, Cause: err}
+		}
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return 0, nil, &errs.Error{Java: errs.RetriableException, Msg: method + " " + path + " on " + node, Retriable: true, Cause: err}
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	out, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return 0, nil, &errs.Error{Java: errs.RetriableException, Msg: "read the answer of " + node + " to " + method + " " + path, Retriable: true, Cause: err}
 	}
 	return resp.StatusCode, out, nil
+}
+
+// pack returns the body compressed.
+func (c *client) pack(body []byte) ([]byte, error) {
+	var buf bytes.Buffer
+	w, _ := c.zips.Get().(*gzip.Writer)
+	if w == nil {
+		w = gzip.NewWriter(&buf)
+	} else {
+		w.Reset(&buf)
+	}
+	defer c.zips.Put(w)
+	if _, err := w.Write(body); err != nil {
+		return nil, fmt.Errorf("compress a request: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("compress a request: %w", err)
+	}
+	return buf.Bytes(), nil
 }
 
 // call is do for requests other than bulks: an answer that is no success is an error.
@@ -103,7 +112,7 @@ func statusError(status int, what string, body []byte) error {
 	e := &errs.Error{Java: errs.ConnectException, Msg: fmt.Sprintf("%s: the cluster answered %d: %s", what, status, body), Retriable: busy(status)}
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		e.Hint = "Check connection.username and connection.password and the user's rights"
+		e.Hint = "Check connection.username and connection.password (or connection.api.key) and the user's rights"
 	case http.StatusRequestEntityTooLarge:
 		e.Hint = "Lower batch.size or bulk.size.bytes, or raise http.max_content_length"
 	}

@@ -1,7 +1,9 @@
 package elastic
 
 import (
+	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"math"
 	"math/big"
@@ -19,12 +21,16 @@ type node struct {
 	prefixes [][]byte // `{"a":`, `,"b":` of a struct
 	children []*node
 	elem     *node
+	key      *node         // of a map
 	fill     *record.Datum // stands for null
-	compact  bool
+	compact  bool          // a map becomes an object
+	mapped   bool          // the mapping is made of the schema
 }
 
-func compile(s *record.Schema, compact bool) *node {
-	n := &node{typ: s.Type, name: s.Name, fill: s.Default, compact: compact}
+// compile makes the plan of a schema. mapped: its index has the mapping of the
+// schema, in which dates are counted in milliseconds.
+func compile(s *record.Schema, compact, mapped bool) *node {
+	n := &node{typ: s.Type, name: s.Name, fill: s.Default, mapped: mapped, compact: compact && s.Key != nil && s.Key.Type == record.String}
 	if s.Name == record.DecimalName {
 		v, _ := s.Param("scale")
 		n.scale, _ = strconv.Atoi(v)
@@ -35,10 +41,13 @@ func compile(s *record.Schema, compact bool) *node {
 			sep = '{'
 		}
 		n.prefixes = append(n.prefixes, append(appendText([]byte{sep}, []byte(f.Name)), ':'))
-		n.children = append(n.children, compile(f.Schema, compact))
+		n.children = append(n.children, compile(f.Schema, compact, mapped))
 	}
 	if s.Elem != nil {
-		n.elem = compile(s.Elem, compact)
+		n.elem = compile(s.Elem, compact, mapped)
+		if s.Key != nil {
+			n.key = compile(s.Key, compact, mapped)
+		}
 	}
 	return n
 }
@@ -58,7 +67,7 @@ func (n *node) append(dst []byte, b *record.Batch, c record.Cell) (_ []byte, err
 		return strconv.AppendBool(dst, c.Bool()), nil
 	case record.Int8, record.Int16, record.Int32, record.Int64:
 		v := c.Int()
-		if n != nil && n.name == record.DateName {
+		if n != nil && n.mapped && n.name == record.DateName {
 			v *= 86400000 // the mapping's type date takes milliseconds
 		}
 		return strconv.AppendInt(dst, v, 10), nil
@@ -109,8 +118,8 @@ func (n *node) element() *node {
 	return n.elem
 }
 
-// appendMap writes a map as an object, or as a list of key/value objects when
-// compact.map.entries is false. Schemaless maps are always objects.
+// appendMap writes a map as an object, or as a list of key/value objects when its
+// keys are no text or compact.map.entries is false. Schemaless maps are always objects.
 func (n *node) appendMap(dst []byte, b *record.Batch, c record.Cell) (_ []byte, err error) {
 	object := n == nil || n.compact
 	open, end := byte('{'), byte('}')
@@ -130,7 +139,7 @@ func (n *node) appendMap(dst []byte, b *record.Batch, c record.Cell) (_ []byte, 
 			}
 			dst = append(appendText(dst, text), ':')
 		} else {
-			if dst, err = (*node)(nil).append(append(dst, `{"key":`...), b, key); err != nil {
+			if dst, err = n.key.append(append(dst, `{"key":`...), b, key); err != nil {
 				return dst, err
 			}
 			dst = append(dst, `,"value":`...)
@@ -212,7 +221,7 @@ func appendMapping(dst []byte, s *record.Schema) []byte {
 	plain := func(t string) []byte {
 		dst = append(append(append(dst, `{"type":"`...), t...), '"')
 		if s.Default != nil && !s.Default.Root.IsNull() && s.Type != record.String && s.Type != record.Bytes {
-			if out, err := compile(s, true).append(append(dst, `,"null_value":`...), s.Default.Batch(), s.Default.Root); err == nil {
+			if out, err := compile(s, true, true).append(append(dst, `,"null_value":`...), s.Default.Batch(), s.Default.Root); err == nil {
 				dst = out
 			}
 		}
@@ -258,4 +267,29 @@ func appendMapping(dst []byte, s *record.Schema) []byte {
 		return append(dst, "}}"...)
 	}
 	return append(dst, `{"type":"text","fields":{"keyword":{"type":"keyword","ignore_above":256}}}`...)
+}
+
+// replaceMember returns a JSON object with another value in a member of its first
+// level; ok is false when it has none of that name.
+func replaceMember(object []byte, name string, value []byte) (_ []byte, ok bool) {
+	dec := json.NewDecoder(bytes.NewReader(object))
+	if _, err := dec.Token(); err != nil {
+		return nil, false
+	}
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return nil, false
+		}
+		var raw json.RawMessage
+		if err := dec.Decode(&raw); err != nil {
+			return nil, false
+		}
+		if key == name {
+			end := int(dec.InputOffset())
+			out := append([]byte{}, object[:end-len(raw)]...)
+			return append(append(out, value...), object[end:]...), true
+		}
+	}
+	return nil, false
 }

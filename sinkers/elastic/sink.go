@@ -2,12 +2,10 @@ package elastic
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -19,14 +17,37 @@ import (
 
 // Sink is one task of an Elasticsearch or OpenSearch sink.
 type Sink struct {
-	cfg     *config
-	log     *slog.Logger
-	client  *client
-	nodes   map[*record.Schema]*node
-	indices map[string]bool // made or found
-	lanes   []lane
-	scratch []byte
-	tries   int
+	cfg       *config
+	log       *slog.Logger
+	client    *client
+	nodes     map[*record.Schema]*node
+	topics    map[string]*resource
+	resources map[string]*resource // by name
+	lanes     []lane
+	id, route []byte // of the record being added
+	tries     int
+	anew      map[partition]time.Time // read from their beginning; see Anew
+	last      stamp                   // of the batch that the lanes still hold; zero: none
+	refused   []errs.BadRecord        // of that batch, before anything was sent
+}
+
+type partition struct {
+	topic string
+	id    int32
+}
+
+// stamp tells one batch from another.
+type stamp struct {
+	n           int
+	first, last record.Origin
+}
+
+func stampOf(b *record.Batch) stamp {
+	n := len(b.Records)
+	if n == 0 {
+		return stamp{}
+	}
+	return stamp{n, b.Records[0].Origin, b.Records[n-1].Origin}
 }
 
 // NewConfluent makes a task of Confluent's Elasticsearch sink; Start connects.
@@ -39,17 +60,17 @@ func NewOpenSearch(props map[string]string, log *slog.Logger) (*Sink, error) {
 	return newSink(DefOpenSearch(), openSearchConfig, props, log)
 }
 
-func newSink(def *configdef.Def, read func(configdef.Values) *config, props map[string]string, log *slog.Logger) (*Sink, error) {
+func newSink(def *configdef.Def, read func(configdef.Values) (*config, error), props map[string]string, log *slog.Logger) (*Sink, error) {
 	v, err := def.Parse(props)
 	if err != nil {
-		return nil, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
+		return nil, configError("%s", err.Error())
 	}
-	c := read(v)
-	cl, err := newClient(c)
+	c, err := read(v)
 	if err != nil {
-		return nil, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
+		return nil, err
 	}
-	return &Sink{cfg: c, log: log, client: cl, nodes: map[*record.Schema]*node{}, indices: map[string]bool{}, lanes: make([]lane, c.lanes)}, nil
+	return &Sink{cfg: c, log: log, client: newClient(c), nodes: map[*record.Schema]*node{}, topics: map[string]*resource{}, resources: map[string]*resource{},
+		lanes: make([]lane, c.lanes), anew: map[partition]time.Time{}}, nil
 }
 
 // Start asks the cluster for an answer.
@@ -73,12 +94,40 @@ func (s *Sink) Stop() error {
 	return nil
 }
 
-// Put sends the batch and returns when every item was answered.
+// Anew tells that a partition is read from its beginning because no offset of it is
+// stored. Versions are offsets, so documents of an earlier life of the topic (or of
+// another partition that held their keys) would outrank all that comes now, and
+// updates would be lost. The first record therefore begins a new era of an index
+// that is older than this: versions are era and offset, and the era is kept in the
+// mapping's _meta.
+func (s *Sink) Anew(topic string, id int32) { s.anew[partition{topic, id}] = time.Now() }
+
+// Put sends the batch and returns when every item was answered. A batch that is put
+// again goes on with what was not answered yet.
 func (s *Sink) Put(ctx context.Context, b *record.Batch) error {
+	if is := stampOf(b); s.last != is || is.n == 0 {
+		if err := s.gather(ctx, b); err != nil {
+			return s.later(err)
+		}
+		s.last = is
+	}
+	refused, err := s.send(ctx)
+	if err != nil {
+		return s.later(err)
+	}
+	s.tries, s.last = 0, stamp{}
+	if bad := merge(s.refused, refused); len(bad) > 0 {
+		return &errs.RecordError{Bad: bad}
+	}
+	return nil
+}
+
+// gather turns the records into the lanes' actions.
+func (s *Sink) gather(ctx context.Context, b *record.Batch) error {
+	s.last, s.refused = stamp{}, nil
 	for i := range s.lanes {
 		s.lanes[i].reset()
 	}
-	var bad []errs.BadRecord
 	for i := range b.Records {
 		err := s.add(ctx, b, i)
 		var e *errs.Error
@@ -87,20 +136,14 @@ func (s *Sink) Put(ctx context.Context, b *record.Batch) error {
 		case errors.As(err, &e) && e.Java == errs.DataException:
 			if s.cfg.malformed == onIgnore || s.cfg.malformed == onWarn {
 				s.log.Warn("record left out", "error", err, "topic", b.Records[i].Origin.Topic.Name, "partition", b.Records[i].Origin.Partition, "offset", b.Records[i].Origin.Offset)
-				continue
+				if !s.cfg.reported {
+					continue
+				}
 			}
-			bad = append(bad, errs.BadRecord{Index: i, Err: err})
+			s.refused = append(s.refused, errs.BadRecord{Index: i, Err: err})
 		default:
-			return s.later(err)
+			return err
 		}
-	}
-	refused, err := s.send(ctx)
-	if err != nil {
-		return s.later(err)
-	}
-	s.tries = 0
-	if bad = merge(bad, refused); len(bad) > 0 {
-		return &errs.RecordError{Bad: bad}
 	}
 	return nil
 }
@@ -145,96 +188,41 @@ func refusal(format string, args ...any) error {
 	return &errs.Error{Java: errs.DataException, Msg: fmt.Sprintf(format, args...)}
 }
 
-// index returns the index or data stream of a topic.
-func (s *Sink) index(topic string) (name string, stream bool) {
-	if name := s.cfg.indexOf[topic]; name != "" {
-		return name, s.cfg.externalStreams
-	}
-	if s.cfg.dataStream != nil {
-		return s.cfg.dataStream(topic), true
-	}
-	return indexName(topic), false
+// keyIgnored: Java's sink goes by the topic's name behind transforms; the one before them is taken too.
+func (s *Sink) keyIgnored(r *record.Record) bool {
+	return s.cfg.ignoreKey || s.cfg.ignoreKeyTopics[r.Topic.Name] || s.cfg.ignoreKeyTopics[r.Origin.Topic.Name]
 }
 
-// prepare makes the index and its mapping when they are missing.
-func (s *Sink) prepare(ctx context.Context, topic, index string, stream bool, schema *record.Schema) error {
-	mapped := !s.cfg.ignoreSchema && !s.cfg.ignoreSchemaFor[topic]
-	if s.indices[index] {
-		return nil
+// keyOf is a record's key; the one field of a schemaless key, as Debezium's JSON
+// without schemas has it, stands for itself.
+func keyOf(b *record.Batch, r *record.Record) record.Cell {
+	if r.Key.Kind() == record.Map && r.KeySchema == nil && r.Key.Len() == 2 {
+		return b.Child(r.Key, 1)
 	}
-	if !stream && s.cfg.indexOf[topic] == "" {
-		status, body, err := s.client.do(ctx, http.MethodHead, "/"+url.PathEscape(index), "", nil)
-		if err != nil {
-			return err
-		}
-		if status == http.StatusNotFound {
-			if _, err = s.client.call(ctx, http.MethodPut, "/"+url.PathEscape(index), nil); err != nil && !strings.Contains(err.Error(), "resource_already_exists_exception") {
-				return err
-			}
-		} else if status >= 300 {
-			return statusError(status, "look for index "+index, body)
-		}
-		if err := s.putMapping(ctx, index, mapped, schema); err != nil {
-			return err
-		}
-	}
-	s.indices[index] = true
-	return nil
-}
-
-func (s *Sink) putMapping(ctx context.Context, index string, mapped bool, schema *record.Schema) error {
-	mapped = mapped && schema != nil // without a schema the index maps by itself
-	if !mapped && !s.cfg.dynamicMapping {
-		return nil
-	}
-	out, err := s.client.call(ctx, http.MethodGet, "/"+url.PathEscape(index)+"/_mapping", nil)
-	if err != nil {
-		return err
-	}
-	var have map[string]struct{ Mappings map[string]json.RawMessage }
-	if err := json.Unmarshal(out, &have); err != nil {
-		return fmt.Errorf("read the mapping of %s: %w", index, err)
-	}
-	for _, x := range have {
-		if len(x.Mappings) > 0 {
-			return nil
-		}
-	}
-	mapping := []byte(`{"dynamic":true}`)
-	if mapped {
-		if schema.Type != record.Struct {
-			return nil
-		}
-		mapping = appendMapping(nil, schema)
-	}
-	_, err = s.client.call(ctx, http.MethodPut, "/"+url.PathEscape(index)+"/_mapping", mapping)
-	return err
+	return r.Key
 }
 
 // documentID returns the id of a record; versioned tells whether writes of the
 // document carry the offset as version.
 func (s *Sink) documentID(b *record.Batch, r *record.Record) (id []byte, versioned bool, err error) {
 	topic := r.Origin.Topic.Name
-	if (s.cfg.ignoreKey || s.cfg.ignoreKeyTopics[topic]) && s.cfg.idStrategy != idKey {
+	if s.keyIgnored(r) && s.cfg.idStrategy != idKey {
 		if s.cfg.idStrategy == idNone {
 			return nil, false, nil
 		}
-		s.scratch = append(append(s.scratch[:0], topic...), '+')
-		s.scratch = append(strconv.AppendInt(s.scratch, int64(r.Origin.Partition), 10), '+')
-		s.scratch = strconv.AppendInt(s.scratch, r.Origin.Offset, 10)
-		return s.scratch, false, nil
+		// The name before transforms: topics that are routed into one index keep their documents apart.
+		s.id = append(append(s.id[:0], topic...), '+')
+		s.id = append(strconv.AppendInt(s.id, int64(r.Origin.Partition), 10), '+')
+		s.id = strconv.AppendInt(s.id, r.Origin.Offset, 10)
+		return s.id, false, nil
 	}
-	key := r.Key
-	if key.IsNull() {
+	if r.Key.IsNull() {
 		return nil, false, refusal("Key is used as document id and can not be null (topic %s). Set key.ignore=true to use topic, partition and offset", topic)
 	}
-	if key.Kind() == record.Map && r.KeySchema == nil && key.Len() == 2 {
-		key = b.Child(key, 1) // a schemaless key of one field, as Debezium's JSON without schemas
-	}
-	id, ok := scalar(s.scratch[:0], b, key)
-	s.scratch = id
+	id, ok := scalar(s.id[:0], b, keyOf(b, r))
+	s.id = id
 	if !ok {
-		return nil, false, refusal("%s type is not supported as document id. Supported are: int8, int16, int32, int64, string. Use the ExtractField$Key transform, or set key.ignore=true", strings.ToUpper(key.Kind().String()))
+		return nil, false, refusal("%s type is not supported as document id. Supported are: int8, int16, int32, int64, string. Use the ExtractField$Key transform, or set key.ignore=true", strings.ToUpper(r.Key.Kind().String()))
 	}
 	if len(id) > 512 {
 		return nil, false, refusal("The key is longer than the 512 bytes that an id may have")

@@ -1,0 +1,217 @@
+package elastic
+
+import (
+	"bytes"
+	"context"
+	"hash/maphash"
+	"strconv"
+
+	"millrace/internal/record"
+)
+
+var seed = maphash.MakeSeed()
+
+// add appends the action of a record to its lane.
+func (s *Sink) add(ctx context.Context, b *record.Batch, i int) error {
+	r := &b.Records[i]
+	if r.Value.IsNull() {
+		switch {
+		case s.cfg.nulls == onFail:
+			return refusal("Sink record with null value encountered for topic/partition/offset %s/%d/%d (to ignore future records like this change the configuration property 'behavior.on.null.values' from 'fail' to 'ignore')", r.Origin.Topic.Name, r.Origin.Partition, r.Origin.Offset)
+		case s.cfg.nulls == onIgnore, r.Key.IsNull():
+			return nil
+		}
+	}
+	to, err := s.resource(ctx, r)
+	if err != nil {
+		return err
+	}
+	id, versioned, err := s.documentID(b, r)
+	if err != nil {
+		return err
+	}
+	version := int64(0)
+	if versioned && !to.stream {
+		if version, err = s.version(ctx, b, r, to); err != nil {
+			return err
+		}
+	}
+	if s.route, err = s.cfg.routing.value(s.route[:0], b, r); err != nil {
+		return err
+	}
+	var l *lane
+	hash := uint64(0)
+	if len(id) > 0 {
+		hash = maphash.Bytes(seed, id) | 1
+		l = &s.lanes[hash>>8%uint64(len(s.lanes))]
+	} else {
+		l = &s.lanes[i%len(s.lanes)]
+	}
+	from := len(l.body)
+	if err := s.action(l, b, r, to, id, versioned, version); err != nil {
+		l.body = l.body[:from]
+		return err
+	}
+	if len(l.body) > from {
+		l.items = append(l.items, item{from: from, to: len(l.body), index: i, id: hash})
+		l.left = l.items
+	}
+	return nil
+}
+
+// version returns the version of a document: the header's, or the offset in the
+// era of its index.
+func (s *Sink) version(ctx context.Context, b *record.Batch, r *record.Record, to *resource) (int64, error) {
+	if s.cfg.versionHeader != "" {
+		return headerVersion(b, r, s.cfg.versionHeader)
+	}
+	if len(s.anew) > 0 && s.cfg.eras && !s.cfg.upsert {
+		from := partition{r.Origin.Topic.Name, r.Origin.Partition}
+		if at, ok := s.anew[from]; ok {
+			if err := s.renew(ctx, to, at); err != nil {
+				return 0, err
+			}
+			delete(s.anew, from)
+		}
+	}
+	return to.era<<eraShift | r.Origin.Offset, nil
+}
+
+func headerVersion(b *record.Batch, r *record.Record, name string) (int64, error) {
+	for _, h := range b.Headers(r) {
+		if h.Key != name {
+			continue
+		}
+		switch h.Value.Kind() {
+		case record.Int8, record.Int16, record.Int32, record.Int64:
+			return h.Value.Int(), nil
+		case record.String, record.Bytes:
+			if v, err := strconv.ParseInt(string(b.Raw(h.Value)), 10, 64); err == nil {
+				return v, nil
+			}
+		}
+		return 0, refusal("The header %s does not hold a whole number", name)
+	}
+	return 0, refusal("A record of topic %s has no header %s to take the version from", r.Origin.Topic.Name, name)
+}
+
+// action writes the action and the document.
+func (s *Sink) action(l *lane, b *record.Batch, r *record.Record, to *resource, id []byte, versioned bool, version int64) error {
+	null := r.Value.IsNull()
+	op := "index"
+	switch {
+	case to.stream && null:
+		return nil // a data stream deletes nothing
+	case to.stream:
+		op, versioned = "create", false
+	case null:
+		op = "delete"
+	case s.cfg.upsert && len(id) > 0:
+		op, versioned = "update", false
+	}
+	l.body = append(append(append(l.body, `{"`...), op...), `":{"_index":`...)
+	l.body = appendText(l.body, []byte(to.name))
+	if len(id) > 0 {
+		l.body = appendText(append(l.body, `,"_id":`...), id)
+	}
+	if len(s.route) > 0 {
+		l.body = appendText(append(l.body, `,"routing":`...), s.route)
+	}
+	if versioned && !(s.cfg.upsert && null) {
+		// gte: the same record again is no conflict.
+		l.body = strconv.AppendInt(append(l.body, `,"version_type":"external_gte","version":`...), version, 10)
+	}
+	if op == "update" {
+		l.body = append(l.body, `,"retry_on_conflict":5`...)
+	}
+	l.body = append(l.body, "}}\n"...)
+	if null {
+		return nil
+	}
+	if op == "update" {
+		l.body = append(l.body, `{"doc_as_upsert":true,"doc":`...)
+	}
+	from := len(l.body)
+	var err error
+	if l.body, err = s.node(r, to).append(l.body, b, r.Value); err != nil {
+		return refusal("The value of a record of topic %s cannot become a document: %v", r.Topic.Name, err)
+	}
+	if l.body[from] != '{' {
+		return refusal("The value of a record of topic %s is a %s; a document must be a struct or a map", r.Topic.Name, r.Value.Kind())
+	}
+	if to.stream && !s.cfg.stamps.off {
+		if err := s.stamp(l, b, r, from); err != nil {
+			return err
+		}
+	}
+	if op == "update" {
+		l.body = append(l.body, '}')
+	}
+	l.body = append(l.body, '\n')
+	return nil
+}
+
+// node is the plan of a record's value. An index has one way with schemas for good,
+// so plans are kept by schema alone; two topics of different ways in one index
+// would be told apart by their schemas.
+func (s *Sink) node(r *record.Record, to *resource) *node {
+	if r.ValueSchema == nil {
+		return nil
+	}
+	n := s.nodes[r.ValueSchema]
+	if n == nil {
+		n = compile(r.ValueSchema, s.cfg.compactMaps || to.plain, !to.plain)
+		s.nodes[r.ValueSchema] = n
+	}
+	return n
+}
+
+// timestampName is the field that a data stream goes by.
+const timestampName = "@timestamp"
+
+// stamp gives a data stream's document its @timestamp: a field of the value, or the
+// record's time.
+func (s *Sink) stamp(l *lane, b *record.Batch, r *record.Record, from int) error {
+	at := []byte(nil)
+	for _, name := range s.cfg.stamps.fields {
+		f, c := child(b, r.ValueSchema, r.Value, name)
+		if c.IsNull() {
+			continue
+		}
+		var n *node
+		if f != nil {
+			n = compile(f, true, true)
+		}
+		if out, err := n.append(nil, b, c); err == nil {
+			if at = out; out[0] != '"' { // Java's sink makes it text
+				at = append(append([]byte{'"'}, out...), '"')
+			}
+			break
+		}
+	}
+	own := bytes.Contains(l.body[from:], []byte(`"@timestamp":`))
+	if own && at == nil && (s.cfg.stamps.keep || s.cfg.stamps.fields != nil) {
+		if _, c := child(b, r.ValueSchema, r.Value, timestampName); !c.IsNull() {
+			return nil
+		}
+	}
+	if at == nil {
+		if r.Timestamp == record.NoTimestamp {
+			return refusal("A record of topic %s has no timestamp for the %s of its data stream", r.Topic.Name, timestampName)
+		}
+		at = strconv.AppendInt(nil, r.Timestamp, 10)
+	}
+	if own {
+		if doc, ok := replaceMember(l.body[from:], timestampName, at); ok {
+			l.body = append(l.body[:from], doc...)
+			return nil
+		}
+	}
+	l.body = l.body[:len(l.body)-1]
+	if len(l.body) > from+1 {
+		l.body = append(l.body, ',')
+	}
+	l.body = append(append(l.body, `"@timestamp":`...), at...)
+	l.body = append(l.body, '}')
+	return nil
+}
