@@ -72,6 +72,8 @@ func sinks() []worker.Plugin {
 			NewSink: func(e worker.TaskEnv) (worker.Sink, error) { return elastic.NewConfluent(e.Props, e.Log) }},
 		{Class: elastic.OpenSearchClass, Kind: worker.KindSink, Def: elastic.DefOpenSearch(), TaskClass: elastic.OpenSearchTaskClass,
 			NewSink: func(e worker.TaskEnv) (worker.Sink, error) { return elastic.NewOpenSearch(e.Props, e.Log) }},
+		{Class: elastic.AivenClass, Kind: worker.KindSink, Def: elastic.DefOpenSearch(), TaskClass: elastic.AivenTaskClass,
+			NewSink: func(e worker.TaskEnv) (worker.Sink, error) { return elastic.NewOpenSearch(e.Props, e.Log) }},
 		{Class: objectstore.ConfluentClass, Kind: worker.KindSink, Def: objectstore.DefConfluent(), TaskClass: objectstore.ConfluentTaskClass,
 			NewSink: func(e worker.TaskEnv) (worker.Sink, error) { return objectstore.NewConfluent(e.Props, e.Log) }},
 		{Class: objectstore.AivenClass, Kind: worker.KindSink, Def: objectstore.DefAiven(), TaskClass: objectstore.AivenTaskClass,
