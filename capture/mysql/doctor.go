@@ -217,12 +217,14 @@ func (d *doctor) rights(ctx context.Context) error {
 	}) {
 		d.ok("grants", d.o.Conn.User, "may read the binary log and its position")
 	}
-	if err := d.serverID(ctx); err != nil {
+	id := strconv.FormatUint(uint64(d.o.Conn.ServerID), 10)
+	own, err := query(ctx, d.db, "SELECT @@server_id AS id")
+	if err != nil {
 		return err
 	}
-	id := strconv.FormatUint(uint64(d.o.Conn.ServerID), 10)
-	if d.take("server id", id, func(string) []string { return nil }) {
-		d.Findings[len(d.Findings)-1].Do = "Set database.server.id"
+	if len(own) == 1 && own[0]["id"] == id {
+		d.Add(capture.StateWarning, "server id", id, "it is the number of the server itself. Its log can be read under it, but not that of a replica of this server").
+			Do = "Choose a database.server.id that no server, replica or connector uses"
 		return nil
 	}
 	readers, err := query(ctx, d.db, "SHOW REPLICAS")

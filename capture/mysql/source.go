@@ -254,6 +254,10 @@ func decide(o *Snapshot, have, unfinished, lost, again bool) decision {
 // prepare does everything up to streaming and leaves position and model in place.
 func (t *task) prepare(ctx context.Context, have *bool) (stream bool, err error) {
 	s := t.session
+	if t.opts.Snapshot.Mode == "recovery" && !*have {
+		return false, fault(nil, "snapshot.mode=recovery rebuilds the schema history of a connector that has an offset, and this one has none; set snapshot.mode=initial, or no_data to begin with the changes of now",
+			"Could not find existing redo log information while attempting schema only recovery snapshot")
+	}
 	unfinished := (*have || s.at.Progress != "") && s.at.Snapshot != ""
 	lost := ""
 	if *have && !unfinished && t.opts.CheckPosition {

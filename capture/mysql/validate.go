@@ -101,10 +101,7 @@ func (c *check) run(ctx context.Context) (err error) {
 		return nil
 	}
 	c.log()
-	if err := c.grants(ctx); err != nil {
-		return err
-	}
-	return c.serverID(ctx)
+	return c.grants(ctx)
 }
 
 // log looks at how the server keeps its binary log.
@@ -162,20 +159,6 @@ func (c *check) grants(ctx context.Context) error {
 	}
 	if !any("REPLICATION CLIENT", "BINLOG MONITOR", "SUPER", "REPLICATION SLAVE ADMIN") {
 		c.add("database.user", "Error during connection validation: user %s may not ask for the position of the binary log. Run GRANT REPLICATION CLIENT ON *.* TO '%s'@'%%'", user, user)
-	}
-	return nil
-}
-
-// serverID refuses the number of the server itself. Another reader under the same
-// number is not looked for: it may be this very connector, which is being changed.
-func (c *check) serverID(ctx context.Context) error {
-	id := strconv.FormatUint(uint64(c.o.Conn.ServerID), 10)
-	own, err := query(ctx, c.db, "SELECT @@server_id AS id")
-	if err != nil {
-		return err
-	}
-	if len(own) == 1 && own[0]["id"] == id {
-		c.add("database.server.id", "database.server.id %s is the number of the server itself; choose one that no server, replica or connector uses", id)
 	}
 	return nil
 }
