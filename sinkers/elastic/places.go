@@ -133,11 +133,11 @@ func (s *Sink) makeStream(ctx context.Context, x *resource) error {
 	if err != nil {
 		return err
 	}
-	if status < 300 {
-		return nil
+	if busy(status) {
+		return statusError(status, "look for data stream "+x.name, body)
 	}
 	if status != http.StatusNotFound {
-		return statusError(status, "look for data stream "+x.name, body)
+		return nil // it is there, or we may not look: the first document makes it where a template says so
 	}
 	if s.cfg.places.template != nil {
 		if err := s.makeTemplate(ctx, x); err != nil {
