@@ -36,8 +36,12 @@ func DefOf(flavor Flavor) *configdef.Def {
 			groups[i].Options = slices.DeleteFunc(slices.Clone(groups[i].Options), func(name string) bool { return onlyMySQL[name] })
 		}
 	}
+	table := options.Table(groups, own)
+	if i := slices.IndexFunc(table, func(o configdef.Option) bool { return o.Name == "table.include.list" }); i >= 0 {
+		table[i] = twice(table[i], options.RegexList)
+	}
 	return &configdef.Def{
-		Options:    options.Table(groups, own),
+		Options:    table,
 		Patterns:   options.Patterns(),
 		TypeErrors: options.TypeErrors,
 		HideValues: true,
@@ -65,7 +69,23 @@ func timePrecision(in configdef.Input) []string {
 	if strings.EqualFold(in.Value, "adaptive") {
 		return []string{"The 'adaptive' time.precision.mode is no longer supported"}
 	}
-	return options.OneOf("adaptive_time_microseconds", "connect", "isostring", "microseconds", "nanoseconds")(in)
+	return timePrecisionAgain(in)
+}
+
+// timePrecisionAgain is the second look that Debezium takes at the value.
+var timePrecisionAgain = options.OneOf("adaptive", "adaptive_time_microseconds", "connect", "isostring", "microseconds", "nanoseconds")
+
+// locking adds the text with which Debezium first refuses an unknown lock.
+func locking(o configdef.Option) configdef.Option {
+	check := o.Check
+	o.Check = func(in configdef.Input) []string {
+		out := check(in)
+		if len(out) > 0 {
+			out = append([]string{options.Invalid(in.Name, "Must be a valid snapshot.locking.mode value")}, out...)
+		}
+		return out
+	}
+	return o
 }
 
 func gtidExcludes(in configdef.Input) []string {

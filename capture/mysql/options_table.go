@@ -11,8 +11,20 @@ func enum(name, def string, imp configdef.Importance, width configdef.Width, dis
 }
 
 func flag(name, def string, imp configdef.Importance, display, doc string) configdef.Option {
-	return configdef.Option{Name: name, Type: configdef.Boolean, Default: def, HasDefault: true, Importance: imp, Width: configdef.WidthShort, Display: display, Doc: doc,
-		Check: options.Checks(options.IsBoolean)}
+	return configdef.Option{Name: name, Type: configdef.Boolean, Default: def, HasDefault: true, Importance: imp, Width: configdef.WidthShort, Display: display, Doc: doc}
+}
+
+// inOrder is an option whose values Debezium declares in another order than it
+// recommends them.
+func inOrder(o configdef.Option, values ...string) configdef.Option {
+	o.Check = options.Checks(options.OneOf(values...))
+	return o
+}
+
+// twice is a check that Debezium makes two times over for some options, and lists twice.
+func twice(o configdef.Option, c options.Check) configdef.Option {
+	o.Check = options.Checks(c, c)
+	return o
 }
 
 // ownOptions are the options that MySQL and MariaDB have and Postgres has not, or
@@ -32,8 +44,8 @@ var ownOptions = []configdef.Option{
 		Doc: "File with the authorities to trust: PEM, PKCS#12 or JKS."},
 	{Name: "database.ssl.truststore.password", Type: configdef.Password, Importance: configdef.Medium, Width: configdef.WidthMedium, Display: "SSL Truststore Password",
 		Doc: "Password of that file; never shown or logged."},
-	{Name: "database.jdbc.driver", Type: configdef.Class, Default: "com.mysql.cj.jdbc.Driver", HasDefault: true, Importance: configdef.Low, Width: configdef.WidthMedium, Display: "JDBC Driver Class Name",
-		Doc: "Accepted for compatibility: millrace has its own driver."},
+	twice(configdef.Option{Name: "database.jdbc.driver", Type: configdef.Class, Default: "com.mysql.cj.jdbc.Driver", HasDefault: true, Importance: configdef.Low, Width: configdef.WidthMedium, Display: "JDBC Driver Class Name",
+		Doc: "Accepted for compatibility: millrace has its own driver."}, options.ClassName),
 	{Name: "database.protocol", Type: configdef.String, Default: "jdbc:mysql", HasDefault: true, Importance: configdef.Low, Width: configdef.WidthMedium, Display: "JDBC Protocol",
 		Doc: "Accepted for compatibility: millrace has its own driver."},
 	enum("database.ssl.mode", "preferred", configdef.Medium, configdef.WidthMedium, "SSL mode",
@@ -50,30 +62,32 @@ var ownOptions = []configdef.Option{
 		Check: options.Checks(options.NamingStrategy)},
 	{Name: "converters", Type: configdef.String, Importance: configdef.Low, Width: configdef.WidthMedium, Display: "List of prefixes defining custom values converters.",
 		Doc: "Names of converters: TinyIntOneToBooleanConverter, ZeroDateFallbackConverter and JdbcSinkDataTypesConverter work; others are Java classes, which millrace cannot load.", Check: options.Checks(checkConverters)},
-	flag("connect.keep.alive", "true", configdef.Low, "Keep connection alive (true/false)", "Reconnect when the server is silent for longer than the interval."),
+	{Name: "connect.keep.alive", Type: configdef.Boolean, Default: "true", HasDefault: true, Importance: configdef.Low, Width: configdef.WidthShort, Display: "Keep connection alive (true/false)",
+		Doc: "Reconnect when the server is silent for longer than the interval.", Check: options.Checks(options.IsBoolean)},
 	{Name: "connect.keep.alive.interval.ms", Type: configdef.Long, Default: "60000", HasDefault: true, Importance: configdef.Low, Width: configdef.WidthShort, Display: "Keep alive interval (ms)",
-		Doc: "How long the server may be silent, in milliseconds; it is asked to send a heartbeat at 0.8 of it.", Check: options.Checks(options.PositiveLong)},
+		Doc: "How long the server may be silent, in milliseconds; it is asked to send a heartbeat at 0.8 of it.", Check: options.Checks(options.PositiveInt)},
 	flag("use.nongraceful.disconnect", "false", configdef.Medium, "Use Non-graceful Disconnect", "Accepted for compatibility: a connection that does not answer is cut anyway."),
 	{Name: "binlog.net.write.timeout", Type: configdef.Long, Default: "0", HasDefault: true, Importance: configdef.Medium, Width: configdef.WidthShort, Display: "Binlog Net Write Timeout",
 		Doc: "net_write_timeout of the connection that reads the binary log, in seconds; 0 leaves the server's.", Check: options.Checks(options.NonNegativeLong)},
 	{Name: "binlog.net.read.timeout", Type: configdef.Long, Default: "0", HasDefault: true, Importance: configdef.Medium, Width: configdef.WidthShort, Display: "Binlog Net Read Timeout",
 		Doc: "net_read_timeout of that connection, in seconds; 0 leaves the server's.", Check: options.Checks(options.NonNegativeLong)},
-	enum("snapshot.mode", "initial", configdef.Low, configdef.WidthShort, "Snapshot mode",
+	inOrder(enum("snapshot.mode", "initial", configdef.Low, configdef.WidthShort, "Snapshot mode",
 		"When to read the tables: initial (once), initial_only (once, then stop), always, no_data (schema only), when_needed, recovery (rebuild a lost schema history), configuration_based.",
 		"configuration_based", "initial", "recovery", "custom", "no_data", "when_needed", "initial_only", "always"),
+		"always", "initial", "initial_only", "when_needed", "no_data", "recovery", "configuration_based", "custom"),
 	enum("bigint.unsigned.handling.mode", "long", configdef.Medium, configdef.WidthShort, "The mode for handling bigint-unsigned values",
 		"Form of BIGINT UNSIGNED: long (wraps above 2^63-1) or precise (a decimal).", "precise", "long"),
 	{Name: "time.precision.mode", Type: configdef.String, Default: "adaptive_time_microseconds", HasDefault: true, Importance: configdef.Medium, Width: configdef.WidthShort, Display: "The time precision mode to be used",
 		Doc:       "Form of dates and times: adaptive_time_microseconds, connect, isostring, microseconds or nanoseconds.",
 		Recommend: options.Values("adaptive", "adaptive_time_microseconds", "isostring", "microseconds", "nanoseconds", "connect"),
-		Check:     options.Checks(timePrecision)},
+		Check:     options.Checks(timePrecision, timePrecisionAgain)},
 	flag("enable.time.adjuster", "true", configdef.Low, "Enable Time Adjuster", "Take years 0 to 69 for 20xx and 70 to 99 for 19xx."),
 	{Name: "min.row.count.to.stream.results", Type: configdef.Int, Default: "1000", HasDefault: true, Importance: configdef.Low, Width: configdef.WidthMedium, Display: "Stream result set of size",
-		Doc: "Accepted for compatibility: results are always streamed.", Check: options.Checks(options.NonNegativeInt)},
+		Doc: "Accepted for compatibility: results are always streamed.", Check: options.Checks(options.NonNegativeLong)},
 	flag("incremental.snapshot.allow.schema.changes", "false", configdef.Low, "Allow schema changes during incremental snapshot if supported.", "Read a chunk again when its table changes while it is open."),
-	enum("snapshot.locking.mode", "minimal", configdef.Low, configdef.WidthShort, "Snapshot locking mode",
+	locking(enum("snapshot.locking.mode", "minimal", configdef.Low, configdef.WidthShort, "Snapshot locking mode",
 		"Lock while the position is read: minimal (a global read lock for an instant), minimal_percona and minimal_percona_no_table_locks (LOCK TABLES FOR BACKUP), extended (until all rows are read), none.",
-		"extended", "minimal_percona_no_table_locks", "minimal_percona", "minimal", "custom", "none"),
+		"extended", "minimal_percona_no_table_locks", "minimal_percona", "minimal", "custom", "none")),
 	enum("ddl.parser.type", "default", configdef.Low, configdef.WidthShort, "DDL Parser Type", "Accepted for compatibility: millrace has one reader of DDL.", "default", "legacy"),
 	{Name: "schema.history.internal", Type: configdef.Class, Default: classKafkaHistory, HasDefault: true, Importance: configdef.Low, Width: configdef.WidthLong, Display: "Database schema history class", Invisible: true,
 		Doc: "Where table definitions are kept: a Kafka topic, a file or memory.", Check: options.Checks(historyClass)},
@@ -110,9 +124,9 @@ func historyOption(name, def, doc string, t configdef.Type) configdef.Option {
 // hiddenOptions are read by the real connector and not listed by it.
 var hiddenOptions = []configdef.Option{
 	{Name: "snapshot.locking.mode.custom.name", Type: configdef.String, Doc: "Name of a Java class, which millrace cannot load: choose another snapshot.locking.mode.", Check: options.Checks(options.CustomName("snapshot.locking.mode"))},
-	{Name: "schema.history.internal.kafka.topic", Type: configdef.String, Doc: "Topic of the schema history; one per connector.", Check: options.Checks(historyKafka)},
-	{Name: "schema.history.internal.kafka.bootstrap.servers", Type: configdef.String, Doc: "Brokers of the schema history topic.", Check: options.Checks(historyKafka)},
-	{Name: "schema.history.internal.file.filename", Type: configdef.String, Doc: "File of the schema history.", Check: options.Checks(historyFile)},
+	{Name: "schema.history.internal.kafka.topic", Type: configdef.String, Doc: "Topic of the schema history; one per connector.", Check: options.Checks(historyKafka), Late: true},
+	{Name: "schema.history.internal.kafka.bootstrap.servers", Type: configdef.String, Doc: "Brokers of the schema history topic.", Check: options.Checks(historyKafka), Late: true},
+	{Name: "schema.history.internal.file.filename", Type: configdef.String, Doc: "File of the schema history.", Check: options.Checks(historyFile), Late: true},
 	historyOption("kafka.recovery.poll.interval.ms", "100", "Accepted for compatibility: the topic is read to its end.", configdef.Int),
 	historyOption("kafka.recovery.attempts", "100", "Accepted for compatibility: the topic is read to its end.", configdef.Int),
 	historyOption("kafka.query.timeout.ms", "3000", "Accepted for compatibility.", configdef.Long),

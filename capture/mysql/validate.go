@@ -80,8 +80,9 @@ type check struct {
 	problems []configdef.Problem
 }
 
+// add notes what the real connector would fail with once it runs.
 func (c *check) add(property, format string, args ...any) {
-	c.problems = append(c.problems, configdef.Problem{Property: property, Text: fmt.Sprintf(format, args...)})
+	c.problems = append(c.problems, configdef.Problem{Property: property, Text: fmt.Sprintf(format, args...), Late: true})
 }
 
 func (c *check) streams() bool {

@@ -3,6 +3,7 @@ package options
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -109,8 +110,11 @@ func NonNegativeLong(in configdef.Input) []string {
 	return number(in, 64, 0, "A non-negative long value is expected")
 }
 
-// OneOf asks for one of the values, in any case.
+// OneOf asks for one of the values, in any case. The text lists them as Debezium
+// does, in the order of a Java hash set.
 func OneOf(values ...string) Check {
+	values = slices.Clone(values)
+	slices.SortStableFunc(values, func(a, b string) int { return bucket(a) - bucket(b) })
 	return func(in configdef.Input) []string {
 		if !given(in) {
 			return nil
@@ -122,6 +126,15 @@ func OneOf(values ...string) Check {
 		}
 		return []string{"Value must be one of " + strings.Join(values, ", ")}
 	}
+}
+
+// bucket is where a HashSet of up to 12 strings keeps one.
+func bucket(s string) int {
+	h := uint32(0)
+	for i := range len(s) {
+		h = 31*h + uint32(s[i])
+	}
+	return int((h ^ h>>16) & 15)
 }
 
 // RegexList asks for a comma-separated list of Java patterns.
@@ -161,6 +174,14 @@ func TopicName(in configdef.Input) []string {
 	return one(in.Value != "" && !topicName.MatchString(in.Value), in.Value+" has invalid format (only the underscore, hyphen, dot and alphanumeric characters are allowed)")
 }
 
+// Prefix is TopicName for topic.prefix, where an empty name is an error of its own.
+func Prefix(in configdef.Input) []string {
+	if in.Set && in.Value == "" {
+		return []string{" has invalid format (only the underscore, hyphen, dot and alphanumeric characters are allowed)"}
+	}
+	return TopicName(in)
+}
+
 // CustomName asks for the name of a custom implementation when mode is "custom",
 // and refuses one that is given, since Java classes cannot be loaded.
 func CustomName(mode string) Check {
@@ -175,6 +196,9 @@ func CustomName(mode string) Check {
 
 // SkippedOperations checks skipped.operations.
 func SkippedOperations(in configdef.Input) []string {
+	if in.Set && in.Value == "" {
+		return []string{"Invalid operation"}
+	}
 	if _, err := ParseOperations(in.Value); err != nil {
 		return []string{err.Error()}
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"millrace/internal/errs"
 )
 
 // ensurePublication makes the publication as publication.autocreate.mode says, or
@@ -35,8 +37,8 @@ func (t *task) ensurePublication(ctx context.Context, conn *pgconn.PgConn, table
 	ddl := "CREATE PUBLICATION " + quoteIdent(t.publication)
 	switch p.Mode {
 	case "disabled":
-		return fault(nil, "Create it: CREATE PUBLICATION "+quoteIdent(p.Name)+" FOR TABLE …; or set publication.autocreate.mode=filtered",
-			"Publication autocreation is disabled, please create one and restart the connector. Publication %q does not exist", p.Name)
+		return &errs.Error{Java: errs.ConnectException, Msg: "Publication autocreation is disabled, please create one and restart the connector.",
+			Hint: fmt.Sprintf("Publication %q does not exist. Create it: CREATE PUBLICATION %s FOR TABLE …; or set publication.autocreate.mode=filtered", p.Name, quoteIdent(p.Name))}
 	case "all_tables":
 		ddl += " FOR ALL TABLES"
 	case "filtered":

@@ -91,8 +91,9 @@ type check struct {
 	super    bool // may do what only superusers may, directly or by a cloud's own role
 }
 
+// add notes what the real connector would fail with once it runs.
 func (c *check) add(property, format string, args ...any) {
-	c.problems = append(c.problems, configdef.Problem{Property: property, Text: fmt.Sprintf(format, args...)})
+	c.problems = append(c.problems, configdef.Problem{Property: property, Text: fmt.Sprintf(format, args...), Late: true})
 }
 
 // streams reports whether the connector will read the log at all.
@@ -113,7 +114,7 @@ func (c *check) run(ctx context.Context) error {
 		return err
 	}
 	if c.o.ReadOnly && c.version < 130000 {
-		c.add("database.hostname", "Error during connection validation: Read only is not supported for version minor to 13")
+		c.problems = append(c.problems, configdef.Problem{Property: "database.hostname", Text: "Error during connection validation: Read only is not supported for version minor to 13"})
 	}
 	if !c.streams() {
 		return nil

@@ -111,7 +111,7 @@ func TestValidateServer(t *testing.T) {
 				found = found || p.Property == c.property && same
 			}
 			if !found || len(ps) > 2 {
-				t.Errorf("%q", ps)
+				t.Errorf("%v", ps)
 			}
 		})
 	}

@@ -55,7 +55,7 @@ func sources() []worker.Plugin {
 
 func sinks() []worker.Plugin {
 	return []worker.Plugin{
-		{Class: "io.debezium.connector.jdbc.JdbcSinkConnector", Kind: worker.KindSink, Version: jdbcVersion, Def: sqlsink.Def(),
+		{Class: "io.debezium.connector.jdbc.JdbcSinkConnector", Kind: worker.KindSink, Version: jdbcVersion, Def: sqlsink.Def().LateChecks(),
 			TaskClass: "io.debezium.connector.jdbc.JdbcSinkConnectorTask", TaskConfigs: numbered,
 			NewSink: func(e worker.TaskEnv) (worker.Sink, error) {
 				return sqlsink.New(e.Props, e.Connector, e.Task, e.Log, e.Metrics)
@@ -110,7 +110,7 @@ func converters() []worker.Plugin {
 		}
 	}
 	add(worker.Plugin{Class: "org.apache.kafka.connect.json.JsonConverter", Def: convert.JSONDef(), NewConverter: convert.NewJSON, NewHeaderConverter: convert.NewJSONHeader})
-	add(worker.Plugin{Class: "org.apache.kafka.connect.storage.StringConverter", Def: titled(convert.StringDef(), "converter.encoding", "Encoding"), NewConverter: convert.NewString, NewHeaderConverter: convert.NewStringHeader})
+	add(worker.Plugin{Class: "org.apache.kafka.connect.storage.StringConverter", Def: titled(convert.StringDef().LateChecks(), "converter.encoding", "Encoding"), NewConverter: convert.NewString, NewHeaderConverter: convert.NewStringHeader})
 	add(worker.Plugin{Class: "org.apache.kafka.connect.converters.ByteArrayConverter", Def: convert.BytesDef(), NewConverter: convert.NewBytes, NewHeaderConverter: convert.NewBytesHeader})
 	add(worker.Plugin{Class: "io.confluent.connect.avro.AvroConverter", Version: avroVersion, Def: convert.AvroDef(), NewConverter: convert.NewAvro})
 	add(worker.Plugin{Class: "io.confluent.connect.json.JsonSchemaConverter", Version: avroVersion, Def: convert.JSONSchemaDef(), NewConverter: convert.NewJSONSchema})

@@ -85,6 +85,12 @@ type Option struct {
 	// Check returns complete error texts for a value that is set, or for the
 	// absence of one (value ""; set false). It runs after the type was checked.
 	Check func(in Input) []string
+	// Late: the real plugin makes these checks only when it runs. Their errors are
+	// listed, but do not refuse a connector; its task fails with them.
+	Late bool
+	// NullError is what Kafka's validator says besides about a required value that
+	// is missing, since it is run on null as well; "" for nothing.
+	NullError string
 	// Recommend returns recommended values, given the other properties.
 	Recommend func(props map[string]string) []string
 }
@@ -126,12 +132,21 @@ type Def struct {
 	Missing func(o *Option) string
 }
 
+// LateChecks makes all options of the table Late and returns it.
+func (d *Def) LateChecks() *Def {
+	for i := range d.Options {
+		d.Options[i].Late = true
+	}
+	return d
+}
+
 // Result is the validation of one option.
 type Result struct {
 	Option      *Option // nil for a property without definition that carries an error
 	Name        string
 	Value       *string // nil: null
 	Errors      []string
+	Late        int // how many of the Errors, from the end, only stop a running task (Option.Late, Problem.Late)
 	Recommended []string
 	Visible     bool
 	NoValue     bool // the answer's value object is null
@@ -261,10 +276,16 @@ func (d *Def) validateOne(o *Option, props map[string]string) Result {
 		} else {
 			r.Errors = append(r.Errors, fmt.Sprintf("Missing required configuration %q which has no default value.", o.Name))
 		}
+		if o.NullError != "" {
+			r.Errors = append(r.Errors, o.NullError)
+		}
 		return r
 	}
 	if o.Check != nil {
-		r.Errors = append(r.Errors, o.Check(Input{Name: o.Name, Value: v, Set: set, Props: props})...)
+		r.Errors = o.Check(Input{Name: o.Name, Value: v, Set: set, Props: props})
+	}
+	if o.Late {
+		r.Late = len(r.Errors)
 	}
 	return r
 }
@@ -299,14 +320,19 @@ func typeError(t Type, v string) string {
 }
 
 // Problem is an error text that belongs to a property.
-type Problem struct{ Property, Text string }
+type Problem struct {
+	Property, Text string
+	// Late: the real connector notices only when it runs, and so the config is
+	// accepted; see Option.Late.
+	Late bool
+}
 
 // Errors lists the problems of results in order.
 func Errors(rs []Result) []Problem {
 	var out []Problem
 	for _, r := range rs {
 		for _, e := range r.Errors {
-			out = append(out, Problem{r.Name, e})
+			out = append(out, Problem{Property: r.Name, Text: e})
 		}
 	}
 	return out

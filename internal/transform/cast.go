@@ -40,7 +40,8 @@ var otherTypes = map[string]bool{"bytes": true, "array": true, "map": true, "str
 
 func castDef() *configdef.Def {
 	return &configdef.Def{Options: []configdef.Option{
-		opt("spec", configdef.List, required, configdef.High, "field:type entries, or one type for the whole value: int8, int16, int32, int64, float32, float64, boolean, string.", castSpec),
+		orNull(opt("spec", configdef.List, required, configdef.High, "field:type entries, or one type for the whole value: int8, int16, int32, int64, float32, float64, boolean, string.", castSpec),
+			"Must specify at least one field to cast."),
 		fillOption(),
 	}}
 }

@@ -32,6 +32,12 @@ func debeziumPlugins() []Plugin {
 	}
 	for i := range out {
 		out[i].Debezium = true
+		switch strings.TrimPrefix(out[i].Class, debezium) {
+		case "ExtractNewRecordState", // the one that looks at its values before it runs
+			"ContentBasedRouter", "Filter": // what cannot be read as an expression is not there at all
+		default:
+			out[i].Def.LateChecks()
+		}
 	}
 	return out
 }

@@ -37,6 +37,33 @@ const (
 	noDefault = "\x00none"
 )
 
+// orNull adds what Kafka's validator says of a value that is missing.
+func orNull(o configdef.Option, text string) configdef.Option {
+	o.NullError = text
+	return o
+}
+
+// nullText is Kafka's ConfigException for a missing value.
+func nullText(name, why string) string {
+	return fmt.Sprintf("Invalid value null for configuration %s: %s", name, why)
+}
+
+// late marks an option whose checks Connect makes when the task runs.
+func late(o configdef.Option) configdef.Option {
+	o.Late = true
+	return o
+}
+
+// someList is a list that may not be empty, as Kafka's ValidList words it.
+func someList(name, doc string) configdef.Option {
+	return orNull(opt(name, configdef.List, required, configdef.High, doc, func(in configdef.Input) []string {
+		if in.Set && len(configdef.SplitList(in.Value)) == 0 {
+			return []string{fmt.Sprintf("Configuration '%s' must not be empty. Valid values include: any non-empty value", in.Name)}
+		}
+		return nil
+	}), fmt.Sprintf("Configuration '%s' values must not be null.", name))
+}
+
 // fillOption is replace.null.with.default, which most steps have.
 func fillOption() configdef.Option {
 	return opt("replace.null.with.default", configdef.Boolean, "true", configdef.Medium, "Put a field's default where it is null.")

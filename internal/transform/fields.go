@@ -308,7 +308,7 @@ type valueToKey struct {
 
 func valueToKeyDef() *configdef.Def {
 	return &configdef.Def{Options: []configdef.Option{
-		opt("fields", configdef.List, required, configdef.High, "Fields of the value that make the new key, in this order.", nonEmptyList),
+		someList("fields", "Fields of the value that make the new key, in this order."),
 		fillOption(),
 	}}
 }

@@ -1,6 +1,8 @@
 package transform
 
 import (
+	"errors"
+
 	"millrace/internal/configdef"
 	"millrace/internal/errs"
 	"millrace/internal/record"
@@ -24,19 +26,18 @@ type headerPlan struct {
 
 func headerFromDef() *configdef.Def {
 	return &configdef.Def{Options: []configdef.Option{
-		opt("fields", configdef.List, required, configdef.High, "Fields to take.", nonEmptyList),
-		opt("headers", configdef.List, required, configdef.High, "Names of the headers, one per field.", nonEmptyList, func(in configdef.Input) []string {
-			if len(configdef.SplitList(in.Value)) != len(configdef.SplitList(in.Props["fields"])) {
-				return []string{"'fields' config must have the same number of elements as 'headers' config."}
-			}
-			return nil
-		}),
-		opt("operation", configdef.String, required, configdef.High, "move takes the fields out of the record, copy leaves them.", oneOf("move", "copy")),
+		orNull(opt("fields", configdef.List, required, configdef.High, "Fields to take.", nonEmptyList), nullText("fields", "Empty list")),
+		orNull(opt("headers", configdef.List, required, configdef.High, "Names of the headers, one per field.", nonEmptyList), nullText("headers", "Empty list")),
+		orNull(opt("operation", configdef.String, required, configdef.High, "move takes the fields out of the record, copy leaves them.", oneOf("move", "copy")),
+			nullText("operation", "String must be one of: move, copy")),
 		fillOption(),
 	}}
 }
 
 func newHeaderFrom(s side, v configdef.Values) (Step, error) {
+	if len(v.List("fields")) != len(v.List("headers")) {
+		return nil, errors.New("'fields' config must have the same number of elements as 'headers' config.") //nolint:staticcheck // Connect's text
+	}
 	return &headerFrom{side: s, fields: v.List("fields"), headers: v.List("headers"), drop: set(v.List("fields")), move: v.String("operation") == "move", fill: v.Bool("replace.null.with.default")}, nil
 }
 
@@ -113,7 +114,7 @@ type dropHeaders struct {
 }
 
 func dropHeadersDef() *configdef.Def {
-	return &configdef.Def{Options: []configdef.Option{opt("headers", configdef.List, required, configdef.High, "Names of the headers to take away.", nonEmptyList)}}
+	return &configdef.Def{Options: []configdef.Option{someList("headers", "Names of the headers to take away.")}}
 }
 
 func newDropHeaders(v configdef.Values) (Step, error) {
@@ -144,8 +145,9 @@ type insertHeader struct {
 
 func insertHeaderDef() *configdef.Def {
 	return &configdef.Def{Options: []configdef.Option{
-		opt("header", configdef.String, required, configdef.High, "Name of the header."),
-		opt("value.literal", configdef.String, required, configdef.High, "Its value; numbers, true, false, null, dates, lists and maps are recognised."),
+		orNull(opt("header", configdef.String, required, configdef.High, "Name of the header."), nullText("header", "entry must be non null")),
+		orNull(opt("value.literal", configdef.String, required, configdef.High, "Its value; numbers, true, false, null, dates, lists and maps are recognised."),
+			nullText("value.literal", "entry must be non null")),
 	}}
 }
 

@@ -30,7 +30,7 @@ type maskPlan struct {
 
 func maskFieldDef() *configdef.Def {
 	return &configdef.Def{Options: []configdef.Option{
-		opt("fields", configdef.List, required, configdef.High, "Fields to mask.", nonEmptyList),
+		someList("fields", "Fields to mask."),
 		opt("replacement", configdef.String, noDefault, configdef.Low, "What to put there instead of 0, false or empty text, for numbers and text.", nonEmpty),
 		fillOption(),
 	}}

@@ -77,7 +77,7 @@ type timestampRouter struct {
 func timestampRouterDef() *configdef.Def {
 	return &configdef.Def{Options: []configdef.Option{
 		opt("topic.format", configdef.String, "${topic}-${timestamp}", configdef.High, "New name, with ${topic} and ${timestamp}."),
-		opt("timestamp.format", configdef.String, "yyyyMMdd", configdef.High, "Pattern of java.text.SimpleDateFormat.", datePattern),
+		late(opt("timestamp.format", configdef.String, "yyyyMMdd", configdef.High, "Pattern of java.text.SimpleDateFormat.", datePattern)),
 	}}
 }
 

@@ -48,8 +48,9 @@ var unixUnits = map[string]int64{"seconds": 1, "milliseconds": 1000, "microsecon
 func timestampConverterDef() *configdef.Def {
 	return &configdef.Def{Options: []configdef.Option{
 		opt("field", configdef.String, "", configdef.High, "Field to convert; empty when the whole value is a time."),
-		opt("target.type", configdef.String, required, configdef.High, "Form to convert to.", oneOf("string", "unix", "Date", "Time", "Timestamp")),
-		opt("format", configdef.String, "", configdef.Medium, "Pattern of java.text.SimpleDateFormat, for text on either side.", timestampFormat),
+		orNull(opt("target.type", configdef.String, required, configdef.High, "Form to convert to.", oneOf("string", "unix", "Date", "Time", "Timestamp")),
+			nullText("target.type", "String must be one of: string, unix, Date, Time, Timestamp")),
+		late(opt("format", configdef.String, "", configdef.Medium, "Pattern of java.text.SimpleDateFormat, for text on either side.", timestampFormat)),
 		opt("unix.precision", configdef.String, "milliseconds", configdef.Low, "Unit of unix times.", oneOf("nanoseconds", "microseconds", "milliseconds", "seconds")),
 		fillOption(),
 	}}

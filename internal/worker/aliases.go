@@ -37,14 +37,18 @@ func (f *framework) alias(w *Worker, list, one, group, name string, kind Kind, p
 	}
 	sub := configdef.Prefixed(props, prefix)
 	sort.SliceStable(own, func(i, j int) bool { return optionLess(&own[i], &own[j]) })
-	for i, o := range own {
+	order := 1
+	for _, o := range own {
 		if o.Hidden && !hasAny(sub, o.Name) {
 			continue
+		}
+		if !o.Hidden {
+			order++
 		}
 		if o.Display == "" {
 			o.Display = o.Name
 		}
-		f.add(embedded(o, prefix, g, i+2, sub))
+		f.add(embedded(o, prefix, g, order, sub))
 	}
 }
 

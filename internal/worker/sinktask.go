@@ -196,26 +196,13 @@ func (t *SinkTask) Run(ctx context.Context, started func()) (err error) {
 	return err
 }
 
-const startAttempts = 8
-
-// startSink starts the sink. A retriable error is tried again for about two
-// minutes, then it fails the task, so that its status says why.
+// startSink starts the sink. An error fails the task at once, so that its status
+// says why; one that may pass is tried again by the automatic restart.
 func (t *SinkTask) startSink(ctx context.Context) error {
-	delay := time.Second
-	for attempt := 1; ; attempt++ {
-		err := t.sink.Start(ctx)
-		if err == nil || ctx.Err() != nil {
-			return nil
-		}
-		if !errs.Retriable(err) || attempt == startAttempts {
-			return err
-		}
-		t.cfg.Log.Warn("sink could not start, trying again", "error", err, "attempt", attempt, "delay", delay)
-		if !sleep(ctx, delay) {
-			return nil
-		}
-		delay = min(2*delay, 30*time.Second)
+	if err := t.sink.Start(ctx); err != nil && ctx.Err() == nil {
+		return err
 	}
+	return nil
 }
 
 func (t *SinkTask) newClient() (*kgo.Client, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -41,7 +42,12 @@ type ConfigValue struct {
 	Recommended []string `json:"recommended_values"`
 	Errors      []string `json:"errors"`
 	Visible     bool     `json:"visible"`
+
+	late int // how many of the errors, from the end, do not refuse a connector
 }
+
+// refusing are the errors for which a connector is not created.
+func (v *ConfigValue) refusing() []string { return v.Errors[:len(v.Errors)-v.late] }
 
 // ConfigInfo is an option with its validation.
 type ConfigInfo struct {
@@ -226,7 +232,7 @@ func (w *Worker) ownResults(ctx context.Context, p *Plugin, props map[string]str
 	rs := p.Def.Validate(props)
 	for i := range rs {
 		if config.IsNull(rs[i].Name) {
-			rs[i].Errors, rs[i].Value = nil, nil
+			rs[i].Errors, rs[i].Late, rs[i].Value = nil, 0, nil
 		}
 	}
 	if p.Validate == nil || len(configdef.Errors(rs)) > 0 {
@@ -245,11 +251,15 @@ func (w *Worker) ownResults(ctx context.Context, p *Plugin, props map[string]str
 func addProblem(rs []configdef.Result, pr configdef.Problem) []configdef.Result {
 	for i := range rs {
 		if rs[i].Name == pr.Property {
-			rs[i].Errors = append(rs[i].Errors, pr.Text)
+			if pr.Late {
+				rs[i].Errors, rs[i].Late = append(rs[i].Errors, pr.Text), rs[i].Late+1
+			} else {
+				rs[i].Errors = slices.Insert(rs[i].Errors, len(rs[i].Errors)-rs[i].Late, pr.Text)
+			}
 			return rs
 		}
 	}
-	return append(rs, configdef.Result{Name: pr.Property, Errors: []string{pr.Text}, Visible: true})
+	return addProblem(append(rs, configdef.Result{Name: pr.Property, Visible: true}), pr)
 }
 
 // frameworkInfo is one of Connect's own options; classes are looked up, and null
@@ -259,16 +269,16 @@ func (w *Worker) frameworkInfo(f *framework, r configdef.Result, config *store.M
 		v, problem := w.classProblem(r.Name, strings.TrimSpace(*r.Value), kind)
 		r.Value = v
 		if problem != "" {
-			r.Errors = []string{problem}
+			r.Errors, r.Late = []string{problem}, 0
 		} else if want := strings.TrimSpace(config.Value(r.Name + ".plugin.version")); want != "" && strings.HasSuffix(r.Name, ".converter") {
-			r.Errors = append(r.Errors, versionProblem(f.chosen[r.Name], want)...)
+			r.Errors, r.Late = append(r.Errors, versionProblem(f.chosen[r.Name], want)...), 0
 		}
 	}
 	if r.Bad && r.Name == "tasks.max" {
-		r.Errors = append(r.Errors, "Invalid value null for configuration tasks.max: Value must be non-null")
+		r.Errors, r.Late = append(r.Errors, "Invalid value null for configuration tasks.max: Value must be non-null"), 0
 	}
 	if config.IsNull(r.Name) {
-		r.Value, r.Errors = nil, []string{nullValue}
+		r.Value, r.Errors, r.Late = nil, []string{nullValue}, 0
 	}
 	return infoOf(r)
 }
@@ -283,7 +293,7 @@ func infoOf(r configdef.Result) ConfigInfo {
 	if r.NoValue {
 		return info
 	}
-	v := &ConfigValue{Name: r.Name, Value: r.Value, Recommended: r.Recommended, Errors: r.Errors, Visible: r.Visible}
+	v := &ConfigValue{Name: r.Name, Value: r.Value, Recommended: r.Recommended, Errors: r.Errors, Visible: r.Visible, late: r.Late}
 	if v.Recommended == nil {
 		v.Recommended = []string{}
 	}
@@ -359,19 +369,27 @@ func (w *Worker) converterInfos(out *ConfigInfos, f *framework, key string, prop
 }
 
 // check validates a config as POST and PUT do: a 400 with one line per problem.
+// What Connect would only notice in the running task is no reason to refuse: a
+// connector may be created before its database is set up. It is logged, and the
+// task fails with it.
 func (w *Worker) check(ctx context.Context, config *store.Map) error {
 	infos, err := w.validate(ctx, config)
 	if err != nil || infos.ErrorCount == 0 {
 		return err
 	}
-	var lines []string
+	var lines, later []string
 	for _, c := range infos.Configs {
-		if c.Value != nil {
-			lines = append(lines, c.Value.Errors...)
+		if v := c.Value; v != nil {
+			lines = append(lines, v.refusing()...)
+			later = append(later, v.Errors[len(v.refusing()):]...)
 		}
 	}
+	if len(lines) == 0 {
+		w.log.Warn("the connector's config is accepted, but its task will fail as things are", "connector", config.Value("name"), "problems", later)
+		return nil
+	}
 	return statusErrorf(400, "Connector configuration is invalid and contains the following %d error(s):\n%s\nYou can also find the above list of errors at the endpoint `/connector-plugins/{connectorType}/config/validate`",
-		infos.ErrorCount, strings.Join(lines, "\n"))
+		len(lines), strings.Join(lines, "\n"))
 }
 
 // sortedKeysOf returns the keys of a map, sorted.
