@@ -35,6 +35,8 @@ type registry struct {
 	ids    map[subjectText]int
 	latest map[string]sr.SubjectSchema
 	byID   map[int]sr.Schema
+	// refused holds why schemas were refused.
+	refused map[subjectText]string
 }
 
 type subjectText struct{ subject, text string }

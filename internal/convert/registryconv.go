@@ -73,7 +73,12 @@ func (c *registryConverter) writer(ctx context.Context, topic string, s *record.
 		return failed("Error retrieving ", err)
 	case c.register:
 		if id, err = c.reg.id(ctx, subject, sr.Schema{Schema: text, Type: c.kind}, true); err != nil {
-			return failed("Error registering ", err)
+			_, _, said := failed("Error registering ", err)
+			var e *errs.Error
+			if errors.As(said, &e) && e.Hint == "" {
+				e.Hint = c.reg.incompatible(ctx, subject, text, c.kind, err)
+			}
+			return 0, nil, said
 		}
 		return id, nil, nil
 	case c.useID >= 0:

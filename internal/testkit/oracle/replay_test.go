@@ -58,6 +58,10 @@ func TestAvroReplay(t *testing.T) {
 	replay(t, "avro")
 }
 
+// confluentOnly are the cases that need Confluent's own server: they record its
+// texts of errors, its normal form of a schema, or a default that Apicurio refuses.
+var confluentOnly = []string{"evolve-set-not-null", "names-default", "normalize-schemas", "outbox-expanded", "subject-topic-name-two-tables", "types-json"}
+
 func replay(t *testing.T, area string) {
 	paths := casePaths(t, area)
 	known := knownDifferences(t, area)
@@ -68,6 +72,9 @@ func replay(t *testing.T, area string) {
 		c, err := LoadCase(p)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if area == "avro" && os.Getenv("MILLRACE_TEST_REGISTRY") != "" && slices.Contains(confluentOnly, c.Name) {
+			continue
 		}
 		if _, have := servers[c.Engine]; !have && find[c.Engine] != nil {
 			servers[c.Engine] = find[c.Engine](t)
