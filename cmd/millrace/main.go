@@ -41,6 +41,7 @@ func commands() []command {
 		{"plugins", "", "list the connectors, converters, transforms and predicates of this binary", listPlugins},
 		{"validate", "connector.json …", "check connector configs as PUT …/config/validate does, without a worker", validateFiles},
 		{"doctor", "connector.json", "check everything a connector needs, with the SQL that fixes what is missing", runDoctor},
+		{"verify", "sink.json [source.json]", "compare a sink's tables with its topics, or with the source, key by key", verify},
 		{"takeover", "--check worker.properties", "check what a take-over from Java workers would find, without touching anything", takeover},
 		{"version", "", "print the version", printVersion},
 	}

@@ -124,15 +124,7 @@ func runShadow(ctx context.Context, e *env, cfg *worker.Config, boot, name strin
 		return span, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	props := maps.Clone(cfg.Props)
-	for k := range props {
-		if strings.HasPrefix(k, "producer.") || strings.HasPrefix(k, "admin.") || strings.HasPrefix(k, "sasl.") || strings.HasPrefix(k, "ssl.") ||
-			strings.HasPrefix(k, "rest.") || strings.Contains(k, "listeners") || k == "security.protocol" || k == "group.id" || k == "exactly.once.source.support" {
-			delete(props, k)
-		}
-	}
-	props["bootstrap.servers"], props["offset.storage.file.filename"] = boot, filepath.Join(dir, "offsets")
-	props["listeners"] = "http://127.0.0.1:8083" // nobody listens
+	props := ownProps(cfg, boot, dir)
 	for _, side := range []string{"key", "value"} {
 		// A schema that Java has not registered is a difference, and no reason to register it.
 		props[side+".converter.auto.register.schemas"] = "false"
@@ -168,6 +160,21 @@ func runShadow(ctx context.Context, e *env, cfg *worker.Config, boot, name strin
 		err = wait(ctx, shadowSettle)
 	}
 	return span, err
+}
+
+// ownProps are the properties of a standalone worker that stands beside cfg's: with a
+// Kafka of its own and a file for offsets in dir.
+func ownProps(cfg *worker.Config, boot, dir string) map[string]string {
+	props := maps.Clone(cfg.Props)
+	for k := range props {
+		if strings.HasPrefix(k, "producer.") || strings.HasPrefix(k, "consumer.") || strings.HasPrefix(k, "admin.") || strings.HasPrefix(k, "sasl.") || strings.HasPrefix(k, "ssl.") ||
+			strings.HasPrefix(k, "rest.") || strings.Contains(k, "listeners") || k == "security.protocol" || k == "group.id" || k == "exactly.once.source.support" {
+			delete(props, k)
+		}
+	}
+	props["bootstrap.servers"], props["offset.storage.file.filename"] = boot, filepath.Join(dir, "offsets")
+	props["listeners"] = "http://127.0.0.1:8083" // nobody listens
+	return props
 }
 
 func wait(ctx context.Context, d time.Duration) error {

@@ -181,40 +181,52 @@ func plainConfig(v configdef.Values) (*config, error) {
 
 // NewConfluent makes a task of Confluent's JDBC sink; Start connects.
 func NewConfluent(props map[string]string, connector string, task int, log *slog.Logger, _ *metrics.Task) (*Sink, error) {
-	return newPlain(DefConfluent(), props, log, func(c *config, v configdef.Values) {
-		c.quote = v.Enum("quote.sql.identifiers") == "always"
-		c.nullDefault = v.Bool("replace.null.with.default")
-		c.attempts, c.attemptDelay = v.Int("connection.attempts"), v.Millis("connection.backoff.ms")
-		c.textColumn = v.String("string.output.value.column.name")
-	})
+	return newPlain(DefConfluent(), props, log, confluentConfig)
+}
+
+func confluentConfig(c *config, v configdef.Values) {
+	c.quote = v.Enum("quote.sql.identifiers") == "always"
+	c.nullDefault = v.Bool("replace.null.with.default")
+	c.attempts, c.attemptDelay = v.Int("connection.attempts"), v.Millis("connection.backoff.ms")
+	c.textColumn = v.String("string.output.value.column.name")
 }
 
 var notNormal = regexp.MustCompile(`[^a-zA-Z0-9_]`)
 
 // NewAiven makes a task of Aiven's JDBC sink; Start connects.
 func NewAiven(props map[string]string, connector string, task int, log *slog.Logger, _ *metrics.Task) (*Sink, error) {
-	return newPlain(DefAiven(), props, log, func(c *config, v configdef.Values) {
-		c.quote, c.nullDefault = v.Bool("sql.quote.identifiers"), true
-		if v.Bool("table.name.normalize") {
-			c.topicTable = func(topic string) string { return notNormal.ReplaceAllString(topic, "_") }
-		}
-		c.mapping = map[string]string{}
-		for _, x := range v.List("topics.to.tables.mapping") {
-			topic, table, _ := strings.Cut(x, ":")
-			c.mapping[topic] = table
-		}
-	})
+	return newPlain(DefAiven(), props, log, aivenConfig)
+}
+
+func aivenConfig(c *config, v configdef.Values) {
+	c.quote, c.nullDefault = v.Bool("sql.quote.identifiers"), true
+	if v.Bool("table.name.normalize") {
+		c.topicTable = func(topic string) string { return notNormal.ReplaceAllString(topic, "_") }
+	}
+	c.mapping = map[string]string{}
+	for _, x := range v.List("topics.to.tables.mapping") {
+		topic, table, _ := strings.Cut(x, ":")
+		c.mapping[topic] = table
+	}
 }
 
 func newPlain(def *configdef.Def, props map[string]string, log *slog.Logger, more func(*config, configdef.Values)) (*Sink, error) {
+	c, err := plainOf(def, props, more)
+	if err != nil {
+		return nil, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
+	}
+	return newSink(c, log)
+}
+
+// plainOf reads the settings of Confluent's or Aiven's sink.
+func plainOf(def *configdef.Def, props map[string]string, more func(*config, configdef.Values)) (*config, error) {
 	v, err := def.Parse(props)
 	if err != nil {
-		return nil, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
+		return nil, err
 	}
 	c, err := plainConfig(v)
-	if err != nil {
-		return nil, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
+	if err == nil {
+		more(c, v)
 	}
-	more(c, v)
-	return newSink(c, log)
+	return c, err
 }

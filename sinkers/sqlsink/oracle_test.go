@@ -300,7 +300,7 @@ func (p *postgresTarget) read(t *testing.T) map[string]tableState {
 		return out
 	}
 	out := map[string]tableState{}
-	for _, r := range list("select n.nspname::text, r.relname::text, r.oid from pg_class r join pg_namespace n on n.oid=relnamespace where relkind in ('r','p') and nspname not in ('pg_catalog','information_schema') order by 1,2") {
+	for _, r := range list("select n.nspname::text, r.relname::text, r.oid from pg_class r join pg_namespace n on n.oid=relnamespace where relkind in ('r','p') and relpersistence <> 't' and nspname not in ('pg_catalog','information_schema') order by 1,2") {
 		st := tableState{PK: []string{}, Rows: [][]any{}}
 		var sel, order []string
 		q := func(s any) string { return `"` + strings.ReplaceAll(s.(string), `"`, `""`) + `"` }

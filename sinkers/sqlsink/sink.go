@@ -23,6 +23,7 @@ type Sink struct {
 	target   target
 	caseless bool // column names are compared without case
 	lanes    lanes
+	verify   *Verifier // nil: rows go into the tables themselves
 
 	perSource   bool // table names depend on the source block
 	shapes      map[*record.Schema]*shape
@@ -216,7 +217,7 @@ func (k *Sink) take(ctx context.Context, i int32) error {
 		if err := k.ensure(ctx, p, ch.op == opDelete || ch.op == opTruncate); err != nil {
 			return err
 		}
-		if !p.skip {
+		if !p.skip || k.verify != nil {
 			k.plans[k.pendingPlan] = p
 		}
 	}

@@ -20,6 +20,7 @@ type sqliteTarget struct {
 	cfg   *config
 	log   *slog.Logger
 	spell *sqliteSpell
+	begin string // how a transaction begins
 	db    *sql.DB
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
@@ -29,7 +30,7 @@ type sqliteTarget struct {
 }
 
 func newSQLite(c *config, log *slog.Logger) *sqliteTarget {
-	return &sqliteTarget{cfg: c, log: log, spell: &sqliteSpell{plain: c.plain}}
+	return &sqliteTarget{cfg: c, log: log, spell: &sqliteSpell{plain: c.plain}, begin: "BEGIN IMMEDIATE"}
 }
 
 // sqliteSpell spells SQLite's names and types. Names keep their case, which SQLite
@@ -171,7 +172,7 @@ func (t *sqliteTarget) describe(ctx context.Context, tab *table) (*tableInfo, er
 }
 
 func (t *sqliteTarget) write(ctx context.Context, src *rows, units []*unit) error {
-	if err := t.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
+	if err := t.exec(ctx, t.begin); err != nil {
 		return err
 	}
 	for n, u := range units {

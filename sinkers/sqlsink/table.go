@@ -118,6 +118,9 @@ func (k *Sink) column(t *table, name string) *colInfo {
 
 // ensure makes the table and the columns of a plan when schema.evolution allows it.
 func (k *Sink) ensure(ctx context.Context, p *plan, deleteOnly bool) error {
+	if k.verify != nil {
+		return k.verify.ensure(ctx, p)
+	}
 	t := p.table
 	if t.info == nil {
 		info, err := k.target.describe(ctx, t)
