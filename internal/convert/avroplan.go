@@ -41,6 +41,7 @@ type avroNode struct {
 	width  int // fields of the Connect struct
 	size   int // of a fixed
 	enum   map[string]int64
+	memo   *memoSlot // of a record that is much as the one before
 }
 
 // avroFieldPlan is a field of the record that is written: taken from the struct,
@@ -218,6 +219,9 @@ func (ac *avroCompiler) compileRecord(n *avroNode, s *record.Schema, a *avroSche
 		}
 		n.fields = append(n.fields, avroFieldPlan{from: i, node: c, name: s.Fields[i].Name})
 	}
+	if repeats(s) && n.inOrder() {
+		n.memo = &memoSlot{}
+	}
 	if !ac.lenient {
 		for _, f := range s.Fields {
 			if _, ok := byName[ac.scrubbed(f.Name)]; ok {
@@ -226,6 +230,16 @@ func (ac *avroCompiler) compileRecord(n *avroNode, s *record.Schema, a *avroSche
 		}
 	}
 	return nil
+}
+
+// inOrder reports whether the record's fields are those of the struct, in its order.
+func (n *avroNode) inOrder() bool {
+	for i := range n.fields {
+		if n.fields[i].from != i {
+			return false
+		}
+	}
+	return len(n.fields) == n.width
 }
 
 // avroConstant writes the default of a field that the struct does not have.
@@ -284,6 +298,9 @@ func (n *avroNode) appendRecord(dst []byte, b *record.Batch, c record.Cell) ([]b
 	if len(cells) != n.width {
 		return dst, valueErrorf("Mismatching schema: the struct has %d fields, its schema %d", len(cells), n.width)
 	}
+	if n.memo != nil {
+		return n.appendRepeated(dst, b, cells)
+	}
 	for i := range n.fields {
 		f := &n.fields[i]
 		if f.from < 0 {
@@ -295,6 +312,27 @@ func (n *avroNode) appendRecord(dst []byte, b *record.Batch, c record.Cell) ([]b
 			return dst, within(f.name, err)
 		}
 	}
+	return dst, nil
+}
+
+// appendRepeated is appendRecord with a memo: fields that are as in the record
+// before are copied.
+func (n *avroNode) appendRepeated(dst []byte, b *record.Batch, cells []record.Cell) (_ []byte, err error) {
+	m, from := n.memo.take(b, len(cells)), len(dst)
+	for i := 0; i < len(cells); {
+		if j := m.run(cells, i); j > i {
+			dst = m.copy(dst, from, i, j)
+			i = j
+			continue
+		}
+		f := &n.fields[i]
+		if dst, err = f.node.append(dst, b, cells[i]); err != nil {
+			return dst, within(f.name, err)
+		}
+		m.next = append(m.next, len(dst)-from)
+		i++
+	}
+	n.memo.keep(m, cells, dst[from:])
 	return dst, nil
 }
 

@@ -134,9 +134,15 @@ func benchmarkEncode(b *testing.B, name string) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	source := e.batch.Child(e.cell, 2) // each change has a place of its own
+	places := [2]record.Cell{e.batch.StringCell(`["24023128","24023128"]`), e.batch.StringCell(`["24023128","24023184"]`)}
 	b.SetBytes(int64(len(buf)))
 	b.ReportAllocs()
+	lsn := 24023128
 	for b.Loop() {
+		lsn++
+		e.batch.SetChild(source, 6, places[lsn&1])
+		e.batch.SetChild(source, 12, record.Int64Cell(int64(lsn)))
 		buf, _, _ = enc.Append(buf[:0], e.batch, e.cell)
 	}
 }

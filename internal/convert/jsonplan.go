@@ -34,6 +34,7 @@ type jsonNode struct {
 	key    *jsonNode
 	elem   *jsonNode
 	fields []jsonField
+	memo   *memoSlot // of a struct that is much as the one before
 }
 
 // jsonField is a member of a struct with all that precedes its value.
@@ -41,7 +42,13 @@ type jsonField struct {
 	prefix []byte // `{"name":` or `,"name":`
 	node   *jsonNode
 	name   string
+
+	// A short prefix once more, so that it is copied by two moves of fixed size.
+	short [shortPrefix]byte
+	n     uint8 // its length; 0: the prefix is longer
 }
+
+const shortPrefix = 32
 
 // jsonAnyNode writes schemaless values.
 var jsonAnyNode = &jsonNode{op: jsonAny, null: []byte("null")}
@@ -132,6 +139,12 @@ func (jc *jsonCompiler) compileNested(n *jsonNode, s *record.Schema) (err error)
 			return within(f.Name, err)
 		}
 		n.fields[i] = jsonField{prefix: p, node: c, name: f.Name}
+		if len(p) <= shortPrefix {
+			n.fields[i].n = uint8(copy(n.fields[i].short[:], p))
+		}
+	}
+	if repeats(s) {
+		n.memo = &memoSlot{}
 	}
 	return nil
 }
@@ -152,7 +165,7 @@ func (n *jsonNode) append(dst []byte, b *record.Batch, c record.Cell) ([]byte, e
 	}
 	switch n.op {
 	case jsonInt:
-		return strconv.AppendInt(dst, c.Int(), 10), nil
+		return appendJSONInt(dst, c.Int()), nil
 	case jsonBool:
 		return strconv.AppendBool(dst, c.Bool()), nil
 	case jsonFloat32:
@@ -183,14 +196,63 @@ func (n *jsonNode) appendStruct(dst []byte, b *record.Batch, c record.Cell) ([]b
 	if len(cells) == 0 {
 		return append(dst, '{', '}'), nil
 	}
+	if n.memo != nil {
+		return n.appendRepeated(dst, b, cells)
+	}
 	for i := range n.fields {
-		f := &n.fields[i]
-		dst = append(dst, f.prefix...)
 		var err error
-		if dst, err = f.node.append(dst, b, cells[i]); err != nil {
-			return dst, within(f.name, err)
+		if dst, err = n.fields[i].append(dst, b, cells[i]); err != nil {
+			return dst, err
 		}
 	}
+	return append(dst, '}'), nil
+}
+
+// append writes the name and the value of a field.
+func (f *jsonField) append(dst []byte, b *record.Batch, c record.Cell) (_ []byte, err error) {
+	if at := len(dst); f.n > 0 && cap(dst)-at >= shortPrefix {
+		dst = dst[:at+shortPrefix]
+		*(*[shortPrefix]byte)(dst[at:]) = f.short
+		dst = dst[:at+int(f.n)]
+	} else {
+		dst = append(dst, f.prefix...)
+	}
+	if c.Kind() == f.node.kind {
+		switch f.node.op {
+		case jsonInt:
+			return appendJSONInt(dst, c.Int()), nil
+		case jsonString:
+			return appendJSONString(dst, b.Raw(c)), nil
+		}
+	}
+	if dst, err = f.node.append(dst, b, c); err != nil {
+		return dst, within(f.name, err)
+	}
+	return dst, nil
+}
+
+// appendRepeated is appendStruct with a memo: fields that are as in the struct
+// before are copied.
+func (n *jsonNode) appendRepeated(dst []byte, b *record.Batch, cells []record.Cell) (_ []byte, err error) {
+	m, from := n.memo.take(b, len(cells)), len(dst)
+	if m.run(cells, 0) == len(cells) {
+		dst = append(append(dst, m.text...), '}')
+		n.memo.p.Store(m)
+		return dst, nil
+	}
+	for i := 0; i < len(cells); {
+		if j := m.run(cells, i); j > i {
+			dst = m.copy(dst, from, i, j)
+			i = j
+			continue
+		}
+		if dst, err = n.fields[i].append(dst, b, cells[i]); err != nil {
+			return dst, err
+		}
+		m.next = append(m.next, len(dst)-from)
+		i++
+	}
+	n.memo.keep(m, cells, dst[from:])
 	return append(dst, '}'), nil
 }
 
@@ -279,7 +341,7 @@ func (n *jsonNode) appendMapKey(dst []byte, b *record.Batch, k record.Cell) ([]b
 func appendJSONAny(dst []byte, b *record.Batch, c record.Cell) ([]byte, error) {
 	switch c.Kind() {
 	case record.Int8, record.Int16, record.Int32, record.Int64:
-		return strconv.AppendInt(dst, c.Int(), 10), nil
+		return appendJSONInt(dst, c.Int()), nil
 	case record.Boolean:
 		return strconv.AppendBool(dst, c.Bool()), nil
 	case record.Float32:

@@ -2,6 +2,7 @@ package convert
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"unicode/utf8"
 )
 
@@ -24,14 +25,38 @@ const hexUpper = "0123456789ABCDEF"
 // everything else raw.
 func appendJSONString(dst, s []byte) []byte {
 	dst = append(dst, '"')
-	for i, c := range s {
-		if !jsonPlain[c] {
-			dst = append(dst, s[:i]...)
-			return append(appendJSONEscaped(dst, s[i:]), '"')
-		}
+	if i := plainPart(s); i < len(s) {
+		dst = append(dst, s[:i]...)
+		return append(appendJSONEscaped(dst, s[i:]), '"')
 	}
 	dst = append(dst, s...)
 	return append(dst, '"')
+}
+
+// plainPart is the length of the part of s in front of the first byte that is not
+// written as it is. Eight bytes are looked at in one go; where one of them is
+// beyond ASCII or special, the table decides about each.
+func plainPart(s []byte) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		x := binary.LittleEndian.Uint64(s[i:])
+		quote, slash := x^'"'*ones, x^'\\'*ones
+		if (x|(x-0x20*ones)|(quote-ones)|(slash-ones))&highs == 0 {
+			continue
+		}
+		for k := i; k < i+8; k++ {
+			if !jsonPlain[s[k]] {
+				return k
+			}
+		}
+	}
+	for ; i < len(s); i++ {
+		if !jsonPlain[s[i]] {
+			return i
+		}
+	}
+	return i
 }
 
 // appendJSONEscaped is the slow half of appendJSONString.
@@ -95,9 +120,25 @@ func appendUnicodeEscape(dst []byte, u uint16) []byte {
 // appendJSONBase64 appends p as a quoted text in padded standard base64.
 func appendJSONBase64(dst, p []byte) []byte {
 	dst = append(dst, '"')
-	dst = base64.StdEncoding.AppendEncode(dst, p)
+	if len(p) > 24 {
+		dst = base64.StdEncoding.AppendEncode(dst, p)
+		return append(dst, '"')
+	}
+	for ; len(p) >= 3; p = p[3:] { // a decimal, most often
+		x := uint(p[0])<<16 | uint(p[1])<<8 | uint(p[2])
+		dst = append(dst, base64Digits[x>>18], base64Digits[x>>12&63], base64Digits[x>>6&63], base64Digits[x&63])
+	}
+	switch len(p) {
+	case 1:
+		dst = append(dst, base64Digits[p[0]>>2], base64Digits[p[0]&3<<4], '=', '=')
+	case 2:
+		x := uint(p[0])<<8 | uint(p[1])
+		dst = append(dst, base64Digits[x>>10], base64Digits[x>>4&63], base64Digits[x&15<<2], '=')
+	}
 	return append(dst, '"')
 }
+
+const base64Digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 // appendJSONFloat appends a number, quoting what is none (NaN, the infinities).
 func appendJSONFloat(dst []byte, v float64, size int) []byte {
