@@ -105,6 +105,9 @@ func (s *session) handle(ctx context.Context, e *replication.BinlogEvent, sum bo
 	case *replication.HeartbeatEvent, *replication.PreviousGTIDsEvent:
 		return nil
 	}
+	if e.Header.EventType == replication.XA_PREPARE_LOG_EVENT {
+		return s.commit(e) // of two phases: XA COMMIT has a GTID of its own
+	}
 	err := s.rowEvent(ctx, e, sum)
 	if s.inTx {
 		s.at.Event, s.at.Row = s.at.Event+1, 0
@@ -346,7 +349,7 @@ func (s *session) rowEvent(ctx context.Context, e *replication.BinlogEvent, sum 
 	}
 	kind, version, compressed := rowKind(e.Header.EventType)
 	if kind == 0 {
-		return nil
+		return s.other(e, sum)
 	}
 	skipped := s.skipEvent > 0 && s.at.Event < s.skipEvent
 	id, err := binlog.TableID(p, tableIDSize)

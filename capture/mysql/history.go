@@ -182,6 +182,7 @@ func (s *session) statement(ctx context.Context, q *replication.QueryEvent) erro
 	t, db, text := s.t, string(q.Schema), string(q.Query)
 	mode, has := sqlMode(q.StatusVars)
 	if t.opts.History.drops(text) || text == "FLUSH PRIVILEGES" {
+		s.statementDML(text)
 		return nil
 	}
 	if has {
