@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,7 +15,9 @@ const (
 )
 
 // records answers GET /connectors/NAME/topics/TOPIC/records?limit=20&key=…&after=0:17,1:9,
-// which Connect does not have: the newest records of a topic, decoded.
+// which Connect does not have: the newest records of a topic, decoded. With
+// at=0:17 those around a record; with
+// positions=true the answer is {"after": …, "records": […]}; after is for the next question.
 func (s *Server) records(c *call) error {
 	q := c.r.URL.Query()
 	ask := worker.RecordQuery{Limit: usualRecords, Key: q.Get("key"), After: map[int32]int64{}}
@@ -36,9 +39,33 @@ func (s *Server) records(c *call) error {
 			ask.After[int32(partition)] = offset
 		}
 	}
+	if v := q.Get("at"); v != "" {
+		p, o, ok := strings.Cut(v, ":")
+		partition, err := strconv.ParseInt(p, 10, 32)
+		offset, err2 := strconv.ParseInt(o, 10, 64)
+		if !ok || err != nil || err2 != nil {
+			return &worker.StatusError{Code: 400, Msg: "at must be partition:offset, such as 0:17"}
+		}
+		ask.At = &worker.RecordPlace{Partition: int32(partition), Offset: offset}
+	}
+	positions := flag(q, "positions")
+	if positions {
+		ask.Reached = map[int32]int64{}
+	}
 	out, err := s.b.Records(c.r.Context(), c.args[0], c.args[1], ask)
 	if err != nil {
 		return err
 	}
-	return c.json(200, out)
+	if !positions {
+		return c.json(200, out)
+	}
+	var after []string
+	for p, o := range ask.Reached {
+		after = append(after, strconv.Itoa(int(p))+":"+strconv.FormatInt(o, 10))
+	}
+	slices.Sort(after)
+	return c.json(200, struct {
+		After   string               `json:"after"`
+		Records []worker.TopicRecord `json:"records"`
+	}{strings.Join(after, ","), out})
 }

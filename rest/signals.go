@@ -11,9 +11,11 @@ import (
 	"millrace/internal/worker"
 )
 
-// Signaler gives signals to running sources.
+// Signaler speaks with running tasks.
 type Signaler interface {
 	Signal(ctx context.Context, name, id, kind string, data []byte) error
+	// Log is what the connector's tasks on this worker said lately.
+	Log(name string) ([]worker.LogLine, error)
 }
 
 // signalKinds are the signals that REST takes.
@@ -49,6 +51,19 @@ func (s *Server) signal(c *call) error {
 	return c.json(202, struct {
 		ID string `json:"id"`
 	}{d.ID})
+}
+
+// recentLog answers GET /connectors/NAME/log, which Connect does not have: what the
+// connector's tasks said lately.
+func (s *Server) recentLog(c *call) error {
+	if there, err := s.elsewhere(c, c.args[0], 0); there || err != nil {
+		return err
+	}
+	lines, err := s.b.Log(c.args[0])
+	if err != nil {
+		return err
+	}
+	return c.json(200, lines)
 }
 
 // Doctor examines everything that a connector of this name and config needs; what it

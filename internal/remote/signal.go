@@ -10,9 +10,9 @@ import (
 
 // Signal is a Debezium signal that acts on snapshots.
 type Signal struct {
-	ID   string
-	Type string // execute-snapshot, pause-snapshot, resume-snapshot, stop-snapshot
-	Data map[string]any
+	ID   string         `json:"id"`
+	Type string         `json:"type"` // execute-snapshot, pause-snapshot, resume-snapshot, stop-snapshot
+	Data map[string]any `json:"data"`
 }
 
 // Snapshot makes the signal that reads tables again. where is a condition on the
@@ -78,7 +78,7 @@ func ChannelOf(config map[string]string) Channel {
 
 // Record is the signal as the value of a record of the signal topic.
 func (s Signal) Record() ([]byte, error) {
-	return json.Marshal(map[string]any{"id": s.ID, "type": s.Type, "data": s.Data})
+	return json.Marshal(s)
 }
 
 // SQL is the statement that gives the signal by a signal table. A name with the

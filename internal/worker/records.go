@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -26,7 +27,21 @@ type RecordQuery struct {
 	Limit int
 	// Key is a text that the key's bytes must hold; "": any.
 	Key string
+	// At asks for the records around one: a few before it, Limit in all. nil: not.
+	At *RecordPlace
+	// Reached, if not nil, is filled with the last offset that was looked at, by
+	// partition: After of the next question.
+	Reached map[int32]int64
 }
+
+// RecordPlace is the place of a record.
+type RecordPlace struct {
+	Partition int32
+	Offset    int64
+}
+
+// around is how many records before the one that was asked for are shown.
+const around = 10
 
 // TopicRecord is a record as JSON, read with the connector's converters. Problem
 // says why a key or value is missing.
@@ -88,7 +103,9 @@ const recordsTimeout = 10 * time.Second
 func (v *viewer) read(ctx context.Context, opts []kgo.Opt, q RecordQuery) ([]TopicRecord, error) {
 	ctx, cancel := context.WithTimeout(ctx, recordsTimeout)
 	defer cancel()
-	cl, err := kgo.NewClient(opts...)
+	// Without control records a topic that ends with the mark of a transaction would
+	// seem to have one more record.
+	cl, err := kgo.NewClient(append(opts, kgo.KeepControlRecords())...)
 	if err != nil {
 		return nil, err
 	}
@@ -109,14 +126,26 @@ func (v *viewer) read(ctx context.Context, opts []kgo.Opt, q RecordQuery) ([]Top
 		if seen, ok := q.After[o.Partition]; ok {
 			at = max(first.Offset, seen+1)
 		}
-		if at < o.Offset {
-			from[o.Partition], left[o.Partition] = kgo.NewOffset().At(at), o.Offset
+		end := o.Offset
+		if q.At != nil {
+			if q.At.Partition != o.Partition {
+				return
+			}
+			at = max(first.Offset, q.At.Offset-around)
+			end = min(end, at+int64(q.Limit))
+		}
+		if q.Reached != nil {
+			q.Reached[o.Partition] = end - 1
+		}
+		if at < end {
+			from[o.Partition], left[o.Partition] = kgo.NewOffset().At(at), end
 		}
 	})
 	out := []TopicRecord{}
 	if len(left) == 0 {
 		return out, nil
 	}
+	until := maps.Clone(left)
 	cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{v.topic.Name: from})
 	for len(left) > 0 {
 		fetches := cl.PollFetches(ctx)
@@ -129,6 +158,9 @@ func (v *viewer) read(ctx context.Context, opts []kgo.Opt, q RecordQuery) ([]Top
 		fetches.EachRecord(func(r *kgo.Record) {
 			if r.Offset+1 >= left[r.Partition] {
 				delete(left, r.Partition)
+			}
+			if r.Attrs.IsControl() || r.Offset >= until[r.Partition] { // what came since is for the next question
+				return
 			}
 			if q.Key == "" || bytes.Contains(r.Key, []byte(q.Key)) {
 				out = append(out, v.record(ctx, r))

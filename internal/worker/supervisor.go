@@ -166,6 +166,7 @@ func (s *supervisor) one(ctx context.Context, a Action) []Action {
 		}
 		s.w.statuses.RemoveConnector(s.name)
 		s.w.metrics.Forget(s.name)
+		s.w.recent.forget(s.name)
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ type runningTask struct {
 
 func newTask(s *supervisor, id int, config *store.Map, paused bool) *runningTask {
 	t := &runningTask{s: s, w: s.w, id: id, config: config, done: make(chan struct{}), paused: paused,
-		log: s.w.log.With("connector", s.name, "task", id)}
+		log: s.w.logOf(s.name, id)}
 	t.version = VersionOf(s.w.reg.Connector(className(config.Strings())))
 	t.live.Store(true)
 	return t

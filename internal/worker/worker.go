@@ -46,6 +46,7 @@ type Worker struct {
 	fencing    sync.Mutex    // one round of fencing at a time
 	peers      *http.Client  // for requests to other workers
 	counts     counts
+	recent     recent
 
 	mu       sync.Mutex
 	sups     map[string]*supervisor

@@ -74,9 +74,9 @@ func (s *Server) unmask(r *http.Request, name string, cfg map[string]string) err
 
 // editData is the config editor.
 type editData struct {
-	Name string
-	Text string
-	New  bool
+	Name, Tab string
+	Text      string
+	Lines     int // of the text
 }
 
 func (s *Server) config(r *http.Request) (string, any, error) {
@@ -85,7 +85,7 @@ func (s *Server) config(r *http.Request) (string, any, error) {
 	if err := s.get(r, remote.Path(name, "/config"), &cfg); err != nil {
 		return "", nil, err
 	}
-	return name + " · config", editData{Name: name, Text: text(s.mask(r, cfg))}, nil
+	return name + " · config", editData{Name: name, Tab: "config", Text: text(s.mask(r, cfg)), Lines: min(40, max(8, len(cfg)+4))}, nil
 }
 
 // text prints a config as JSON, the class and the name first.
@@ -165,6 +165,12 @@ func (s *Server) validate(r *http.Request) (string, any, error) {
 	if err != nil {
 		return "", problemsData{Problems: []problem{{"", err.Error()}}}, nil
 	}
+	d, err := s.problems(r, name, cfg)
+	return "", d, err
+}
+
+// problems is what validation says about a config.
+func (s *Server) problems(r *http.Request, name string, cfg map[string]string) (problemsData, error) {
 	var d problemsData
 	if name == "" {
 		d.Problems = append(d.Problems, problem{"name", "A connector needs a name."})
@@ -172,18 +178,18 @@ func (s *Server) validate(r *http.Request) (string, any, error) {
 	class := cfg["connector.class"]
 	if class == "" {
 		d.Problems = append(d.Problems, problem{"connector.class", "Missing: the Java class name of the connector."})
-		return "", d, nil
+		return d, nil
 	}
 	if err := s.unmask(r, name, cfg); err != nil {
 		d.Problems = append(d.Problems, problem{"", err.Error()})
-		return "", d, nil
+		return d, nil
 	}
 	var v validationBody
 	if err := s.send(r, http.MethodPut, "/connector-plugins/"+url.PathEscape(class)+"/config/validate", cfg, &v); err != nil {
-		return "", nil, err
+		return d, err
 	}
 	for _, c := range v.Configs {
-		if c.Value == nil {
+		if c.Value == nil || name == "" && c.Value.Name == "name" {
 			continue
 		}
 		for _, text := range c.Value.Errors {
@@ -193,7 +199,7 @@ func (s *Server) validate(r *http.Request) (string, any, error) {
 		}
 	}
 	d.Checked = true
-	return "", d, nil
+	return d, nil
 }
 
 // change is a property that saving changes.
@@ -295,70 +301,4 @@ func (s *Server) setLogger(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.render(w, http.StatusOK, "done", s.view("", "", name+" = "+level))
-}
-
-// newData is the first step of a new connector.
-type newData struct {
-	Sources, Sinks []pluginBody
-}
-
-func (s *Server) newConnector(r *http.Request) (string, any, error) {
-	var all []pluginBody
-	if err := s.get(r, "/connector-plugins", &all); err != nil {
-		return "", nil, err
-	}
-	var d newData
-	for _, p := range all {
-		switch p.Type {
-		case "source":
-			d.Sources = append(d.Sources, p)
-		case "sink":
-			d.Sinks = append(d.Sinks, p)
-		}
-	}
-	return "New connector", d, nil
-}
-
-// formData is a form made from a plugin's definition.
-type formData struct {
-	Class     string
-	Important []keyBody
-	Text      string
-}
-
-// form offers the options that must or usually are set, and a config to start from.
-func (s *Server) form(r *http.Request) (string, any, error) {
-	class := r.PostFormValue("class")
-	var keys []keyBody
-	if err := s.get(r, "/connector-plugins/"+url.PathEscape(class)+"/config", &keys); err != nil {
-		return "", nil, err
-	}
-	d := formData{Class: class}
-	start := map[string]string{"connector.class": class, "name": strings.ToLower(strings.TrimSuffix(shortClass(class), "Connector")), "tasks.max": "1"}
-	for _, k := range keys {
-		if k.Name == "connector.class" || k.Name == "name" || k.Name == "tasks.max" {
-			continue
-		}
-		if k.Required && k.Default == nil {
-			start[k.Name] = ""
-		}
-		if k.Priority == "HIGH" || k.Required {
-			d.Important = append(d.Important, k)
-		}
-	}
-	for _, k := range []string{"database.hostname", "database.port", "database.user", "database.password", "database.dbname", "table.include.list", "plugin.name", "database.server.id"} {
-		i := slices.IndexFunc(keys, func(x keyBody) bool { return x.Name == k })
-		if i < 0 {
-			continue
-		}
-		start[k] = ""
-		if keys[i].Default != nil {
-			start[k] = *keys[i].Default
-		}
-		if k == "plugin.name" {
-			start[k] = "pgoutput"
-		}
-	}
-	d.Text = text(start)
-	return "", d, nil
 }

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"millrace/internal/remote"
@@ -30,10 +29,10 @@ type eventRow struct {
 }
 
 type eventsData struct {
-	Name, Topic, Key string
-	Topics           []string
-	Rows             []eventRow
-	Place            string
+	Name, Tab, Topic, Key string
+	Topics                []string
+	Rows                  []eventRow
+	Place                 string
 }
 
 // records as the API gives them.
@@ -50,7 +49,7 @@ type recordBody struct {
 // events shows the newest records of a topic, or those around ?at=partition:offset.
 func (s *Server) events(r *http.Request) (string, any, error) {
 	name := r.PathValue("name")
-	d := eventsData{Name: name, Topic: r.URL.Query().Get("topic"), Key: r.URL.Query().Get("key"), Place: r.URL.Query().Get("at")}
+	d := eventsData{Name: name, Tab: "events", Topic: r.URL.Query().Get("topic"), Key: r.URL.Query().Get("key"), Place: r.URL.Query().Get("at")}
 	var topics map[string]struct {
 		Topics []string `json:"topics"`
 	}
@@ -70,25 +69,59 @@ func (s *Server) events(r *http.Request) (string, any, error) {
 		q.Set("key", d.Key)
 		q.Set("limit", "500")
 	}
-	if p, o, ok := strings.Cut(d.Place, ":"); ok {
-		if offset, err := strconv.ParseInt(o, 10, 64); err == nil {
-			q.Set("after", p+":"+strconv.FormatInt(offset-10, 10))
-			q.Set("limit", "500")
-		}
+	if d.Place != "" {
+		q.Set("at", d.Place)
+		q.Set("limit", "30")
 	}
 	var found []recordBody
 	if err := s.get(r, remote.Path(name, "/topics/"+url.PathEscape(d.Topic)+"/records?"+q.Encode()), &found); err != nil {
 		return "", nil, err
 	}
-	if d.Place != "" && len(found) > 30 {
-		found = found[:30]
+	d.show(found)
+	return name + " · events", d, nil
+}
+
+// tailing makes a model that keeps the newest events and asks only for what came since.
+func (s *Server) tailing() model {
+	var after string
+	var kept []recordBody
+	return func(r *http.Request) (string, any, error) {
+		d := eventsData{Name: r.PathValue("name"), Topic: r.URL.Query().Get("topic"), Key: r.URL.Query().Get("key")}
+		q := url.Values{"limit": {strconv.Itoa(eventsShown)}, "positions": {"true"}}
+		if d.Key != "" {
+			q.Set("key", d.Key)
+			if after == "" {
+				q.Set("limit", "500")
+			}
+		}
+		if after != "" {
+			q.Set("after", after)
+		}
+		var found struct {
+			After   string       `json:"after"`
+			Records []recordBody `json:"records"`
+		}
+		if err := s.get(r, remote.Path(d.Name, "/topics/"+url.PathEscape(d.Topic)+"/records?"+q.Encode()), &found); err != nil {
+			return "", nil, err
+		}
+		after = found.After
+		kept = append(kept, found.Records...)
+		kept = kept[max(0, len(kept)-eventsShown):]
+		d.show(kept)
+		return "", d, nil
 	}
+}
+
+// eventsShown is how many events a page shows.
+const eventsShown = 50
+
+// show makes rows of records, the newest first.
+func (d *eventsData) show(found []recordBody) {
 	for i := len(found) - 1; i >= 0; i-- {
 		row := eventOf(&found[i])
 		row.Highlighted = row.Place == d.Place
 		d.Rows = append(d.Rows, row)
 	}
-	return name + " · events", d, nil
 }
 
 var opNames = map[string]string{"c": "create", "u": "update", "d": "delete", "r": "read", "t": "truncate", "m": "message"}

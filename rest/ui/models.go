@@ -1,14 +1,12 @@
 package ui
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
 	"html/template"
 	"math"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -20,120 +18,117 @@ import (
 type row struct {
 	Name, Type, Class, State string
 	Tasks, Running           int
-	Problem                  string // first line of the trace
-	Now                      reading
-	Spark                    template.HTML
-	Attention                int // higher comes first
+	verdict
+	Now      reading
+	Known    bool // where its log ends
+	Snapshot string
+	Spark    template.HTML
 }
 
 type overviewData struct {
-	Rows                             []row
-	Total, Failed, Paused, Unhealthy int
+	Rows                    []row
+	Attention               []row // those that somebody should look at
+	Total                   int
+	Hidden                  int // rows that are left out of a long list
+	Bad, Warn, Paused, Fine int
+	Rate                    float64
+	Query                   string
+	All                     bool
 }
+
+// rowsShown is how many connectors an overview shows at once.
+const rowsShown = 50
 
 // overview lists the connectors, those that need attention first.
 func (s *Server) overview(r *http.Request) (string, any, error) {
 	var all map[string]remote.Connector
-	if err := s.get(r, "/connectors?expand=status&expand=info", &all); err != nil {
+	if err := s.get(r, "/connectors?expand=status", &all); err != nil {
 		return "", nil, err
 	}
-	d := overviewData{Total: len(all)}
+	classes, err := s.classes(r, all)
+	if err != nil {
+		return "", nil, err
+	}
+	q := r.URL.Query()
+	d := overviewData{Total: len(all), Query: strings.TrimSpace(q.Get("q")), All: q.Has("all")}
 	for name, c := range all {
-		x := row{Name: name, Type: c.Info.Type, Class: shortClass(c.Info.Config["connector.class"]), State: c.Status.Connector.State, Tasks: len(c.Status.Tasks)}
-		for _, t := range append([]remote.State{c.Status.Connector}, c.Status.Tasks...) {
-			if t.State == "FAILED" {
-				x.State, x.Problem = "FAILED", firstLine(t.Trace)
-			}
-		}
-		for _, t := range c.Status.Tasks {
-			if t.State == "RUNNING" {
-				x.Running++
-			}
+		now, newest, since := s.hist.now(name)
+		x := row{Name: name, Type: c.Status.Type, Class: shortClass(classes[name]), Now: newest}
+		x.State, x.Tasks, x.Running = stateOf(&c.Status)
+		x.verdict = s.judge(r, &c.Status, classes[name], now, newest, since)
+		if now != nil {
+			x.Known, x.Snapshot = now.known(), progressOf(now).short()
 		}
 		switch {
-		case x.State == "FAILED":
-			x.Attention = 3
-			d.Failed++
-		case x.State != "RUNNING":
-			x.Attention = 1
+		case x.Level == levelBad:
+			d.Bad++
+		case x.Level == levelWarn:
+			d.Warn++
+		case x.Level == levelNote:
 			d.Paused++
-		case x.Running < x.Tasks || x.Tasks == 0:
-			x.Attention = 2
-			d.Unhealthy++
+		default:
+			d.Fine++
 		}
-		readings := s.hist.readings(name)
-		if len(readings) > 0 {
-			x.Now = readings[len(readings)-1]
-		} else {
-			x.Now.P50, x.Now.P99 = math.NaN(), math.NaN()
+		d.Rate += newest.Rate
+		if x.Level >= levelWarn {
+			d.Attention = append(d.Attention, x)
 		}
-		x.Spark = spark(readings)
-		d.Rows = append(d.Rows, x)
+		if d.Query == "" || strings.Contains(strings.ToLower(name+" "+x.Class+" "+x.State), strings.ToLower(d.Query)) {
+			d.Rows = append(d.Rows, x)
+		}
 	}
-	slices.SortFunc(d.Rows, func(a, b row) int { return cmp.Or(cmp.Compare(b.Attention, a.Attention), cmp.Compare(a.Name, b.Name)) })
+	order := func(a, b row) int { return cmp.Or(cmp.Compare(b.Level, a.Level), cmp.Compare(a.Name, b.Name)) }
+	slices.SortFunc(d.Rows, order)
+	slices.SortFunc(d.Attention, order)
+	if n := len(d.Rows) - rowsShown; n > 0 && !d.All {
+		d.Rows, d.Hidden = d.Rows[:rowsShown], n
+	}
+	d.Attention = d.Attention[:min(len(d.Attention), 5)]
+	for i := range d.Rows {
+		d.Rows[i].Spark = spark(s.hist.readings(d.Rows[i].Name))
+	}
 	return "Overview", d, nil
 }
 
-// connectorData is one connector.
-type connectorData struct {
-	Name, Type, Class, State string
-	Tasks                    []remote.State
-	Problems                 []remote.State
-	Topics                   []string
-	Offsets                  []offsetRow
-	Now                      reading
-	Tables                   []tableRow
-	Records                  float64
-	Restarts, Skipped        float64
+// classes are the connectors' classes by name. Configs are asked for anew when there
+// is a connector that is not known, or after a while; a list of hundreds is large.
+func (s *Server) classes(r *http.Request, all map[string]remote.Connector) (map[string]string, error) {
+	s.mu.Lock()
+	known, at := s.classOf, s.classesAt
+	s.mu.Unlock()
+	fresh := time.Since(at) < time.Minute
+	for name := range all {
+		_, ok := known[name]
+		fresh = fresh && ok
+	}
+	if fresh {
+		return known, nil
+	}
+	var infos map[string]remote.Connector
+	if err := s.get(r, "/connectors?expand=info", &infos); err != nil {
+		return nil, err
+	}
+	known = map[string]string{}
+	for name, c := range infos {
+		known[name] = c.Info.Config["connector.class"]
+	}
+	s.mu.Lock()
+	s.classOf, s.classesAt = known, time.Now()
+	s.mu.Unlock()
+	return known, nil
 }
 
-type offsetRow struct{ Partition, Offset string }
-
-func (s *Server) connector(r *http.Request) (string, any, error) {
-	name := r.PathValue("name")
-	var st remote.Status
-	if err := s.get(r, remote.Path(name, "/status"), &st); err != nil {
-		return "", nil, err
-	}
-	var cfg map[string]string
-	if err := s.get(r, remote.Path(name, "/config"), &cfg); err != nil {
-		return "", nil, err
-	}
-	d := connectorData{Name: name, Type: st.Type, Class: shortClass(cfg["connector.class"]), State: st.Connector.State, Tasks: st.Tasks}
-	st.Connector.ID = -1
-	for _, t := range append([]remote.State{st.Connector}, st.Tasks...) {
-		if t.State == "FAILED" {
-			d.Problems = append(d.Problems, t)
-			d.State = "FAILED"
+// stateOf is the state that a list shows, with how many tasks there are and run.
+func stateOf(st *remote.Status) (state string, tasks, running int) {
+	for _, t := range st.Tasks {
+		if t.State == "RUNNING" {
+			running++
 		}
 	}
-	var topics map[string]struct {
-		Topics []string `json:"topics"`
-	}
-	if err := s.get(r, remote.Path(name, "/topics"), &topics); err == nil {
-		d.Topics = topics[name].Topics
-		slices.Sort(d.Topics)
-	}
-	var offsets struct {
-		Offsets []struct{ Partition, Offset json.RawMessage } `json:"offsets"`
-	}
-	if err := s.get(r, remote.Path(name, "/offsets"), &offsets); err == nil {
-		for _, o := range offsets.Offsets {
-			d.Offsets = append(d.Offsets, offsetRow{string(o.Partition), string(o.Offset)})
-		}
-	}
-	if rs := s.hist.readings(name); len(rs) > 0 {
-		d.Now = rs[len(rs)-1]
-	} else {
-		d.Now.P50, d.Now.P99 = math.NaN(), math.NaN()
-	}
-	d.Records, d.Restarts, d.Skipped = s.hist.totals(name)
-	d.Tables = s.hist.tables(name)
-	slices.SortFunc(d.Tables, func(a, b tableRow) int { return cmp.Compare(a.Name, b.Name) })
-	return name, d, nil
+	return st.Overall(), len(st.Tasks), running
 }
 
-// data is what the charts of a connector show: time, rate, p50 and p99 in ms.
+// data is what the charts of a connector show: time, rate, p50 and p99 in ms, age in s.
 func (s *Server) data(w http.ResponseWriter, r *http.Request) {
 	out := [5][]any{{}, {}, {}, {}, {}}
 	number := func(v float64) any {
@@ -143,7 +138,7 @@ func (s *Server) data(w http.ResponseWriter, r *http.Request) {
 		return v
 	}
 	for _, x := range s.hist.readings(r.PathValue("name")) {
-		for i, v := range []any{x.At, number(x.Rate), number(1000 * x.P50), number(1000 * x.P99), number(x.Behind)} {
+		for i, v := range []any{x.At, number(x.Rate), number(1000 * x.P50), number(1000 * x.P99), number(x.Age)} {
 			out[i] = append(out[i], v)
 		}
 	}
@@ -162,6 +157,7 @@ type workerRow struct {
 	ID         string
 	Connectors int
 	Tasks      int
+	Failed     int
 }
 
 type loggerRow struct{ Name, Level string }
@@ -191,6 +187,9 @@ func (s *Server) cluster(r *http.Request) (string, any, error) {
 		of(c.Status.Connector.Worker).Connectors++
 		for _, t := range c.Status.Tasks {
 			of(t.Worker).Tasks++
+			if t.State == "FAILED" {
+				of(t.Worker).Failed++
+			}
 		}
 	}
 	for _, w := range workers {
@@ -215,80 +214,40 @@ func (s *Server) cluster(r *http.Request) (string, any, error) {
 
 func shortClass(class string) string { return class[strings.LastIndexByte(class, '.')+1:] }
 
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	if _, text, ok := strings.Cut(line, "Exception: "); ok && text != "" {
-		return text
-	}
-	return line
-}
+// sparkPoints is how many points a sparkline has at most.
+const sparkPoints = 60
 
 // spark draws the rates of the last minutes.
 func spark(rs []reading) template.HTML {
-	const w, h = 120, 24
-	if len(rs) < 2 {
+	const w, h = 120, 28
+	if len(rs) < 3 {
 		return ""
 	}
-	top := 1.0
-	for _, r := range rs {
-		top = max(top, r.Rate)
+	rs = rs[1:] // the first one has no rate
+	step := (keepSamples + sparkPoints - 1) / sparkPoints
+	var rates []float64
+	top := 0.0
+	for i := len(rs) - 1; i >= 0; i -= step { // the newest is always there; what is joined shows its maximum
+		v := 0.0
+		for j := i; j > i-step && j >= 0; j-- {
+			v = max(v, rs[j].Rate)
+		}
+		rates = append(rates, v)
+		top = max(top, v)
+	}
+	slices.Reverse(rates)
+	if len(rates) < 2 {
+		return ""
 	}
 	var pts strings.Builder
-	for i, r := range rs {
-		fmt.Fprintf(&pts, "%.1f,%.1f ", float64(i)*w/float64(keepSamples-1), h-1-r.Rate/top*(h-2))
-	}
-	return template.HTML(fmt.Sprintf(`<svg class="spark" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="rate of the last ten minutes, at most %s per second"><polyline points="%s"/></svg>`, //nolint:gosec // only numbers
-		w, h, w, h, count(top), pts.String()))
-}
-
-var functions = template.FuncMap{
-	"count": count, "bytes": size, "ms": millis, "state": stateClass, "path": url.PathEscape,
-}
-
-// count prints a number for people.
-func count(v float64) string {
-	switch {
-	case v >= 10_000_000:
-		return fmt.Sprintf("%.1f M", v/1e6)
-	case v >= 100_000:
-		return fmt.Sprintf("%.0f k", v/1e3)
-	case v >= 1000:
-		return fmt.Sprintf("%.1f k", v/1e3)
-	case v == math.Trunc(v):
-		return fmt.Sprintf("%.0f", v)
-	}
-	return fmt.Sprintf("%.1f", v)
-}
-
-func size(v float64) string {
-	for _, u := range []string{"B", "KiB", "MiB", "GiB"} {
-		if v < 1024 {
-			return fmt.Sprintf("%.4g %s", v, u)
+	x0 := float64(w) * (1 - float64(len(rates)-1)/float64(sparkPoints-1))
+	for i, v := range rates {
+		y := float64(h - 2)
+		if top > 0 {
+			y -= v / top * (h - 5)
 		}
-		v /= 1024
+		fmt.Fprintf(&pts, "%.1f,%.1f ", x0+float64(i)*w/float64(sparkPoints-1), y)
 	}
-	return fmt.Sprintf("%.4g TiB", v)
-}
-
-// millis prints seconds as a time that is short to read.
-func millis(s float64) string {
-	switch {
-	case math.IsNaN(s):
-		return "–"
-	case s < 1:
-		return fmt.Sprintf("%.3g ms", 1000*s)
-	case s < 120:
-		return fmt.Sprintf("%.3g s", s)
-	}
-	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
-}
-
-func stateClass(s string) string { return "state " + strings.ToLower(s) }
-
-func pretty(s string) string {
-	var out bytes.Buffer
-	if json.Indent(&out, []byte(s), "", "  ") != nil {
-		return s
-	}
-	return out.String()
+	return template.HTML(fmt.Sprintf(`<svg class="spark" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="rate of the last ten minutes, at most %s per second"><polygon points="%.1f,%d %s%d,%d"/><polyline points="%s"/></svg>`, //nolint:gosec // only numbers
+		w, h, w, h, count(top), x0, h, pts.String(), w, h, pts.String()))
 }

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,6 +48,13 @@ type Server struct {
 	token string // of forms; made anew at each start
 	hist  *history
 	over  chan struct{} // closed when Run ends: live views end with it
+
+	// What changes rarely and is asked for now and then.
+	mu        sync.Mutex
+	classOf   map[string]string
+	classesAt time.Time
+	topicsOf  map[string][]string // of sinks
+	topicsAt  time.Time
 }
 
 // New makes the server; Run keeps its history of metrics.
@@ -106,15 +114,20 @@ func (s *Server) routes() {
 	s.mux.HandleFunc("GET /ui/connectors/{name}", s.page("connector", s.connector))
 	s.mux.HandleFunc("GET /ui/connectors/{name}/config", s.page("config", s.config))
 	s.mux.HandleFunc("GET /ui/connectors/{name}/events", s.page("events", s.events))
-	s.mux.HandleFunc("GET /ui/live/events/{name}", s.live("events-live", s.events))
+	s.mux.HandleFunc("GET /ui/live/events/{name}", s.liveEach(s.tailing, "events-live"))
 	s.mux.HandleFunc("GET /ui/new", s.page("new", s.newConnector))
 	s.mux.HandleFunc("GET /ui/cluster", s.page("cluster", s.cluster))
-	s.mux.HandleFunc("GET /ui/live/overview", s.live("overview-live", s.overview))
-	s.mux.HandleFunc("GET /ui/live/connectors/{name}", s.live("connector-live", s.connector))
+	s.mux.HandleFunc("GET /ui/live/overview", s.live(s.overview, "overview-live"))
+	s.mux.HandleFunc("GET /ui/live/connectors/{name}", s.live(s.connector, "connector-live", "connector-tables"))
 	s.mux.HandleFunc("GET /ui/data/connectors/{name}", s.data)
 	s.mux.HandleFunc("POST /ui/check/validate", s.fragment("problems", s.validate))
 	s.mux.HandleFunc("POST /ui/check/diff", s.fragment("diff", s.diff))
-	s.mux.HandleFunc("POST /ui/check/form", s.fragment("form", s.form))
+	s.mux.HandleFunc("POST /ui/check/form", s.fragment("form-checked", s.check))
+	s.mux.HandleFunc("POST /ui/check/plan", s.fragment("plan", s.plan))
+	s.mux.HandleFunc("GET /ui/connectors/{name}/doctor", s.page("doctor", s.doctorPage))
+	s.mux.HandleFunc("POST /ui/check/doctor/{name}", s.fragment("diagnosis", s.examine))
+	s.mux.HandleFunc("POST /ui/do/create", s.create)
+	s.mux.HandleFunc("POST /ui/do/snapshot/{name}", s.snapshot)
 	s.mux.HandleFunc("POST /ui/do/connectors/{name}/{action}", s.act)
 	s.mux.HandleFunc("POST /ui/do/save", s.save)
 	s.mux.HandleFunc("POST /ui/do/loggers", s.setLogger)
@@ -216,31 +229,42 @@ func (s *Server) render(w http.ResponseWriter, code int, name string, v view) {
 // liveEvery is how often a live view looks for news.
 const liveEvery = 2 * time.Second
 
-// live sends a part of a page whenever it has changed, as server-sent events.
-func (s *Server) live(name string, m model) http.HandlerFunc {
+// live sends parts of a page whenever they have changed, as server-sent events that
+// are named as the parts.
+func (s *Server) live(m model, parts ...string) http.HandlerFunc {
+	return s.liveEach(func() model { return m }, parts...)
+}
+
+// liveEach is live for a model that remembers what its reader has seen.
+func (s *Server) liveEach(each func() model, parts ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		m := each()
 		rc := http.NewResponseController(w)
 		_ = rc.SetWriteDeadline(time.Time{})
 		w.Header().Set("Content-Type", "text/event-stream")
 		tick := time.NewTicker(liveEvery)
 		defer tick.Stop()
-		var last []byte
+		last := make([][]byte, len(parts))
 		for quiet := 0; ; quiet++ {
-			var out bytes.Buffer
 			_, data, err := m(r)
-			part := name
-			if err != nil {
-				part, data = "failed-part", err
-			}
-			if err := s.views.ExecuteTemplate(&out, part, s.view("", "", data)); err != nil {
-				s.opt.Log.Error("render a page", "page", part, "error", err)
-				return
-			}
-			if !bytes.Equal(out.Bytes(), last) || quiet >= 10 {
-				last, quiet = bytes.Clone(out.Bytes()), 0
-				if err := writeEvent(w, "part", last); err != nil || rc.Flush() != nil {
+			sent := quiet >= quietTicks
+			for i, part := range parts {
+				out, rerr := s.part(part, data, err)
+				if rerr != nil {
+					s.opt.Log.Error("render a page", "page", part, "error", rerr)
 					return
 				}
+				if bytes.Equal(out, last[i]) && !(sent && i == 0) {
+					continue
+				}
+				last[i], quiet = out, 0
+				if writeEvent(w, part, out) != nil {
+					return
+				}
+				sent = true
+			}
+			if sent && rc.Flush() != nil {
+				return
 			}
 			select {
 			case <-r.Context().Done():
@@ -251,6 +275,22 @@ func (s *Server) live(name string, m model) http.HandlerFunc {
 			}
 		}
 	}
+}
+
+// quietTicks is after how many looks without news a part is sent again, so that
+// proxies keep the connection and the page knows that the worker is there.
+const quietTicks = 5
+
+// part renders a part of a page, or what is in its way.
+func (s *Server) part(name string, data any, err error) ([]byte, error) {
+	if err != nil {
+		name, data = "failed-part", err
+	}
+	var out bytes.Buffer
+	if err := s.views.ExecuteTemplate(&out, name, s.view("", "", data)); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
 }
 
 func writeEvent(w http.ResponseWriter, name string, data []byte) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -51,6 +52,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		"/connector-plugins/x.PgConnector/config":          `[{"name":"database.password","type":"PASSWORD","required":true,"importance":"HIGH","documentation":"d"},{"name":"port","type":"INT","default_value":"5432"}]`,
 		"/connector-plugins/x.PgConnector/config/validate": `{"name":"x","error_count":1,"configs":[{"definition":{"name":"port","type":"INT"},"value":{"name":"port","value":"x","errors":["bad port","bad port"]}}]}`,
 		"/connectors/a<b/topics/t1/records":                `[{"partition":0,"offset":7,"timestamp":1767225600000,"key":{"id":1},"value":{"before":{"id":1,"n":"<old>"},"after":{"id":1,"n":"new"},"op":"u"}},{"partition":0,"offset":8,"timestamp":1767225600001,"key":{"id":2},"value":null}]`,
+		"/connectors/a<b/log":                              `[{"time":"2026-01-01T00:00:00Z","level":"WARN","message":"said something","details":{"error":"<i>"}}]`,
 		"/admin/loggers":                                   `{"root":{"level":"INFO"}}`,
 	}
 	text, ok := answers[r.URL.Path]
@@ -124,11 +126,13 @@ func post(t *testing.T, base, path, token string, form url.Values, header ...str
 func TestPagesAndEscapes(t *testing.T) {
 	srv, _ := start(t, &api{}, false)
 	for path, want := range map[string][]string{
-		"/ui/":                          {"a&lt;b", "FAILED", "&lt;b&gt;cannot&lt;/b&gt; reach it", "0 of 1"},
-		"/ui/connectors/a%3Cb":          {"Task 0 failed", "&lt;b&gt;cannot&lt;/b&gt;", "<code>t1</code>", "{&#34;lsn&#34;:1}"},
+		"/ui/":                          {"a&lt;b", "FAILED", "&lt;b&gt;cannot&lt;/b&gt; reach it", "1 failed"},
+		"/ui/connectors/a%3Cb":          {"Task 0 failed", "&lt;b&gt;cannot&lt;/b&gt; reach it: refused", "{&#34;lsn&#34;:1}", "Said something: &lt;i&gt;"},
 		"/ui/connectors/a%3Cb/config":   {"x.PgConnector", hidden},
 		"/ui/connectors/a%3Cb/events":   {"<del>&#34;&lt;old&gt;&#34;</del> → <ins>&#34;new&#34;</ins>", "tombstone", "?topic=t1&amp;at=0%3a7"},
-		"/ui/new":                       {"<option>x.PgConnector</option>"},
+		"/ui/new":                       {"?class=x.PgConnector"},
+		"/ui/new?class=x.PgConnector":   {`name="f.database.password"`, `type="password"`},
+		"/ui/connectors/a%3Cb/doctor":   {"/ui/check/doctor/a%3Cb"},
 		"/ui/cluster":                   {"w:1", "root"},
 		"/ui/static/LICENSES.txt":       {"htmx", "uPlot"},
 		"/ui/data/connectors/a%3Cb":     {"[[],[],[],[],[]]"},
@@ -202,7 +206,7 @@ func TestForgedRequests(t *testing.T) {
 func TestReadOnly(t *testing.T) {
 	a := &api{}
 	srv, page := start(t, a, true)
-	for _, path := range []string{"/ui/do/connectors/x/delete", "/ui/do/save", "/ui/do/loggers"} {
+	for _, path := range []string{"/ui/do/connectors/x/delete", "/ui/do/save", "/ui/do/loggers", "/ui/do/create", "/ui/do/snapshot/x"} {
 		if code, text := post(t, srv.URL, path, page.token, url.Values{"config": {"{}"}}); code != http.StatusForbidden || !strings.Contains(text, "ui.read.only") {
 			t.Errorf("%s: HTTP %d %s", path, code, text)
 		}
@@ -258,8 +262,8 @@ func TestLiveViewEndsWithTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	head := make([]byte, 12)
-	if _, err := io.ReadFull(resp.Body, head); err != nil || string(head) != "event: part\n" {
+	head := make([]byte, 21)
+	if _, err := io.ReadFull(resp.Body, head); err != nil || string(head) != "event: overview-live\n" {
 		t.Fatalf("%q, %v", head, err)
 	}
 	close(page.over)
@@ -278,23 +282,43 @@ func TestLiveViewEndsWithTheServer(t *testing.T) {
 func TestHistory(t *testing.T) {
 	set := metrics.New()
 	task := set.Task("c", "0")
+	task.Describe(metrics.Info{Kind: metrics.Source})
+	place := task.SourcePlace()
 	h := newHistory()
 	at := time.Unix(1000, 0)
+	task.SnapshotTable("a.b", 100, 0)
 	h.sample(set.Registry, at)
 	for range 99 {
 		task.Lag.Observe(.0015)
 	}
 	task.Lag.Observe(20)
 	task.Records.Add(500)
-	task.SlotLag.Set(2048)
+	task.Topic("p.a.b").Add(50)
+	task.SnapshotRows("a.b").Add(20)
+	place.Set(at, 4096, metrics.Reached{Stage: metrics.StageRead, At: 4096}, metrics.Reached{Stage: metrics.StageAcknowledged, At: 3072}, metrics.Reached{Stage: metrics.StageConfirmed, At: 2048})
+	place.Set(at.Add(30*time.Second), 8192, metrics.Reached{Stage: metrics.StageRead, At: 8192}, metrics.Reached{Stage: metrics.StageAcknowledged, At: 6144}, metrics.Reached{Stage: metrics.StageConfirmed, At: 2048})
+	place.Keep(metrics.Kept{Bytes: 6144, Budget: 10000, Left: 2000, Expires: math.NaN()})
 	h.sample(set.Registry, at.Add(5*time.Second))
 	rs := h.readings("c")
 	if len(rs) != 2 {
 		t.Fatalf("%d readings", len(rs))
 	}
 	r := rs[1]
-	if r.Rate != 100 || r.Behind != 2048 || r.P50 < .001 || r.P50 > .002 || r.P99 > .0021 {
+	if r.Rate != 100 || r.Behind != 6144 || r.Age != 15 || r.P50 < .001 || r.P50 > .002 || r.P99 > .0021 {
 		t.Errorf("reading: %+v", r)
+	}
+	now, _, since := h.now("c")
+	if since != 5*time.Second || !now.known() || now.topics["p.a.b"].Rate != 10 || now.tables["a.b"].Rate != 4 {
+		t.Errorf("now, after %v: %+v", since, now)
+	}
+	if v := judgeFigures("source", now, r); v.Level != levelWarn || !strings.Contains(v.Why, "6 KiB of log for it, at most 9.77 KiB") {
+		t.Errorf("verdict: %+v", v)
+	}
+	if p := sourcePath("io.debezium.connector.postgresql.PostgresConnector", now); len(p) != 4 || p[0].Place != "0/2000" || p[1].Behind != "at the head" || p[2].Behind != "2 KiB behind" || p[2].Age != "15 s" || p[2].Level != levelWarn {
+		t.Errorf("path: %+v", p)
+	}
+	if k := keptOf("io.debezium.connector.postgresql.PostgresConnector", now); k == nil || k.Part != .8 || k.Level != levelWarn {
+		t.Errorf("kept: %+v", k)
 	}
 	set.Forget("c")
 	h.sample(prometheus.Gatherers{set.Registry}, at.Add(10*time.Second))
@@ -303,12 +327,23 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+// TestCauses reads traces as tasks leave them.
+func TestCauses(t *testing.T) {
+	c := causes("org.apache.kafka.connect.errors.ConnectException: The connector \"x\" failed\n\t... Grant it: GRANT SELECT ON t TO r\nCaused by: java.sql.SQLException: permission denied: table t\n\tat a.b.C")
+	if c.text() != `The connector "x" failed: permission denied: table t` || c.fix() != "Grant it: GRANT SELECT ON t TO r" {
+		t.Errorf("%q, %q", c.text(), c.fix())
+	}
+	if c := causes("no class here"); c.text() != "no class here" || c.fix() != "" {
+		t.Errorf("%q", c.text())
+	}
+}
+
 func TestTexts(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{count(0), "0"}, {count(12.34), "12.3"}, {count(2345), "2.3 k"}, {count(123456), "123 k"}, {count(45e6), "45.0 M"},
-		{size(512), "512 B"}, {size(1536), "1.5 KiB"}, {size(3 << 30), "3 GiB"},
-		{millis(.0123), "12.3 ms"}, {millis(5), "5 s"}, {millis(3600), "1h0m0s"},
-		{firstLine(trace), "<b>cannot</b> reach it"}, {shortClass("a.b.C"), "C"},
+		{size(512), "512 B"}, {size(1536), "1.5 KiB"}, {size(504 << 10), "504 KiB"}, {size(3 << 30), "3 GiB"},
+		{millis(.0123), "12.3 ms"}, {millis(5), "5 s"}, {span(3600), "60 min"}, {span(37000), "10 h 16 min"}, {span(1e6), "12 days"}, {lsn(1<<32 + 255), "1/FF"},
+		{causes(trace).text(), "<b>cannot</b> reach it: refused"}, {shortClass("a.b.C"), "C"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%q, want %q", c.got, c.want)

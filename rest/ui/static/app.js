@@ -33,9 +33,22 @@
     load();
     setInterval(load, 5000);
   }
-  // An event that is being read stays: news wait until it is closed.
-  document.addEventListener('htmx:sseBeforeMessage', function (e) {
-    if (document.querySelector('.events details[open]')) { e.preventDefault(); }
+  // What is open stays open when news come: the server does not know of it.
+  if (window.Idiomorph) {
+    Idiomorph.defaults.callbacks.beforeAttributeUpdated = function (name, node) { return !(name === 'open' && node.tagName === 'DETAILS'); };
+  }
+  // A page whose worker does not answer says so.
+  function away(yes) { var el = document.getElementById('away'); if (el) { el.hidden = !yes; } }
+  document.addEventListener('htmx:sseError', function () { away(true); });
+  document.addEventListener('htmx:sseOpen', function () { away(false); });
+  document.addEventListener('htmx:sendError', function () { away(true); });
+  // Refused requests (the token of an earlier start, read-only mode) are shown where the answer would be.
+  document.addEventListener('htmx:responseError', function (e) {
+    var said = document.createElement('div');
+    said.className = 'error';
+    said.setAttribute('role', 'alert');
+    said.textContent = e.detail.xhr.responseText || ('The worker answered ' + e.detail.xhr.status + '.');
+    if (e.detail.target) { e.detail.target.replaceChildren(said); }
   });
   document.addEventListener('DOMContentLoaded', start);
 })();
