@@ -71,6 +71,15 @@ type sources struct {
 	commit    LSN   // of the transaction before; 0: null
 	origin    string
 	originLSN LSN
+
+	seq place // the text of source.sequence that was made last
+}
+
+// place is the text cell of a commit and a place in the log, in one batch.
+type place struct {
+	epoch      uint64
+	commit, at LSN
+	cell       record.Cell
 }
 
 // template is one table's part of the source block.
@@ -105,7 +114,10 @@ func (s *sources) cell(b *record.Batch, t *template, at LSN, marker record.Cell)
 	f[srcTsUs] = record.Int64Cell(s.tsUs)
 	f[srcTsNs] = record.Int64Cell(s.tsUs * 1000)
 	f[srcSnapshot] = marker
-	f[srcSequence] = sequence(b, s.commit, at)
+	if q := &s.seq; q.epoch != s.epoch || q.commit != s.commit || q.at != at {
+		*q = place{s.epoch, s.commit, at, sequence(b, s.commit, at)}
+	}
+	f[srcSequence] = s.seq.cell
 	if s.txID != 0 {
 		f[srcTxID] = record.Int64Cell(s.txID)
 	}
