@@ -37,9 +37,9 @@ type asker interface {
 	ask(ctx context.Context, q string) ([][]string, error)
 	// scratch makes a temporary table like t's, with keys, and returns its name as SQL.
 	scratch(ctx context.Context, t *table, n int, keys []string) (string, error)
-	// differ is the condition that column q of s and t has two values; text is that
-	// column of a table as a text.
-	differ(q string, info *colInfo) string
+	// differ is the condition that column q of s and t has two values; json tells that
+	// it holds JSON, whose blanks do not count. text is a column as a text.
+	differ(q string, info *colInfo, json bool) string
 	text(q string) string
 }
 
@@ -49,6 +49,7 @@ type side struct {
 	real    string // the target table as SQL
 	keys    []string
 	cols    []string // columns that records write, without keys
+	json    map[string]bool
 	missing map[string]bool
 	absent  bool // there is no such table
 }
@@ -153,7 +154,7 @@ func (v *Verifier) ensure(ctx context.Context, p *plan) error {
 	t := p.table
 	s := v.sides[t]
 	if s == nil {
-		s = &side{t: t, real: t.sql, missing: map[string]bool{}}
+		s = &side{t: t, real: t.sql, missing: map[string]bool{}, json: map[string]bool{}}
 		v.sides[t], v.order = s, append(v.order, s)
 		info, err := v.sink.target.describe(ctx, t)
 		if err != nil {
@@ -183,6 +184,7 @@ func (v *Verifier) ensure(ctx context.Context, p *plan) error {
 			keys++
 		} else if !info.generated && !slices.Contains(s.cols, c.name) {
 			s.cols = append(s.cols, c.name)
+			s.json[c.name] = c.sem.kind == kindJSON
 		}
 		kept = append(kept, c)
 	}
@@ -271,7 +273,7 @@ func (v *Verifier) queries(s *side) []question {
 		skeys, tkeys = append(skeys, v.ask.text("s."+q)), append(tkeys, v.ask.text("t."+q))
 	}
 	for _, c := range s.cols {
-		cond := v.ask.differ(quote(c), v.sink.column(s.t, c))
+		cond := v.ask.differ(quote(c), v.sink.column(s.t, c), s.json[c])
 		any = append(any, cond)
 		names = append(names, "CASE WHEN "+cond+" THEN '"+strings.ReplaceAll(c, "'", "''")+"' END")
 	}

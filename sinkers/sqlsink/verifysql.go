@@ -58,11 +58,15 @@ var pgComparable = map[string]bool{"smallint": true, "integer": true, "bigint": 
 	"text": true, "character varying": true, "date": true, "time without time zone": true, "time with time zone": true, "timestamp without time zone": true,
 	"timestamp with time zone": true, "interval": true, "uuid": true, "bytea": true, "jsonb": true}
 
-func (p *postgres) differ(q string, info *colInfo) string {
-	if pgComparable[info.typ] {
+func (p *postgres) differ(q string, info *colInfo, json bool) string {
+	if pgComparable[info.typ] && !(json && info.typ != "jsonb") {
 		return "s." + q + " IS DISTINCT FROM t." + q
 	}
-	return "s." + q + "::text IS DISTINCT FROM t." + q + "::text"
+	unlike := "s." + q + "::text IS DISTINCT FROM t." + q + "::text"
+	if json || info.typ == "json" { // jsonb takes no escaped zero characters
+		return "CASE WHEN NOT (" + unlike + ") THEN false WHEN s." + q + " IS NULL OR t." + q + " IS NULL OR concat(s." + q + ", t." + q + ") LIKE '%\\u0000%' THEN true ELSE s." + q + "::text::jsonb <> t." + q + "::text::jsonb END"
+	}
+	return unlike
 }
 
 func (p *postgres) text(q string) string { return q + "::text" }
@@ -87,7 +91,10 @@ func (t *mysqlTarget) scratch(ctx context.Context, tab *table, n int, _ []string
 	return name, t.exec(ctx, "CREATE TEMPORARY TABLE "+name+" LIKE "+tab.sql)
 }
 
-func (t *mysqlTarget) differ(q string, info *colInfo) string {
+func (t *mysqlTarget) differ(q string, info *colInfo, json bool) string {
+	if json && t.spell.maria && strings.Contains(info.typ, "text") {
+		return "(NOT (BINARY s." + q + " <=> BINARY t." + q + ") AND NOT COALESCE(JSON_COMPACT(s." + q + ") = JSON_COMPACT(t." + q + "), FALSE))"
+	}
 	for _, text := range []string{"char", "text", "enum", "set("} {
 		if strings.Contains(info.typ, text) { // a collation may call different texts equal
 			return "NOT (CAST(s." + q + " AS BINARY) <=> CAST(t." + q + " AS BINARY))"
@@ -131,7 +138,13 @@ func (t *sqliteTarget) scratch(ctx context.Context, tab *table, n int, keys []st
 	return name, t.exec(ctx, "CREATE TABLE "+name+" ("+strings.Join(defs, ", ")+", PRIMARY KEY ("+strings.Join(quoted, ", ")+"))")
 }
 
-func (t *sqliteTarget) differ(q string, _ *colInfo) string { return "s." + q + " IS NOT t." + q }
+func (t *sqliteTarget) differ(q string, _ *colInfo, json bool) string {
+	unlike := "s." + q + " IS NOT t." + q
+	if json {
+		return "CASE WHEN json_valid(s." + q + ") AND json_valid(t." + q + ") THEN json(s." + q + ") IS NOT json(t." + q + ") ELSE " + unlike + " END"
+	}
+	return unlike
+}
 
 func (t *sqliteTarget) text(q string) string { return "CAST(" + q + " AS TEXT)" }
 
