@@ -134,7 +134,7 @@ func (s *Server) create(c *call) error {
 	if err != nil {
 		return err
 	}
-	name := strings.TrimSpace(req.name)
+	name := strings.TrimFunc(req.name, func(r rune) bool { return r <= ' ' }) // String.trim: control characters too
 	if err := nameMatches(name, req.config); err != nil {
 		return err
 	}
@@ -149,14 +149,12 @@ func (s *Server) create(c *call) error {
 // nameMatches checks the name in the config against the one in the request and
 // adds it if it is missing.
 func nameMatches(name string, config *store.Map) error {
-	if n, ok := config.Get("name"); ok && !config.IsNull("name") {
-		if n != name {
-			return &worker.StatusError{Code: 400, Msg: "Connector name configuration (" + n + ") doesn't match connector name in the URL (" + name + ")"}
-		}
-		return nil
-	}
-	if !config.IsNull("name") {
+	n, ok := config.Get("name")
+	switch {
+	case !ok || config.IsNull("name"):
 		config.Put("name", name)
+	case n != name:
+		return &worker.StatusError{Code: 400, Msg: "Connector name configuration (" + n + ") doesn't match connector name in the URL (" + name + ")"}
 	}
 	return nil
 }

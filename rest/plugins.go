@@ -15,7 +15,12 @@ func (s *Server) plugins(c *call) error {
 }
 
 func (s *Server) pluginConfig(c *call) error {
-	keys, err := s.b.PluginConfig(c.args[0], c.r.URL.Query().Get("version"))
+	q := c.r.URL.Query()
+	version := q.Get("version")
+	if q.Has("version") && version == "" {
+		version = "," // an empty text is a range, which nothing matches
+	}
+	keys, err := s.b.PluginConfig(c.args[0], version)
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func (r *route) allow() []string {
 	for m := range r.methods {
 		names = append(names, m)
 	}
-	sort.Strings(names)
+	sort.Sort(sort.Reverse(sort.StringSlice(names))) // PUT before PATCH, which share a bucket
 	for _, m := range names {
 		set.Put(m, "")
 		if m == http.MethodGet {

@@ -34,6 +34,10 @@ func nonEmpty(in configdef.Input) []string {
 	return nil
 }
 
+// Seeks reports whether the source reads a file, in which it can go back to an
+// offset; standard input cannot be read twice.
+func Seeks(props map[string]string) bool { return props["file"] != "" }
+
 // CheckOffset refuses partitions and offsets that the connector could not read.
 func CheckOffset(partition, offset *store.Object) error {
 	bad := func(format string, a ...any) error {
@@ -48,10 +52,13 @@ func CheckOffset(partition, offset *store.Object) error {
 	}
 	n, ok := v.(json.Number)
 	if !ok {
-		return bad("Failed to parse the value for the 'position' key in the offset: it must be a number")
+		return bad("The value for the 'position' key in the offset is expected to be a Long value")
 	}
-	if i, err := n.Int64(); err != nil || i < 0 {
-		return bad("The value for the 'position' key in the offset should be a non-negative number")
+	switch i, err := n.Int64(); {
+	case err != nil:
+		return bad("The value for the 'position' key in the offset is expected to be a Long value")
+	case i < 0:
+		return bad("The value for the 'position' key in the offset should be a non-negative value")
 	}
 	name, ok := partition.Get("filename")
 	if !ok {

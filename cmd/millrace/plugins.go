@@ -48,7 +48,7 @@ func sources() []worker.Plugin {
 			TaskClass: "io.debezium.connector.mysql.MySqlConnectorTask", NewSource: mysqlSource(mysql.MySQL)},
 		{Class: "io.debezium.connector.mariadb.MariaDbConnector", Kind: worker.KindSource, Version: debeziumVersion, Def: mysql.DefOf(mysql.MariaDB), Validate: mysql.Validate(mysql.MariaDB),
 			TaskClass: "io.debezium.connector.mariadb.MariaDbConnectorTask", NewSource: mysqlSource(mysql.MariaDB)},
-		{Class: filestream.Class, Kind: worker.KindSource, Def: filestream.Def(), TaskClass: filestream.TaskClass, CheckOffset: filestream.CheckOffset,
+		{Class: filestream.Class, Kind: worker.KindSource, Def: filestream.Def(), TaskClass: filestream.TaskClass, CheckOffset: filestream.CheckOffset, ExactlyOnce: filestream.Seeks,
 			NewSource: func(e worker.TaskEnv) (worker.Source, error) { return filestream.NewSource(e.Props, e.Log) }},
 	}
 }

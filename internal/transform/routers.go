@@ -49,7 +49,7 @@ func (t *router) route(topic *record.Topic) *record.Topic {
 
 func regexRouterDef() *configdef.Def {
 	return &configdef.Def{Options: []configdef.Option{
-		opt("regex", configdef.String, required, configdef.High, "Java pattern that the whole topic name must match.", regex),
+		orNull(opt("regex", configdef.String, required, configdef.High, "Java pattern that the whole topic name must match.", regex), nullText("regex", "Invalid regex: null")),
 		opt("replacement", configdef.String, required, configdef.High, "New name, with $1 for groups.", replacementFor("regex", "")),
 	}}
 }
@@ -118,7 +118,8 @@ type topicNameMatches struct {
 }
 
 func topicNameMatchesDef() *configdef.Def {
-	return &configdef.Def{Options: []configdef.Option{opt("pattern", configdef.String, required, configdef.Medium, "Java pattern that the whole topic name must match.", nonEmpty, regex)}}
+	return &configdef.Def{Options: []configdef.Option{orNull(
+		opt("pattern", configdef.String, required, configdef.Medium, "Java pattern that the whole topic name must match.", nonEmpty, regex), nullText("pattern", "Invalid regex: null"))}}
 }
 
 func newTopicNameMatches(v configdef.Values) (Predicate, error) {

@@ -145,7 +145,10 @@ func versionProblem(p *Plugin, want string) []string {
 }
 
 func versionText(p *Plugin, want string) string {
-	if !strings.ContainsAny(want, "[(") {
+	switch {
+	case want == ",":
+		want = "[,]"
+	case !strings.ContainsAny(want, "[("):
 		want = "[" + want + "," + want + "]"
 	}
 	return fmt.Sprintf("Plugin %s not found that matches the version range %s, available versions: [%s]", p.Class, want, VersionOf(p))

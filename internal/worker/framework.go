@@ -24,7 +24,7 @@ func (w *Worker) frameworkOf(kind Kind, conn *Plugin, props map[string]string) *
 	f.common(w, conn, props)
 	f.errorHandling()
 	if kind == KindSource {
-		f.source(w.cfg.ExactlyOnce)
+		f.source(w.cfg.ExactlyOnce, conn.ExactlyOnce == nil || conn.ExactlyOnce(props))
 		f.groups = append(f.groups, "Topic Creation", "Exactly Once Support", "offsets.topic")
 	} else {
 		f.sink()
@@ -50,7 +50,24 @@ func distinct(list []string) []string {
 	return out
 }
 
-func (f *framework) add(o configdef.Option) { f.def.Options = append(f.def.Options, o) }
+func (f *framework) add(o configdef.Option) {
+	if why, ok := nullReasons[o.Name]; ok {
+		o.NullError = fmt.Sprintf("Invalid value null for configuration %s: %s", o.Name, why)
+	}
+	f.def.Options = append(f.def.Options, o)
+}
+
+// nullReasons is what Kafka's validators say of null, besides that it is one.
+var nullReasons = map[string]string{
+	"tasks.max":             "Value must be non-null",
+	"transforms":            "entry must be non null",
+	"predicates":            "entry must be non null",
+	"topic.creation.groups": "entry must be non null",
+	"config.action.reload":  "String must be one of: none, restart",
+	"errors.tolerance":      "String must be one of: none, all",
+	"exactly.once.support":  "String must be one of (case insensitive): REQUIRED, REQUESTED",
+	"transaction.boundary":  "String must be one of (case insensitive): INTERVAL, POLL, CONNECTOR",
+}
 
 // invalid is Kafka's ConfigException text.
 func invalid(in configdef.Input, why string) []string {
@@ -216,7 +233,7 @@ func (f *framework) errorHandling() {
 		Doc: "Say in that line which record it was: topic, partition, offset, time; never key or value."})
 }
 
-func (f *framework) source(exactlyOnce bool) {
+func (f *framework) source(exactlyOnce, capable bool) {
 	f.add(configdef.Option{Name: "topic.creation.groups", Group: "Topic Creation", Order: 1, Type: configdef.List, HasDefault: true, Importance: configdef.Low, Width: configdef.WidthLong,
 		Display: "Topic Creation Groups", Doc: "Names of groups of topics that are created with settings of their own, under topic.creation.<name>.", Check: noDuplicates})
 	eos := "Exactly Once Support"
@@ -226,10 +243,16 @@ func (f *framework) source(exactlyOnce bool) {
 			if ps := oneOfAnyCase("REQUIRED", "REQUESTED")(in); len(ps) > 0 {
 				return ps
 			}
-			if strings.EqualFold(in.Value, "required") && !exactlyOnce {
-				return []string{"This worker does not have exactly-once source support enabled."}
+			var out []string
+			if strings.EqualFold(in.Value, "required") {
+				if !exactlyOnce {
+					out = append(out, "This worker does not have exactly-once source support enabled.")
+				}
+				if !capable {
+					out = append(out, "The connector does not support exactly-once semantics with the provided configuration.")
+				}
 			}
-			return nil
+			return out
 		}})
 	f.add(configdef.Option{Name: "transaction.boundary", Group: eos, Order: 3, Type: configdef.String, HasDefault: true, Default: "poll", Importance: configdef.Medium, Width: configdef.WidthShort,
 		Display: "Transaction Boundary", Doc: "Where transactions end with exactly-once: after each batch (poll), after a time (interval), or where the connector says (connector).",

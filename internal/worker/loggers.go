@@ -74,7 +74,8 @@ func (l *Loggers) Get(ns string) (LoggerLevel, bool) {
 	return v, ok
 }
 
-// Set gives a logger and all below it a level; it returns their names, sorted.
+// Set gives a logger and all below it a level; it returns the names of those that
+// had another one, sorted.
 func (l *Loggers) Set(ns, level string) []string {
 	level, ok := ParseLevel(level)
 	if !ok {
@@ -86,16 +87,15 @@ func (l *Loggers) Set(ns, level string) []string {
 	if strings.EqualFold(ns, "root") {
 		ns = "root"
 	}
-	changed := []string{ns}
+	changed := []string{}
 	if v, ok := l.byNS[ns]; !ok || v.Level != level {
 		l.byNS[ns] = LoggerLevel{level, &at}
+		changed = append(changed, ns)
 	}
 	for k, v := range l.byNS {
-		if k != ns && (ns == "root" || strings.HasPrefix(k, ns+".")) {
+		if k != ns && (ns == "root" || strings.HasPrefix(k, ns+".")) && v.Level != level {
+			l.byNS[k] = LoggerLevel{level, &at}
 			changed = append(changed, k)
-			if v.Level != level {
-				l.byNS[k] = LoggerLevel{level, &at}
-			}
 		}
 	}
 	if ns == "root" {

@@ -97,6 +97,10 @@ type Plugin struct {
 	// tasks.max copies.
 	TaskConfigs func(props map[string]string, tasksMax int) []map[string]string
 
+	// ExactlyOnce says whether a source configured so can write exactly once; nil:
+	// always.
+	ExactlyOnce func(props map[string]string) bool
+
 	// CheckOffset refuses a partition and offset that an operator wants to store
 	// for a source (offset nil: reset); nil accepts all.
 	CheckOffset func(partition, offset *store.Object) error

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -188,14 +189,17 @@ func (w *Worker) converters(props map[string]string) (converterSet, error) {
 		return s, err
 	}
 	s.keyClass, s.valueClass, s.headerClass = kp.Class, vp.Class, hp.Class
+	bad := func(property string) error {
+		return &errs.Error{Java: errs.ConfigException, Msg: err.Error(), Hint: "in " + property}
+	}
 	if s.key, err = kp.NewConverter(ks, true); err != nil {
-		return s, &errs.Error{Java: errs.ConfigException, Msg: "key.converter", Cause: err}
+		return s, bad("key.converter")
 	}
 	if s.value, err = vp.NewConverter(vs, false); err != nil {
-		return s, &errs.Error{Java: errs.ConfigException, Msg: "value.converter", Cause: err}
+		return s, bad("value.converter")
 	}
 	if s.header, err = hp.NewHeaderConverter(hs); err != nil {
-		return s, &errs.Error{Java: errs.ConfigException, Msg: "header.converter", Cause: err}
+		return s, bad("header.converter")
 	}
 	return s, nil
 }
@@ -219,6 +223,16 @@ func (w *Worker) converterFor(props map[string]string, key string, kind Kind) (*
 	return p, sub, nil
 }
 
+// stepError is a transform or predicate that cannot be made. Connect puts the
+// cause's own class and text into the first line of the trace.
+func stepError(property string, err error) error {
+	class := errs.ConfigException
+	if e := (*errs.Error)(nil); errors.As(err, &e) {
+		class = e.Java
+	}
+	return &errs.Error{Java: errs.ConnectException, Msg: class + ": " + err.Error(), Hint: "in " + property}
+}
+
 // stages builds the transform chain with its predicates.
 func (w *Worker) stages(props map[string]string) ([]transform.Stage, error) {
 	preds := map[string]transform.Predicate{}
@@ -231,7 +245,7 @@ func (w *Worker) stages(props map[string]string) ([]transform.Stage, error) {
 		delete(sub, "type")
 		pr, err := p.NewPredicate(sub)
 		if err != nil {
-			return nil, &errs.Error{Java: errs.ConnectException, Msg: "predicate " + a, Cause: err}
+			return nil, stepError("predicates."+a, err)
 		}
 		preds[a] = pr
 	}
@@ -253,7 +267,7 @@ func (w *Worker) stages(props map[string]string) ([]transform.Stage, error) {
 		}
 		var err error
 		if st.Step, err = p.NewTransform(sub); err != nil {
-			return nil, &errs.Error{Java: errs.ConnectException, Msg: "transform " + a, Cause: err}
+			return nil, stepError("transforms."+a, err)
 		}
 		out = append(out, st)
 	}

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"sort"
@@ -164,7 +165,7 @@ func (w *Worker) validate(ctx context.Context, config *store.Map) (*ConfigInfos,
 	}
 	class, ok := props["connector.class"]
 	if !ok {
-		return nil, statusErrorf(400, "Connector config %s contains no connector type", masked(config))
+		return nil, statusErrorf(400, "Connector config %s contains no connector type", shuffled(masked(config)))
 	}
 	p := w.reg.Connector(class)
 	if p == nil {
@@ -176,7 +177,19 @@ func (w *Worker) validate(ctx context.Context, config *store.Map) (*ConfigInfos,
 	f := w.frameworkOf(p.Kind, p, props)
 	out := &ConfigInfos{Name: class, Groups: f.groups}
 	var undefined []ConfigInfo
+	override, given := props["consumer.override.group.id"]
+	given = given && p.Kind == KindSink && w.cfg.Distributed
+	if given {
+		v := &ConfigValue{Name: "consumer.override.group.id", Value: &override, Recommended: []string{}, Errors: []string{}, Visible: true}
+		if override == w.cfg.GroupID {
+			v.Errors = append(v.Errors, fmt.Sprintf("Consumer group %s conflicts with Connect worker group %s", override, override))
+		}
+		undefined = append(undefined, ConfigInfo{Value: v})
+	}
 	for _, r := range f.def.Validate(props) {
+		if r.Name == "name" && p.Kind == KindSink && w.cfg.Distributed && !given && "connect-"+props["name"] == w.cfg.GroupID {
+			r.Errors = append(r.Errors, fmt.Sprintf("Consumer group for sink connector named %s conflicts with Connect worker group %s", props["name"], w.cfg.GroupID))
+		}
 		if r.Option == nil || r.Option.Hidden {
 			undefined = append(undefined, w.frameworkInfo(f, r, config))
 			continue
@@ -229,9 +242,13 @@ func (c *ConfigInfos) addGroup(g string) {
 // ownResults are the connector's own checks: its table, and if that finds
 // nothing, the outside world.
 func (w *Worker) ownResults(ctx context.Context, p *Plugin, props map[string]string, config *store.Map) []configdef.Result {
+	if p.Def.HideValues { // Debezium's: null is as if it were not there
+		props = maps.Clone(props)
+		maps.DeleteFunc(props, func(k, _ string) bool { return config.IsNull(k) })
+	}
 	rs := p.Def.Validate(props)
 	for i := range rs {
-		if config.IsNull(rs[i].Name) {
+		if config.IsNull(rs[i].Name) && !p.Def.HideValues {
 			rs[i].Errors, rs[i].Late, rs[i].Value = nil, 0, nil
 		}
 	}
@@ -279,6 +296,9 @@ func (w *Worker) frameworkInfo(f *framework, r configdef.Result, config *store.M
 	}
 	if config.IsNull(r.Name) {
 		r.Value, r.Errors, r.Late = nil, []string{nullValue}, 0
+		if r.Option != nil && r.Option.NullError != "" {
+			r.Errors = []string{r.Option.NullError, nullValue}
+		}
 	}
 	return infoOf(r)
 }
@@ -432,7 +452,11 @@ func (w *Worker) overrideInfos(p *Plugin, props map[string]string) []ConfigInfo 
 				k := keyOf(o)
 				k.Name = role.prefix + e.Key
 				info.Definition = &k
-				val.Value = printed(o.Type, v, false)
+				// Connect answers 500 to a value of the wrong type.
+				if rs := (&configdef.Def{Options: []configdef.Option{*o}}).Validate(map[string]string{o.Name: v}); rs[0].Bad {
+					val.Errors = append(val.Errors, rs[0].Errors...)
+				}
+				val.Value = printed(o.Type, v, len(val.Errors) > 0)
 			}
 			if !w.cfg.mayOverride(e.Key) {
 				val.Errors = append(val.Errors, fmt.Sprintf("The '%s' policy does not allow '%s' to be overridden in the connector configuration.", w.cfg.OverridePolicy, e.Key))
@@ -446,6 +470,16 @@ func (w *Worker) overrideInfos(p *Plugin, props map[string]string) []ConfigInfo 
 // secretKey matches names of properties that hold secrets; without a class there
 // is no table that says so.
 var secretKey = regexp.MustCompile(`(?i)password|secret|token|credential|sasl\.jaas\.config|user\.info|\.key$`)
+
+// shuffled has the properties in the order of a Java HashMap, in which Connect
+// prints them.
+func shuffled(config *store.Map) *store.Map {
+	out := store.NewHash()
+	for _, e := range config.Entries() {
+		out.Put(e.Key, e.Value)
+	}
+	return out
+}
 
 // masked is a config for an error text.
 func masked(config *store.Map) *store.Map {
