@@ -2,6 +2,7 @@ package myvalue
 
 import (
 	"encoding/binary"
+	"slices"
 	"strconv"
 )
 
@@ -117,8 +118,19 @@ var powers = [...]int64{1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_00
 // appendPadded appends v in exactly width decimal digits, zeros in front.
 func appendPadded(dst []byte, v uint64, width int) []byte {
 	at := len(dst)
-	for range width {
-		dst = append(dst, '0')
+	if cap(dst)-at < width {
+		dst = slices.Grow(dst, width)
+	}
+	dst = dst[:at+width]
+	if width == 6 && v < 1e6 { // a fraction
+		p := dst[at : at+6]
+		u := uint32(v)
+		a, b, c := u/10000, u/100%100, u%100
+		p[0], p[1], p[2], p[3], p[4], p[5] = '0'+byte(a/10), '0'+byte(a%10), '0'+byte(b/10), '0'+byte(b%10), '0'+byte(c/10), '0'+byte(c%10)
+		return dst
+	}
+	for i := at; i < at+width; i++ {
+		dst[i] = '0'
 	}
 	for i := at + width - 1; i >= at && v > 0; i-- {
 		dst[i] = byte('0' + v%10)

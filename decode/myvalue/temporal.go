@@ -253,21 +253,15 @@ func dateCell(b *record.Batch, mode string, c civil) record.Cell {
 }
 
 func appendDate(a []byte, c civil) []byte {
-	a = appendPadded(a, uint64(c.year), 4)
-	a = append(a, '-')
-	a = appendPadded(a, uint64(c.month), 2)
-	a = append(a, '-')
-	return appendPadded(a, uint64(c.day), 2)
+	y, m, d := uint(c.year)%10000, uint(c.month)%100, uint(c.day)%100
+	return append(a, '0'+byte(y/1000), '0'+byte(y/100%10), '0'+byte(y/10%10), '0'+byte(y%10), '-', '0'+byte(m/10), '0'+byte(m%10), '-', '0'+byte(d/10), '0'+byte(d%10))
 }
 
 // appendISOTime appends HH:MM, then seconds and fraction as Java's ISO formatters
 // print them: the seconds always, the fraction without trailing zeros.
 func appendISOTime(a []byte, hour, minute, second, micro int) []byte {
-	a = appendPadded(a, uint64(hour), 2)
-	a = append(a, ':')
-	a = appendPadded(a, uint64(minute), 2)
-	a = append(a, ':')
-	a = appendPadded(a, uint64(second), 2)
+	h, m, s := uint(hour)%100, uint(minute)%100, uint(second)%100
+	a = append(a, '0'+byte(h/10), '0'+byte(h%10), ':', '0'+byte(m/10), '0'+byte(m%10), ':', '0'+byte(s/10), '0'+byte(s%10))
 	if micro != 0 {
 		a = append(a, '.')
 		a = appendPadded(a, uint64(micro), 6)
