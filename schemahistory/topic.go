@@ -115,7 +115,7 @@ func (h *Topic) Load(ctx context.Context, each func(*Entry) error, bad func(erro
 	if err != nil || !found || from >= to {
 		return err
 	}
-	opts := append([]kgo.Opt{kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{h.Name: {0: kgo.NewOffset().At(from)}})}, h.Consumer...)
+	opts := append([]kgo.Opt{kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{h.Name: {0: kgo.NewOffset().At(from)}}), kgo.KeepControlRecords()}, h.Consumer...) // the last offset may be one of those
 	c, err := kgo.NewClient(opts...)
 	if err != nil {
 		return fmt.Errorf("open schema history topic %s: %w", h.Name, err)
@@ -129,7 +129,7 @@ func (h *Topic) Load(ctx context.Context, each func(*Entry) error, bad func(erro
 		for it := fetches.RecordIter(); !it.Done(); {
 			r := it.Next()
 			next = r.Offset + 1
-			if len(r.Value) == 0 || r.Offset >= to {
+			if len(r.Value) == 0 || r.Offset >= to || r.Attrs.IsControl() {
 				continue
 			}
 			e, err := ParseEntry(r.Value)

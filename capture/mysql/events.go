@@ -102,7 +102,10 @@ func (s *session) handle(ctx context.Context, e *replication.BinlogEvent, sum bo
 	case *replication.FormatDescriptionEvent:
 		clear(s.tables) // a server that was started anew counts its tables from the beginning
 		return nil
-	case *replication.HeartbeatEvent, *replication.PreviousGTIDsEvent:
+	case *replication.PreviousGTIDsEvent:
+		s.fileBegins(e, x.GTIDSets)
+		return nil
+	case *replication.HeartbeatEvent:
 		return nil
 	}
 	if e.Header.EventType == replication.XA_PREPARE_LOG_EVENT {
@@ -132,6 +135,10 @@ func (s *session) note(e *replication.BinlogEvent, text string) {
 
 func (s *session) onGTID(e *replication.BinlogEvent, x *replication.GTIDEvent) error {
 	s.gtidPos = startOf(e)
+	if x.GNO == 0 { // of a server without GTIDs
+		s.setGTID("", int64(x.OriginalCommitTimestamp))
+		return nil
+	}
 	set, err := x.GTIDNext()
 	if err != nil {
 		return fmt.Errorf("read a GTID: %w", err)
@@ -268,30 +275,50 @@ func (s *session) finish(e *replication.BinlogEvent) error {
 	if e.Header.LogPos != 0 {
 		s.at.Pos = int64(e.Header.LogPos)
 	}
-	if s.gtid != "" {
-		if s.done == nil && s.at.GTIDs != "" {
-			set, err := parseGTIDs(s.t.opts.Flavor, s.at.GTIDs)
-			if err != nil {
-				return err
-			}
-			s.done = set
-		}
-		if s.done == nil {
-			set, err := parseGTIDs(s.t.opts.Flavor, s.gtid)
-			if err != nil {
-				return err
-			}
-			s.done = set
-		} else if err := s.done.Update(s.gtid); err != nil {
-			return fmt.Errorf("add GTID %s: %w", s.gtid, err)
-		}
-		s.at.GTIDs = offsetText(s.t.opts.Flavor, s.done)
+	if err := s.addGTID(); err != nil {
+		return err
 	}
 	s.setGTID("", 0)
 	s.src.thread, s.src.query = 0, ""
 	s.src.moved()
 	s.dirty, s.settled = true, true
 	return nil
+}
+
+// addGTID adds the transaction that has ended to those that were read. A set that may
+// lack one is no place to start from: it is given up, and file and position say where
+// reading goes on, until a file begins with the whole set.
+func (s *session) addGTID() error {
+	switch {
+	case s.gtid == "":
+		s.done, s.at.GTIDs = nil, ""
+		return nil
+	case s.done == nil && s.at.GTIDs == "" && s.t.opts.Flavor == MySQL:
+		return nil
+	case s.done == nil:
+		set, err := parseGTIDs(s.t.opts.Flavor, s.at.GTIDs)
+		if err != nil {
+			return err
+		}
+		s.done = set
+	}
+	if err := s.done.Update(s.gtid); err != nil {
+		return fmt.Errorf("add GTID %s: %w", s.gtid, err)
+	}
+	s.at.GTIDs = offsetText(s.t.opts.Flavor, s.done)
+	return nil
+}
+
+// fileBegins takes the set of all transactions before a log file, if what was read is
+// not known as a set.
+func (s *session) fileBegins(e *replication.BinlogEvent, gtids string) {
+	gtids = strings.Join(strings.Fields(gtids), "")
+	if s.at.GTIDs != "" || s.inTx || gtids == "" || s.at.File != s.file || s.at.Pos > startOf(e) {
+		return
+	}
+	if set, err := parseGTIDs(s.t.opts.Flavor, gtids); err == nil {
+		s.done, s.at.GTIDs = set, offsetText(s.t.opts.Flavor, set)
+	}
 }
 
 // payload handles a compressed transaction: its events have the place of the

@@ -1,7 +1,9 @@
 package mysql
 
 import (
+	"os"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -66,4 +68,35 @@ func offsetOf(t *testing.T, stored []byte) *Position {
 		t.Fatalf("offset %s: %v", stored, err)
 	}
 	return p
+}
+
+// An entry of the history that nobody can read does not hide the others, and what it
+// said of a table is made up for by the catalog.
+func TestCorruptHistory(t *testing.T) {
+	servers(t, func(t *testing.T, r *rig) {
+		at := r.stopped("create table a (id int primary key); create table b (id int primary key)")
+		out := newSink()
+		x := r.start(at, out)
+		r.exec("alter table a add v int; insert into a values (1, 1); alter table b add w int; insert into b values (1, 1)")
+		out.wait(t, 2)
+		if err := x.end(); err != nil {
+			t.Fatal(err)
+		}
+		path := r.props["schema.history.internal.file.filename"]
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(string(text), "\n")
+		for i, l := range lines {
+			if strings.Contains(l, "alter table a add v int") {
+				lines[i] = l[:len(l)/2] + "\n\x00\x00" // a write that was torn
+			}
+		}
+		if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.exec("insert into a values (2, 2); insert into b values (2, 2)")
+		r.expect(out.last(), "a c {id:2} {id:2 v:2}", "b c {id:2} {id:2 w:2}")
+	})
 }

@@ -177,9 +177,9 @@ func notAfter(flavor Flavor, p, at *Position) bool {
 			}
 			return y.Contain(x)
 		}
-	} else if p.GTIDs != "" {
-		return false
 	}
+	// A place without GTIDs is one in the files of this server, and so are the ones
+	// before it, with GTIDs or without.
 	if p.ServerID != 0 && at.ServerID != 0 && p.ServerID != at.ServerID {
 		return p.TsSec <= at.TsSec
 	}

@@ -44,7 +44,7 @@ func look(ctx context.Context, q querier) (*server, error) {
 	for _, r := range rows {
 		v[strings.ToLower(r["variable_name"])] = r["value"]
 	}
-	s := &server{version: v["version"], mariadb: strings.Contains(strings.ToLower(v["version"]), "mariadb"), gtid: strings.HasPrefix(strings.ToUpper(v["gtid_mode"]), "ON"),
+	s := &server{version: v["version"], mariadb: strings.Contains(strings.ToLower(v["version"]), "mariadb"), gtid: strings.EqualFold(v["gtid_mode"], "ON"), // ON_PERMISSIVE refuses to be read by GTID
 		foldCase: v["lower_case_table_names"] != "" && v["lower_case_table_names"] != "0", charset: v["character_set_server"], collation: v["collation_server"],
 		sqlMode: v["sql_mode"], format: strings.ToUpper(v["binlog_format"]), image: strings.ToUpper(v["binlog_row_image"]), logBin: strings.EqualFold(v["log_bin"], "on")}
 	var a, b, c int

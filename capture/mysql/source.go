@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -169,7 +170,11 @@ func (t *task) explain(err error) error {
 	if errors.As(err, &said) && said.Cause == nil {
 		return err // it says all there is to say
 	}
-	return fault(err, "", "The connector %q failed at %s:%d", t.opts.Connector, t.opts.Conn.Host, t.opts.Conn.Port)
+	hint := ""
+	if strings.Contains(err.Error(), "replicate anonymous transaction") {
+		hint = "SET GLOBAL gtid_mode = 'ON_PERMISSIVE' lets the server send what it logged without GTIDs; set it to ON once the connector is behind that"
+	}
+	return fault(err, hint, "The connector %q failed at %s:%d", t.opts.Connector, t.opts.Conn.Host, t.opts.Conn.Port)
 }
 
 // attempt connects, takes the snapshot that is due, and streams until ctx ends

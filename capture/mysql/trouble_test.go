@@ -28,7 +28,9 @@ func TestServerTroubles(t *testing.T) {
 	r.streaming(out)
 	const other, third = "aaaaaaaa-0000-0000-0000-000000000001", "bbbbbbbb-0000-0000-0000-000000000002"
 	var want []string
-	row := func(table string, id int) { want = append(want, fmt.Sprintf("%s c {id:%d} {id:%d v:0}", table, id, id)) }
+	row := func(table string, id int) {
+		want = append(want, fmt.Sprintf("%s c {id:%d} {id:%d v:0}", table, id, id))
+	}
 	for _, step := range []struct {
 		sql  string
 		rows string
@@ -72,7 +74,43 @@ func TestServerTroubles(t *testing.T) {
 		seen[string(e.offset)] = true
 		r.expect(e.offset, want[e.records:]...)
 	}
-	incident(t, m, r, out.last())
+	incident(t, m, r, withoutGTIDs(t, m, r, out.last()))
+}
+
+// withoutGTIDs turns the server's GTIDs off and on again: what it does without them is
+// placed by file and position, and the sets are whole again once a file names one.
+func withoutGTIDs(t *testing.T, m *testkit.Mysqld, r *rig, at []byte) []byte {
+	t.Helper()
+	out := newSink()
+	x := r.start(at, out)
+	r.exec("set global gtid_mode=ON_PERMISSIVE; set global gtid_mode=OFF_PERMISSIVE; set global gtid_mode=OFF; insert into a values (50, 0), (51, 0), (52, 0); insert into a values (53, 0)")
+	out.wait(t, 4)
+	if err := x.end(); err != nil {
+		t.Fatal(err)
+	}
+	if p := offsetOf(t, out.last()); p.GTIDs != "" {
+		t.Errorf("behind a transaction without GTID the place has GTIDs: %s", p.GTIDs)
+	}
+	last := out.last()
+	r.exec("alter table a add w int; insert into a values (54, 0, 1); set global gtid_mode=OFF_PERMISSIVE; set global gtid_mode=ON_PERMISSIVE; insert into a values (55, 0, 1), (56, 0, 1), (57, 0, 1); alter table a drop w; insert into a values (58, 0)")
+	rest := newSink()
+	y := r.start(last, rest)
+	all := append(texts(out.records()), texts(rest.wait(t, 5))...)
+	if err := y.end(); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := offsetOf(t, rest.last()).GTIDs, m.Value(t, "select @@gtid_executed"); !sameGTIDs(t, a, b) {
+		t.Errorf("the stored GTIDs are %s, the server's %s", a, b)
+	}
+	for i, places := range [][]end{out.ends, rest.ends} {
+		for _, e := range places {
+			if want := all[4*i+e.records:]; len(want) > 0 && (i > 0 || offsetOf(t, e.offset).GTIDs == "") {
+				r.expect(e.offset, want...)
+			}
+		}
+	}
+	r.exec("set global gtid_mode=ON")
+	return rest.last()
 }
 
 func sameGTIDs(t *testing.T, a, b string) bool {
