@@ -43,9 +43,9 @@ func (s *Sink) add(ctx context.Context, b *record.Batch, i int) error {
 	hash := uint64(0)
 	if len(id) > 0 {
 		hash = maphash.Bytes(seed, id) | 1
-		l = &s.lanes[hash>>8%uint64(len(s.lanes))]
+		l = &s.lanes[hash>>8%uint64(s.use)]
 	} else {
-		l = &s.lanes[i%len(s.lanes)]
+		l = &s.lanes[i%s.use]
 	}
 	from := len(l.body)
 	if err := s.action(l, b, r, to, id, versioned, version); err != nil {

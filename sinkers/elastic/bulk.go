@@ -69,11 +69,13 @@ func (s *Sink) send(ctx context.Context) ([]errs.BadRecord, error) {
 // sendLane sends a lane's actions in requests of bounded size, in order. What was
 // answered is taken off l.left, so that a batch that is put again goes on behind it.
 func (s *Sink) sendLane(ctx context.Context, l *lane) error {
+	requests := (len(l.left) + s.cfg.batch - 1) / s.cfg.batch
+	most := (len(l.left) + requests - 1) / max(1, requests) // requests of like size
 	for len(l.left) > 0 {
 		left := l.left
 		n, size := 0, 0
 		clear(l.seen)
-		for n < len(left) && n < s.cfg.batch && (n == 0 || size+left[n].to-left[n].from <= s.cfg.bulkBytes) {
+		for n < len(left) && n < most && (n == 0 || size+left[n].to-left[n].from <= s.cfg.bulkBytes) {
 			if s.cfg.upsert && left[n].id != 0 {
 				// Updates carry no version: a second one of a document waits for the
 				// answer to the first, which might have to be sent again.

@@ -24,6 +24,7 @@ type Sink struct {
 	topics    map[string]*resource
 	resources map[string]*resource // by name
 	lanes     []lane
+	use       int    // of lanes, by this batch
 	id, route []byte // of the record being added
 	tries     int
 	anew      map[partition]time.Time // read from their beginning; see Anew
@@ -128,6 +129,8 @@ func (s *Sink) gather(ctx context.Context, b *record.Batch) error {
 	for i := range s.lanes {
 		s.lanes[i].reset()
 	}
+	// No more requests than the batch needs: each costs the cluster a sync of its log.
+	s.use = max(1, min(len(s.lanes), (len(b.Records)+s.cfg.batch-1)/s.cfg.batch))
 	for i := range b.Records {
 		err := s.add(ctx, b, i)
 		var e *errs.Error
