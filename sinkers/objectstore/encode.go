@@ -22,14 +22,14 @@ import (
 type encoder interface {
 	// write adds a record; after an error with a DataException nothing was added.
 	write(b *record.Batch, r *record.Record) error
-	// settle is called before the batch of the written records is given back.
-	settle() error
 	// held is about how many bytes wait for flush in memory.
 	held() int
 	// flush hands over what is held (of a Parquet file: the row group).
 	flush() error
 	// close ends the file.
 	close() error
+	// drop gives back what is held outside of the file, which is not ended.
+	drop()
 }
 
 // format makes the encoders of a sink's files.
@@ -80,10 +80,10 @@ func (e *bytesEncoder) write(b *record.Batch, r *record.Record) error {
 // lines is the part of an encoder that holds nothing back.
 type lines struct{ buf []byte }
 
-func (lines) settle() error { return nil }
-func (lines) held() int     { return 0 }
-func (lines) flush() error  { return nil }
-func (lines) close() error  { return nil }
+func (lines) held() int    { return 0 }
+func (lines) flush() error { return nil }
+func (lines) close() error { return nil }
+func (lines) drop()        {}
 
 // manyFiles is when files that are opened get smaller buffers.
 const manyFiles = 64
@@ -462,8 +462,8 @@ func appendLong(dst []byte, v int64) []byte {
 	return append(dst, byte(u))
 }
 
-func (e *avroEncoder) settle() error { return nil }
-func (e *avroEncoder) held() int     { return e.waiting }
+func (e *avroEncoder) drop()     {}
+func (e *avroEncoder) held() int { return e.waiting }
 
 func (e *avroEncoder) flush() error {
 	e.waiting = 0

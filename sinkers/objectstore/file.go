@@ -60,6 +60,14 @@ func (f *file) appendTo(b *record.Batch, r *record.Record) error {
 	return nil
 }
 
+// discard gives back what a file holds.
+func (f *file) discard() {
+	if f.enc != nil {
+		f.enc.drop()
+	}
+	f.body.close()
+}
+
 // compression of whole files.
 type compression string
 

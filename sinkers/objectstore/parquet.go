@@ -13,28 +13,67 @@ import (
 	"millrace/internal/record"
 )
 
-// rowGroupBytes ends a row group.
+// rowGroupBytes ends a row group: that much of rows as they wait.
 const rowGroupBytes = 16 << 20
 
-// parquetFormat writes Parquet files with the columns of the record's schema.
+// parquetFormat writes Parquet files with the columns of the record's schema. It
+// serves one sink, so one goroutine.
 type parquetFormat struct {
 	ext    string
 	codec  compress.Codec
 	fields []field // nil: the value's own fields
+	plans  map[parquetKey]*parquetPlan
+	pages  parquet.BufferPool
 }
+
+// parquetKey is what the columns of a file follow from.
+type parquetKey struct{ key, value *record.Schema }
+
+// parquetPlan is how records of one pair of schemas become columns. Files share it,
+// and the one writer that is not in use.
+type parquetPlan struct {
+	schema *parquet.Schema
+	parts  []parquetPart
+	whole  bool // the parts are the fields of the value
+	leaves []*column
+	spare  *parquet.GenericWriter[any]
+	cols   [][]parquet.Value // of rows being handed to a writer
+}
+
+// maxPlans bounds the plans that are kept: schemas come and go.
+const maxPlans = 64
 
 func (f *parquetFormat) extension() string { return f.ext }
 func (f *parquetFormat) strict() bool      { return true }
 
-func (f *parquetFormat) open(w io.Writer, b *record.Batch, r *record.Record, crowd int) (encoder, error) {
-	e := &parquetEncoder{}
-	root := &ordered{}
+func (f *parquetFormat) open(w io.Writer, b *record.Batch, r *record.Record, _ int) (encoder, error) {
+	p, err := f.plan(r)
+	if err != nil {
+		return nil, err
+	}
+	e := &parquetEncoder{f: f, plan: p, out: w, rows: &spool{all: &budget{}}}
+	if s, ok := w.(*spool); ok {
+		e.rows.all, e.rows.dir = s.all, s.dir
+	}
+	return e, nil
+}
+
+// plan returns the plan of a record's schemas.
+func (f *parquetFormat) plan(r *record.Record) (*parquetPlan, error) {
+	k := parquetKey{value: r.ValueSchema}
+	if f.fields != nil {
+		k.key = r.KeySchema
+	}
+	if p := f.plans[k]; p != nil {
+		return p, nil
+	}
+	p, root := &parquetPlan{}, &ordered{}
 	add := func(name string, source field, s *record.Schema) error {
-		n, node, err := e.build(s, 0, 0)
+		n, node, err := p.build(s, 0, 0)
 		if err != nil {
 			return err
 		}
-		e.parts = append(e.parts, parquetPart{source, n})
+		p.parts = append(p.parts, parquetPart{source, n})
 		root.add(name, node)
 		return nil
 	}
@@ -43,7 +82,7 @@ func (f *parquetFormat) open(w io.Writer, b *record.Batch, r *record.Record, cro
 		if s == nil || s.Type != record.Struct {
 			return nil, dataError("A Parquet file needs values that are structs with a schema, this one is a %s (topic %s). Use a converter that gives values a schema, or another format", r.Value.Kind(), r.Topic.Name)
 		}
-		e.whole = true
+		p.whole = true
 		for _, fd := range s.Fields {
 			if err := add(fd.Name, fieldValue, fd.Schema); err != nil {
 				return nil, err
@@ -59,18 +98,30 @@ func (f *parquetFormat) open(w io.Writer, b *record.Batch, r *record.Record, cro
 			return nil, err
 		}
 	}
-	e.cols, e.marks = make([][]parquet.Value, e.leaves), make([]int, e.leaves)
-	page, chunk := 64<<10, 256<<10
-	if crowd > manyFiles {
-		page, chunk = 4<<10, 2<<10
+	p.schema, p.cols = parquet.NewSchema("ConnectDefault", root), make([][]parquet.Value, len(p.leaves))
+	if f.plans == nil || len(f.plans) >= maxPlans {
+		f.plans = map[parquetKey]*parquetPlan{}
 	}
-	cfg, err := parquet.NewWriterConfig(parquet.NewSchema("ConnectDefault", root), parquet.Compression(f.codec), parquet.PageBufferSize(page), parquet.WriteBufferSize(256), parquet.ColumnPageBuffers(parquet.NewChunkBufferPool(chunk)),
+	f.plans[k] = p
+	return p, nil
+}
+
+// writer returns a writer into w: the spare one, or a new one.
+func (f *parquetFormat) writer(p *parquetPlan, w io.Writer) (*parquet.GenericWriter[any], error) {
+	if out := p.spare; out != nil {
+		p.spare = nil
+		out.Reset(w)
+		return out, nil
+	}
+	if f.pages == nil {
+		f.pages = parquet.NewChunkBufferPool(64 << 10)
+	}
+	cfg, err := parquet.NewWriterConfig(p.schema, parquet.Compression(f.codec), parquet.PageBufferSize(64<<10), parquet.WriteBufferSize(32<<10), parquet.ColumnPageBuffers(f.pages),
 		parquet.CreatedBy("millrace", "", ""), parquet.DataPageStatistics(true))
 	if err != nil {
 		return nil, fmt.Errorf("begin a Parquet file: %w", err)
 	}
-	e.w = parquet.NewGenericWriter[any](w, cfg)
-	return e, nil
+	return parquet.NewGenericWriter[any](w, cfg), nil
 }
 
 var headersSchema = &record.Schema{Type: record.Map, Key: record.PlainString, Elem: record.OptionalString}
@@ -114,19 +165,9 @@ type parquetPart struct {
 	col    *column
 }
 
-type parquetEncoder struct {
-	w      *parquet.GenericWriter[any]
-	whole  bool // the parts are the fields of the value
-	parts  []parquetPart
-	leaves int
-	cols   [][]parquet.Value
-	marks  []int // of cols, where the record began
-	bytes  int   // written since the last row group ended
-}
-
 // build compiles a schema at the given repetition and definition level.
-func (e *parquetEncoder) build(s *record.Schema, rep, def int) (*column, parquet.Node, error) {
-	n := &column{schema: s, leaf: e.leaves, optional: s.Optional, nullDef: def}
+func (p *parquetPlan) build(s *record.Schema, rep, def int) (*column, parquet.Node, error) {
+	n := &column{schema: s, leaf: len(p.leaves), optional: s.Optional, nullDef: def}
 	if s.Default != nil {
 		n.fill = s.Default
 	}
@@ -142,7 +183,7 @@ func (e *parquetEncoder) build(s *record.Schema, rep, def int) (*column, parquet
 		}
 		g := &ordered{}
 		for _, f := range s.Fields {
-			c, child, err := e.build(f.Schema, rep, def)
+			c, child, err := p.build(f.Schema, rep, def)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -152,7 +193,7 @@ func (e *parquetEncoder) build(s *record.Schema, rep, def int) (*column, parquet
 		node = g
 	case record.Array:
 		n.isList, n.emptyDef, n.elementsRep = true, def, rep+1
-		c, child, err := e.build(s.Elem, rep+1, def+1)
+		c, child, err := p.build(s.Elem, rep+1, def+1)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -163,20 +204,20 @@ func (e *parquetEncoder) build(s *record.Schema, rep, def int) (*column, parquet
 		if key == nil || key.Optional {
 			key = record.PlainString
 		}
-		k, keyNode, err := e.build(key, rep+1, def+1)
+		k, keyNode, err := p.build(key, rep+1, def+1)
 		if err != nil {
 			return nil, nil, err
 		}
-		v, valueNode, err := e.build(s.Elem, rep+1, def+1)
+		v, valueNode, err := p.build(s.Elem, rep+1, def+1)
 		if err != nil {
 			return nil, nil, err
 		}
 		n.children, node = []*column{k, v}, parquet.Map(keyNode, valueNode)
 	default:
 		node = leafNode(s)
-		e.leaves++
+		p.leaves = append(p.leaves, n)
 	}
-	n.leaves = e.leaves - n.leaf
+	n.leaves = len(p.leaves) - n.leaf
 	if s.Optional {
 		node = parquet.Optional(node)
 	}
@@ -222,175 +263,4 @@ func leafNode(s *record.Schema) parquet.Node {
 		return parquet.String()
 	}
 	return parquet.Leaf(parquet.ByteArrayType)
-}
-
-// write adds a record to the columns; settle hands them to the file.
-func (e *parquetEncoder) write(b *record.Batch, r *record.Record) error {
-	for i := range e.cols {
-		e.marks[i] = len(e.cols[i])
-	}
-	err := e.row(b, r)
-	if err != nil {
-		for i := range e.cols {
-			e.cols[i] = e.cols[i][:e.marks[i]]
-		}
-	}
-	return err
-}
-
-func (e *parquetEncoder) row(b *record.Batch, r *record.Record) error {
-	if e.whole {
-		if r.Value.IsNull() || r.Value.Len() != len(e.parts) {
-			return dataError("A Parquet file has no place for a null value (topic %s). Leave tombstones out with the filter transform and the predicate RecordIsTombstone", r.Topic.Name)
-		}
-		for i := range e.parts {
-			if err := e.append(e.parts[i].col, b, b.Child(r.Value, i), 0); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	for _, p := range e.parts {
-		c := record.Cell{}
-		switch p.source {
-		case fieldKey:
-			c = r.Key
-		case fieldValue:
-			c = r.Value
-		case fieldOffset:
-			c = record.Int64Cell(r.Origin.Offset)
-		case fieldTimestamp:
-			c = record.Int64Cell(r.Timestamp)
-		case fieldHeaders:
-			c = headerMap(b, r)
-		}
-		if err := e.append(p.col, b, c, 0); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// headerMap makes a map of texts of a record's headers.
-func headerMap(b *record.Batch, r *record.Record) record.Cell {
-	hs := b.Headers(r)
-	m := b.Alloc(record.Map, 2*len(hs))
-	for i, h := range hs {
-		b.SetChild(m, 2*i, b.StringCell(h.Key))
-		if text, ok := appendScalar(nil, b, h.Value); ok {
-			b.SetChild(m, 2*i+1, b.BytesCell(record.String, text))
-		}
-	}
-	return m
-}
-
-// append adds a value, at repetition level rep, to the leaves of n.
-func (e *parquetEncoder) append(n *column, b *record.Batch, c record.Cell, rep int) error {
-	if c.IsNull() {
-		if n.fill != nil && !n.fill.Root.IsNull() {
-			return e.append(n, n.fill.Batch(), n.fill.Root, rep)
-		}
-		if !n.optional {
-			return dataError("A required field is null (type %s)", n.schema.Type)
-		}
-		e.nulls(n, rep, n.nullDef)
-		return nil
-	}
-	switch {
-	case n.isList, n.isMap:
-		per := len(n.children)
-		if c.Len() == 0 {
-			e.nulls(n, rep, n.emptyDef)
-			return nil
-		}
-		for i := 0; i < c.Len(); i++ {
-			at := n.elementsRep
-			if i < per {
-				at = rep
-			}
-			if err := e.append(n.children[i%per], b, b.Child(c, i), at); err != nil {
-				return err
-			}
-		}
-		return nil
-	case n.children != nil:
-		if c.Kind() != record.Struct || c.Len() != len(n.children) {
-			return dataError("The value does not fit its schema: a %s where %s is expected", c.Kind(), n.schema.Type)
-		}
-		for i, child := range n.children {
-			if err := e.append(child, b, b.Child(c, i), rep); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	e.cols[n.leaf] = append(e.cols[n.leaf], scalarValue(n.schema, b, c).Level(rep, n.def, n.leaf))
-	return nil
-}
-
-func (e *parquetEncoder) nulls(n *column, rep, def int) {
-	for i := n.leaf; i < n.leaf+n.leaves; i++ {
-		e.cols[i] = append(e.cols[i], parquet.NullValue().Level(rep, def, i))
-	}
-}
-
-func scalarValue(s *record.Schema, b *record.Batch, c record.Cell) parquet.Value {
-	switch s.Type {
-	case record.Int8, record.Int16, record.Int32:
-		return parquet.Int32Value(int32(c.Int()))
-	case record.Int64:
-		return parquet.Int64Value(c.Int())
-	case record.Float32:
-		return parquet.FloatValue(float32(c.Float()))
-	case record.Float64:
-		return parquet.DoubleValue(c.Float())
-	case record.Boolean:
-		return parquet.BooleanValue(c.Bool())
-	}
-	return parquet.ByteArrayValue(b.Raw(c))
-}
-
-// settle hands what was added to the file's columns: afterwards nothing points
-// into the batch.
-func (e *parquetEncoder) settle() error {
-	writers := e.w.ColumnWriters()
-	for i, values := range e.cols {
-		if len(values) == 0 {
-			continue
-		}
-		if _, err := writers[i].WriteRowValues(values); err != nil {
-			return fmt.Errorf("write a column of a Parquet file: %w", err)
-		}
-		for j := range values {
-			if e.bytes += 8; values[j].Kind() == parquet.ByteArray {
-				e.bytes += len(values[j].ByteArray())
-			}
-		}
-		clear(values)
-		e.cols[i] = values[:0]
-	}
-	if e.bytes > rowGroupBytes {
-		return e.flush()
-	}
-	return nil
-}
-
-func (e *parquetEncoder) held() int { return e.bytes }
-
-func (e *parquetEncoder) flush() error {
-	e.bytes = 0
-	if err := e.w.Flush(); err != nil {
-		return fmt.Errorf("end a row group of a Parquet file: %w", err)
-	}
-	return nil
-}
-
-func (e *parquetEncoder) close() error {
-	if err := e.settle(); err != nil {
-		return err
-	}
-	if err := e.w.Close(); err != nil {
-		return fmt.Errorf("end a Parquet file: %w", err)
-	}
-	return nil
 }

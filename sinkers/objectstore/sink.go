@@ -82,14 +82,13 @@ func (s *Sink) Put(ctx context.Context, b *record.Batch) error {
 		return err
 	}
 	var bad []errs.BadRecord
-	touched := map[*file]bool{}
 	for i := range b.Records {
 		r := &b.Records[i]
 		at := partKey{r.Origin.Topic.Name, r.Origin.Partition}
 		p := s.part(r)
 		if p.cutting {
-			if err := s.cut(ctx, p, touched); err != nil {
-				return errors.Join(err, settle(touched))
+			if err := s.cut(ctx, p); err != nil {
+				return err
 			}
 		}
 		if r.Origin.Offset < p.next {
@@ -98,7 +97,7 @@ func (s *Sink) Put(ctx context.Context, b *record.Batch) error {
 			}
 			continue
 		}
-		err := s.take(ctx, p, b, r, touched)
+		err := s.take(ctx, p, b, r)
 		var e *errs.Error
 		switch {
 		case err == nil:
@@ -106,26 +105,14 @@ func (s *Sink) Put(ctx context.Context, b *record.Batch) error {
 			s.bad[badKey{at, r.Origin.Offset}] = err
 			bad = append(bad, errs.BadRecord{Index: i, Err: err})
 		default:
-			return errors.Join(err, settle(touched))
+			return err
 		}
 		p.next = r.Origin.Offset + 1
-	}
-	if err := settle(touched); err != nil {
-		return err
 	}
 	clear(s.bad)
 	s.relieve()
 	if len(bad) > 0 {
 		return &errs.RecordError{Bad: bad}
-	}
-	return nil
-}
-
-func settle(touched map[*file]bool) error {
-	for f := range touched {
-		if err := f.enc.settle(); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -141,14 +128,14 @@ func (s *Sink) part(r *record.Record) *part {
 }
 
 // take writes one record.
-func (s *Sink) take(ctx context.Context, p *part, b *record.Batch, r *record.Record, touched map[*file]bool) error {
+func (s *Sink) take(ctx context.Context, p *part, b *record.Batch, r *record.Record) error {
 	now := s.now()
 	to, err := s.layout.place(p, b, r, now)
 	if to.skip || err != nil {
 		return err
 	}
 	if to.cut {
-		if err := s.cut(ctx, p, touched); err != nil {
+		if err := s.cut(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -162,7 +149,7 @@ func (s *Sink) take(ctx context.Context, p *part, b *record.Batch, r *record.Rec
 		var end bool
 		as, end = s.layout.evolve(f.schema, r.ValueSchema)
 		if end {
-			if err := s.cut(ctx, p, touched); err != nil {
+			if err := s.cut(ctx, p); err != nil {
 				return err
 			}
 			f = nil
@@ -176,7 +163,7 @@ func (s *Sink) take(ctx context.Context, p *part, b *record.Batch, r *record.Rec
 	}
 	if err == nil {
 		if err = f.appendTo(b, r); err != nil && f.count == 0 {
-			s.detach(p, to.key).body.close()
+			s.detach(p, to.key).discard()
 		}
 	}
 	if err != nil {
@@ -186,17 +173,15 @@ func (s *Sink) take(ctx context.Context, p *part, b *record.Batch, r *record.Rec
 		return err
 	}
 	if old != nil {
-		delete(touched, old)
-		old.body.close()
+		old.discard()
 	}
 	if p.count == 0 {
 		p.begin = r.Origin.Offset
 	}
 	p.count++
 	p.next = r.Origin.Offset + 1 // before the cut: what it fails of is done again, the record is not
-	touched[f] = true
 	if s.layout.full(p, f) {
-		return s.cut(ctx, p, touched)
+		return s.cut(ctx, p)
 	}
 	return nil
 }
@@ -223,7 +208,7 @@ func (s *Sink) detach(p *part, key string) *file {
 }
 
 // cut completes the open files of a partition and sends them off.
-func (s *Sink) cut(ctx context.Context, p *part, touched map[*file]bool) error {
+func (s *Sink) cut(ctx context.Context, p *part) error {
 	p.cutting = true
 	for len(p.order) > 0 {
 		f := p.order[0]
@@ -232,7 +217,6 @@ func (s *Sink) cut(ctx context.Context, p *part, touched map[*file]bool) error {
 				return fmt.Errorf("end the file %s: %w", f.name, err)
 			}
 			f.enc = nil
-			delete(touched, f)
 		}
 		if err := f.compress(ctx, s.compress, s.level); err != nil {
 			return err
@@ -370,7 +354,7 @@ func (s *Sink) Flush(ctx context.Context) error {
 	now := s.now()
 	for _, p := range s.parts {
 		if p.cutting || p.count > 0 && s.layout.due(p, now) {
-			if err := s.cut(ctx, p, nil); err != nil {
+			if err := s.cut(ctx, p); err != nil {
 				return err
 			}
 		}
@@ -432,7 +416,7 @@ func (s *Sink) Revoked(topic string, partition int32) {
 // drop gives back what a partition holds; no upload runs.
 func (p *part) drop() {
 	for _, f := range append(p.order, p.sent...) {
-		f.body.close()
+		f.discard()
 	}
 	p.order, p.sent, p.count = nil, nil, 0
 }

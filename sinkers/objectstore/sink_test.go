@@ -303,7 +303,6 @@ func TestParquetOfNestedValues(t *testing.T) {
 	for i := range b.Records {
 		must(t, e.write(b, &b.Records[i]))
 	}
-	must(t, e.settle())
 	must(t, e.close())
 	f, err := parquet.OpenFile(bytes.NewReader(out.Bytes()), int64(out.Len()))
 	must(t, err)

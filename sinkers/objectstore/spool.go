@@ -87,6 +87,14 @@ func (s *spool) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
+// reset empties the spool for more to come.
+func (s *spool) reset() {
+	s.all.used.Add(-int64(len(s.mem)))
+	if s.mem, s.kept = s.mem[:0], 0; cap(s.mem) > 8<<10 {
+		s.mem = nil
+	}
+}
+
 // close gives the memory and the disk space back.
 func (s *spool) close() {
 	s.all.used.Add(-int64(len(s.mem)))
