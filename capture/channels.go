@@ -36,6 +36,10 @@ func (c *Channels) Polled() bool { return c.File != "" || c.Topic != nil }
 // Add adds a signal of another channel.
 func (c *Channels) Add(s Signal) { c.pending = append(c.pending, s) }
 
+// Pending are the signals that were added and not taken, the oldest first. The slice
+// is lent until the next call.
+func (c *Channels) Pending() []Signal { return c.pending }
+
 // Next takes the oldest signal.
 func (c *Channels) Next() (s Signal, ok bool) {
 	if len(c.pending) == 0 {

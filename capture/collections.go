@@ -5,17 +5,32 @@ import (
 	"strings"
 
 	"millrace/internal/javaregex"
+	"millrace/internal/store"
 )
 
 // Resolve finds the tables that the request's patterns name, in the order of the
-// patterns.
+// patterns; those of one pattern come as Debezium's map of tables has them. A pattern that names none is taken for the name of a table itself, which
+// is then reported as unknown, as Debezium does.
 func (r *SnapshotRequest) Resolve(tables []string) []string {
 	var out []string
+	m := store.NewHash()
+	for _, id := range tables {
+		m.Put(id, "")
+	}
+	known := m.Entries()
 	for _, p := range r.Collections {
-		for _, id := range tables {
-			if MatchCollection(p, id, false) && !slices.Contains(out, id) {
+		found := p == ""
+		for _, e := range known {
+			id := e.Key
+			if !MatchCollection(p, id, false) {
+				continue
+			}
+			if found = true; !slices.Contains(out, id) {
 				out = append(out, id)
 			}
+		}
+		if !found && !slices.Contains(out, p) {
+			out = append(out, p)
 		}
 	}
 	return out

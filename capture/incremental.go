@@ -305,6 +305,8 @@ func (i *Incremental) Closed(ctx context.Context, id string) error {
 		i.failed = false
 		if i.tries++; i.tries > 1 { // what was done to the table before has been seen by now
 			i.finish(ScanFailed)
+		} else {
+			i.cur, i.last = nil, i.sent // the table is looked at anew: its columns may be others
 		}
 		return i.next(ctx)
 	}

@@ -35,13 +35,16 @@ type JavaLocalDate struct{ Year, Month, Day int }
 // JavaSQLDate is a java.sql.Date: seconds since 1970.
 type JavaSQLDate int64
 
+// JavaUUID is a java.util.UUID.
+type JavaUUID [16]byte
+
 const (
 	javaHeader = "\xac\xed\x00\x05"
 	javaArray  = "[Ljava.lang.Object;"
 	javaFirst  = 0x7e0000 // the number of the first thing that can be referred to
 )
 
-// EncodeJavaKey writes an Object[] of nil, int16, int32, int64, float32, float64,
+// EncodeJavaKey writes an Object[] of nil, bool, int16, int32, int64, float32, float64,
 // string, []byte, *big.Int and the types above, byte for byte as
 // java.io.ObjectOutputStream does. Values of other types are written as their text.
 func EncodeJavaKey(values []any) string {
@@ -82,6 +85,8 @@ var (
 	formDate      = &javaForm{"java.util.Date", "\x68\x6a\x81\x01\x4b\x59\x74\x19", 3, nil, nil}
 	formTimestamp = &javaForm{"java.sql.Timestamp", "\x26\x18\xd5\xc8\x01\x53\xbf\x65", 2, []javaField{{'I', "nanos"}}, formDate}
 	formSQLDate   = &javaForm{"java.sql.Date", "\x14\xfa\x46\x68\x3f\x35\x66\x97", 2, nil, formDate}
+	formBool      = &javaForm{"java.lang.Boolean", "\xcd\x20\x72\x80\xd5\x9c\xfa\xee", 2, []javaField{{'Z', "value"}}, nil}
+	formUUID      = &javaForm{"java.util.UUID", "\xbc\x99\x03\xf7\x98\x6d\x85\x2f", 2, []javaField{{'J', "leastSigBits"}, {'J', "mostSigBits"}}, nil}
 	formTime      = &javaForm{"java.time.Ser", "\x95\x5d\x84\xba\x1b\x22\x48\xb2", 12, nil, nil}
 )
 
@@ -184,6 +189,14 @@ func (w *javaWriter) value(v any) {
 	switch x := v.(type) {
 	case nil:
 		w.b = append(w.b, 'p')
+	case bool:
+		if n := map[bool]int64{true: 1}[x]; !w.again(smallJava(formBool, n)) { // there are two of them
+			w.object(formBool, smallJava(formBool, n))
+			w.b = append(w.b, byte(n))
+		}
+	case JavaUUID:
+		w.object(formUUID, nil)
+		w.b = append(append(w.b, x[8:]...), x[:8]...)
 	case int16:
 		w.whole(formShort, int64(x), 2)
 	case int32:

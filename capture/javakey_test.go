@@ -34,6 +34,8 @@ var javaKeys = []struct {
 		[]any{"2024-01-02 03:04:05.678", "2024-01-02", "03:04:05"}},
 	{"aced0005757200135b4c6a6176612e6c616e672e4f626a6563743b90ce589f1073296c0200007870000000017372000e6a6176612e7574696c2e55554944bc9903f7986d852f0200024a000c6c65617374536967426974734a000b6d6f7374536967426974737870a456426655440000123e4567e89b12d3",
 		[]any{"123e4567-e89b-12d3-a456-426655440000"}},
+	{"aced0005757200135b4c6a6176612e6c616e672e4f626a6563743b90ce589f1073296c020000787000000005737200116a6176612e6c616e672e426f6f6c65616ecd207280d59cfaee0200015a000576616c75657870017371007e00020071007e00037372000e6a6176612e7574696c2e55554944bc9903f7986d852f0200024a000c6c65617374536967426974734a000b6d6f7374536967426974737870a456426655440000123e4567e89b12d37371007e0005fffffffffffffffeffffffffffffffff",
+		[]any{true, false, true, "123e4567-e89b-12d3-a456-426655440000", "ffffffff-ffff-ffff-ffff-fffffffffffe"}},
 }
 
 func TestDecodeJavaKey(t *testing.T) {
@@ -59,6 +61,8 @@ func TestEncodeJavaKey(t *testing.T) {
 	for text, in := range map[string][]any{
 		javaKeys[0].text: {int32(1), int64(2), int16(3), nil, "x\x00😀é"},
 		javaKeys[1].text: {int32(1), int32(2), int64(7), int64(8)},
+		javaKeys[9].text: {true, false, true, JavaUUID{0x12, 0x3e, 0x45, 0x67, 0xe8, 0x9b, 0x12, 0xd3, 0xa4, 0x56, 0x42, 0x66, 0x55, 0x44},
+			JavaUUID{255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 254}},
 		javaKeys[2].text: javaKeys[2].want, javaKeys[3].text: javaKeys[3].want, javaKeys[4].text: javaKeys[4].want,
 	} {
 		if got := EncodeJavaKey(in); got != text {

@@ -83,6 +83,7 @@ func (s *session) commitTx(ctx context.Context, at LSN, x *pgoutput.Commit) erro
 	end := LSN(x.EndLSN)
 	s.inTx = false
 	s.lastCommit = end
+	s.streamed.add(s.xid)
 	s.resume.commit()
 	s.at.TxID, s.at.TsUsec = s.xid, s.commitUs
 	s.settle(end)
@@ -240,7 +241,7 @@ func (s *session) appendRow(ctx context.Context, tb *table, at LSN, op emit.Op, 
 			return nil
 		}
 	}
-	if s.inc.win.Opened() {
+	if s.chunks.reading != nil && s.inc.Reads(tb.name) {
 		if err := s.windowSeen(tb, ch); err != nil {
 			return err
 		}
@@ -297,20 +298,19 @@ func (s *session) truncate(at LSN, m []byte) error {
 	if err != nil || s.arrived(at, false) {
 		return err
 	}
-	if !s.t.opts.Skipped.Has(byte(emit.OpTruncate)) {
-		for i := range x.Len() {
-			tb := s.tables[x.Relation(i)]
-			if tb == nil || !tb.captured {
-				continue
-			}
-			if s.inc.cur != nil && s.inc.cur.st.name == tb.name {
-				s.inc.win.Clear()
-			}
-			b := s.batch()
-			s.read = true
-			tb.env.Append(b, s.shared, &emit.Change{Op: emit.OpTruncate, NowNs: s.now.UnixNano(), CommitUs: s.commitUs,
-				Tx: s.block(b, at, tb.name), Source: s.src.cell(b, &tb.src, at, record.Cell{})})
+	for i := range x.Len() {
+		tb := s.tables[x.Relation(i)]
+		if tb == nil || !tb.captured {
+			continue
 		}
+		s.inc.Truncated(tb.name)
+		if s.t.opts.Skipped.Has(byte(emit.OpTruncate)) {
+			continue
+		}
+		b := s.batch()
+		s.read = true
+		tb.env.Append(b, s.shared, &emit.Change{Op: emit.OpTruncate, NowNs: s.now.UnixNano(), CommitUs: s.commitUs,
+			Tx: s.block(b, at, tb.name), Source: s.src.cell(b, &tb.src, at, record.Cell{})})
 	}
 	s.done(at, msgTruncate)
 	return nil

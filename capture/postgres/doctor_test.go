@@ -146,6 +146,7 @@ func TestDoctorFinds(t *testing.T) {
 			"", map[string]string{"table.include.list": "public.orders", "publication.autocreate.mode": "disabled"}, "publication", "public.orders", capture.StateFailed, "names of its partitions"},
 		{"dead slot", orders + `SELECT pg_create_logical_replication_slot('NAME_dead', 'pgoutput')`, "", nil, "dead slots", "NAME_dead", capture.StateWarning, "nobody reads this slot"},
 		{"slot of another plugin", orders + `SELECT pg_create_logical_replication_slot('NAME', 'test_decoding')`, "", nil, "slot", "NAME", capture.StateFailed, "test_decoding"},
+		{"slot with two_phase", orders + `SELECT pg_create_logical_replication_slot('NAME', 'pgoutput', false, true)`, "", nil, "slot", "NAME", capture.StateFailed, "two_phase"},
 		{"no signal table", orders, "", map[string]string{"signal.data.collection": "public.signals"}, "signal table", "public.signals", capture.StateFailed, "does not exist"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

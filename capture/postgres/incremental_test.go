@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"millrace/capture"
 )
 
 const signalTable = "create table sig(id varchar(42) primary key, type varchar(32) not null, data varchar(2048));"
@@ -93,7 +95,7 @@ func TestIncrementalUnderWrites(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			done := func() bool { return !strings.Contains(string(out.last().Offset()), keyIncList) }
+			done := func() bool { return !strings.Contains(string(out.last().Offset()), capture.OffsetIncrementalList) }
 			until(t, "the snapshot to end", func() bool { return out.snapshotRows() > 0 && done() })
 			cancel()
 			wg.Wait()

@@ -63,9 +63,12 @@ type session struct {
 	headAtStart LSN // end of the log when streaming began
 	lastStored  record.Position
 
-	inc          *incremental
-	sig          signals
-	signalColumn string // first column of the signal table
+	inc          capture.Incremental
+	chunks       incrementalEngine // of inc
+	streamed     streamedXIDs
+	signals      capture.Channels
+	signalColumn string       // first column of the signal table
+	meanwhile    func() error // keeps the server content while a batch waits to be taken
 
 	beat   time.Time // last heartbeat
 	xminAt time.Time
@@ -75,10 +78,16 @@ func newSession(t *task, at *Position) *session {
 	s := &session{t: t, log: t.log, shared: emit.NewShared(t.contextHeaders()...), tables: map[uint32]*table{}, warned: map[string]bool{}, now: time.Now()}
 	s.src.name, s.src.db = t.opts.Prefix, t.opts.Conn.Database
 	s.beat = s.now
-	s.inc = &incremental{s: s}
+	s.chunks.s = s
+	s.inc = capture.Incremental{Engine: &s.chunks, Log: t.log, Connector: t.opts.Prefix, ReadOnly: t.opts.ReadOnly}
+	s.signals = capture.Channels{Log: t.log, Every: t.opts.Signal.Poll}
+	if t.channel("file") {
+		s.signals.File = t.opts.Signal.File
+	}
 	if at != nil {
 		s.moveTo(at)
-		s.at.Extra = s.inc.restore(at.Extra)
+		s.at.Extra = s.inc.Restore(at.Extra)
+		s.restoreSignals(at.Extra)
 	}
 	return s
 }
@@ -118,8 +127,8 @@ func (s *session) send(ctx context.Context, idle func() error) error {
 	if s.inTx && s.t.opts.Transaction.Metadata {
 		end.Counts = s.tx.Counts()
 	}
-	if s.inc.running() {
-		end.Extra = append(slices.Clone(end.Extra), s.inc.extra()...)
+	if s.inc.Running() {
+		end.Extra = append(slices.Clone(end.Extra), s.inc.Extra()...)
 	}
 	if end.Before = 0; end.Final != 0 && s.lastCommit != end.Commit {
 		end.Before = s.lastCommit
@@ -188,9 +197,7 @@ func (s *session) tick(ctx context.Context, idle func() error) error {
 			return err
 		}
 	}
-	if err := s.pollSignals(ctx); err != nil {
-		return err
-	}
+	s.signals.Poll(ctx, s.now)
 	if err := s.between(ctx); err != nil {
 		return err
 	}
@@ -211,7 +218,7 @@ func (s *session) nextTick() time.Time {
 			due = at
 		}
 	}
-	if s.t.channel("file") || s.t.signalTopic != nil || s.inc.until != 0 {
+	if s.signals.Polled() || s.inc.Waiting() {
 		if at := s.now.Add(min(s.t.opts.Signal.Poll, 200*time.Millisecond)); due.IsZero() || at.Before(due) {
 			due = at
 		}
@@ -224,5 +231,6 @@ func (s *session) disconnected() {
 	s.inTx = false
 	s.tables, s.last = map[uint32]*table{}, nil
 	s.eventLSN, s.events = 0, 0
-	s.inc.disconnected()
+	s.chunks.close()
+	s.inc.Disconnected()
 }

@@ -1,30 +1,18 @@
 package postgres
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"millrace/capture"
 	"millrace/decode/pgoutput"
-	"millrace/decode/pgvalue"
 	"millrace/internal/metrics"
 	"millrace/internal/record"
 )
-
-// signals collects requests from the channels; they are acted on between
-// transactions.
-type signals struct {
-	pending []capture.Signal
-	polled  time.Time
-}
 
 func (t *task) channel(name string) bool { return slices.Contains(t.opts.Signal.Channels, name) }
 
@@ -52,7 +40,7 @@ func (s *session) signalRow(ctx context.Context, tb *table, m []byte) error {
 			return err
 		}
 		if id, ok := strings.CutSuffix(string(f[0]), "-open"); ok {
-			return s.inc.closed(ctx, id)
+			return s.inc.Closed(ctx, id)
 		}
 		return nil
 	}
@@ -66,105 +54,27 @@ func (s *session) signalRow(ctx context.Context, tb *table, m []byte) error {
 	}
 	switch sig.Type {
 	case capture.SignalOpen:
-		s.inc.win.Open(strings.TrimSuffix(sig.ID, "-open"))
+		s.inc.Opened(strings.TrimSuffix(sig.ID, "-open"))
 	case capture.SignalClose:
-		return s.inc.closed(ctx, strings.TrimSuffix(sig.ID, "-close"))
+		return s.inc.Closed(ctx, strings.TrimSuffix(sig.ID, "-close"))
 	default:
 		if s.t.channel("source") {
-			s.sig.pending = append(s.sig.pending, sig)
+			s.signals.Add(sig)
 			s.keepSignals()
 		}
 	}
 	return nil
 }
 
-// windowSeen tells the window of an incremental snapshot about a change of a row.
-func (s *session) windowSeen(tb *table, ch pgoutput.Change) error {
-	r := s.inc.cur
-	if r == nil || r.st.name != tb.name {
-		return nil
-	}
-	for _, tuple := range [][]byte{ch.New, ch.Old.Data} {
-		if tuple == nil {
-			continue
-		}
-		texts, err := tupleTexts(tuple)
-		if err != nil {
-			return err
-		}
-		cols := make([]int, len(r.dedup))
-		for i, c := range r.dedup {
-			name := r.st.rows.Spec.Columns[c].Name
-			if cols[i] = slices.IndexFunc(tb.rows.Spec.Columns, func(c pgvalue.Column) bool { return c.Name == name }); cols[i] < 0 {
-				return nil
-			}
-		}
-		s.inc.win.Seen(keyText(texts, cols))
-	}
-	return nil
-}
-
-// pollSignals reads the channels that are polled.
-func (s *session) pollSignals(ctx context.Context) error {
-	s.sig.pending = append(s.sig.pending, s.t.src.inbox.Take()...)
-	o := &s.t.opts.Signal
-	if s.now.Sub(s.sig.polled) < o.Poll {
-		return nil
-	}
-	s.sig.polled = s.now
-	if s.t.channel("file") {
-		s.readSignalFile(o.File)
-	}
-	if s.t.signalTopic != nil {
-		more, err := s.t.signalTopic.Poll(ctx)
-		if err != nil {
-			s.log.Warn("signals cannot be read from Kafka", "topic", o.Kafka.Topic, "error", err)
-		}
-		for _, text := range more {
-			s.takeSignal(text)
-		}
-	}
-	return nil
-}
-
-func (s *session) takeSignal(text []byte) {
-	sig, err := capture.ParseSignal(text)
-	if err != nil {
-		s.log.Warn("a signal cannot be read and is ignored", "error", err)
-		return
-	}
-	s.sig.pending = append(s.sig.pending, sig)
-}
-
-// readSignalFile takes the lines of the signal file and empties it.
-func (s *session) readSignalFile(path string) {
-	text, err := os.ReadFile(path)
-	if err != nil || len(text) == 0 {
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			s.log.Warn("the signal file cannot be read", "file", path, "error", err)
-		}
-		return
-	}
-	if err := os.Truncate(path, 0); err != nil {
-		s.log.Warn("the signal file cannot be emptied, so its signals are not acted on", "file", path, "error", err)
-		return
-	}
-	for sc := bufio.NewScanner(bytes.NewReader(text)); sc.Scan(); {
-		if len(bytes.TrimSpace(sc.Bytes())) > 0 {
-			s.takeSignal(bytes.Clone(sc.Bytes()))
-		}
-	}
-}
-
 // actOnSignals handles what is pending. It is called between transactions.
 func (s *session) actOnSignals(ctx context.Context) error {
-	for len(s.sig.pending) > 0 {
+	for len(s.signals.Pending()) > 0 {
 		s.keepSignals()
-		err := s.act(ctx, s.sig.pending[0])
+		err := s.act(ctx, s.signals.Pending()[0])
 		if err != nil && retriable(err) {
 			return err // it is acted on again after the reconnect, since the log does not bring it again
 		}
-		s.sig.pending = s.sig.pending[1:]
+		s.signals.Next()
 		s.keepSignals()
 		if err != nil {
 			return err
@@ -197,13 +107,21 @@ func (s *session) act(ctx context.Context, sig capture.Signal) error {
 			s.log.Warn("an incremental snapshot needs signal.data.collection, or read.only=true", "signal", sig.ID)
 			return nil
 		}
-		return s.inc.execute(ctx, sig.ID, req)
+		tables, err := s.t.captured(ctx)
+		if err != nil {
+			return err
+		}
+		names := make([]string, len(tables))
+		for i, m := range tables {
+			names[i] = m.Schema + "." + m.Name
+		}
+		return s.inc.Execute(ctx, sig.ID, req, names)
 	case sig.Type == capture.SignalStop:
-		s.inc.stop(sig.ID, req.Collections)
+		s.inc.Stop(sig.ID, req.Collections)
 	case sig.Type == capture.SignalPause:
-		s.inc.pause()
+		s.inc.Pause()
 	case sig.Type == capture.SignalResume:
-		return s.inc.resume(ctx)
+		return s.inc.Resume(ctx)
 	}
 	return nil
 }
@@ -213,13 +131,17 @@ func (s *session) between(ctx context.Context) error {
 	if s.inTx {
 		return nil
 	}
-	if s.inc.until != 0 && s.at.Commit >= s.inc.until {
-		s.inc.until = 0
-		if err := s.inc.closed(ctx, s.inc.win.ID()); err != nil {
-			return err
-		}
+	for _, sig := range s.t.src.inbox.Take() {
+		s.signals.Add(sig)
 	}
-	return s.actOnSignals(ctx)
+	err := s.inc.Between(ctx)
+	if err == nil {
+		err = s.actOnSignals(ctx)
+	}
+	if s.inc.Changed {
+		s.inc.Changed, s.dirty = false, true
+	}
+	return err
 }
 
 // notify sends a notification to the channels that are enabled.
@@ -257,12 +179,12 @@ func (t *task) blockingSnapshot(ctx context.Context, id string, req *capture.Sna
 	filters := map[string]string{}
 	for _, m := range all {
 		name := m.Schema + "." + m.Name
-		if !slices.ContainsFunc(req.Collections, func(p string) bool { return matchName(p, name, true) }) {
+		if !slices.ContainsFunc(req.Collections, func(p string) bool { return capture.MatchCollection(p, name, true) }) {
 			continue
 		}
 		tables = append(tables, m)
 		for _, c := range req.Conditions {
-			if matchName(c.Collection, name, true) {
+			if capture.MatchCollection(c.Collection, name, true) {
 				filters[name] = c.Filter
 			}
 		}

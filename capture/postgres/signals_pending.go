@@ -17,7 +17,8 @@ const keySignals = "millrace_signals"
 // keepSignals puts what is pending into the position that is sent next.
 func (s *session) keepSignals() {
 	kept := slices.ContainsFunc(s.at.Extra, func(e store.Entry) bool { return e.Key == keySignals })
-	if !kept && len(s.sig.pending) == 0 {
+	pending := s.signals.Pending()
+	if !kept && len(pending) == 0 {
 		return
 	}
 	var extra []store.Entry
@@ -26,9 +27,9 @@ func (s *session) keepSignals() {
 			extra = append(extra, e)
 		}
 	}
-	if len(s.sig.pending) > 0 {
-		list := make([]signalText, len(s.sig.pending))
-		for i, sig := range s.sig.pending {
+	if len(pending) > 0 {
+		list := make([]signalText, len(pending))
+		for i, sig := range pending {
 			list[i] = signalText{sig.ID, sig.Type, string(sig.Data)}
 		}
 		text, _ := json.Marshal(list)
@@ -46,14 +47,18 @@ type signalText struct {
 }
 
 // restoreSignals takes the signals of a stored offset.
-func (s *session) restoreSignals(e store.Entry) {
+func (s *session) restoreSignals(extra []store.Entry) {
+	i := slices.IndexFunc(extra, func(e store.Entry) bool { return e.Key == keySignals })
+	if i < 0 {
+		return
+	}
 	var text string
 	var list []signalText
-	if json.Unmarshal([]byte(e.Value), &text) != nil || json.Unmarshal([]byte(text), &list) != nil {
-		s.log.Warn("the signals in the stored offset cannot be read and are not acted on", "value", e.Value)
+	if json.Unmarshal([]byte(extra[i].Value), &text) != nil || json.Unmarshal([]byte(text), &list) != nil {
+		s.log.Warn("the signals in the stored offset cannot be read and are not acted on", "value", extra[i].Value)
 		return
 	}
 	for _, x := range list {
-		s.sig.pending = append(s.sig.pending, capture.Signal{ID: x.ID, Type: x.Type, Data: json.RawMessage(x.Data)})
+		s.signals.Add(capture.Signal{ID: x.ID, Type: x.Type, Data: json.RawMessage(x.Data)})
 	}
 }

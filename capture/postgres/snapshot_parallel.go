@@ -67,7 +67,7 @@ func (r *snapshotReader) copyTable(ctx context.Context, st *snapshotTable, row f
 		q := snappg.Query{SQL: st.sql, Binary: st.binary != nil}
 		if where := snappg.PageRange(c.From, c.To); st.size.paged && (where != "" || c.Again) {
 			if c.Again {
-				where = snappg.NewerThan(r.progress.Xmin) + and(where)
+				where = and(snappg.NewerThan(r.progress.Xmin), where)
 			}
 			q.SQL = snappg.Select(st.meta.Schema, st.meta.Name, st.exprs, where)
 		}

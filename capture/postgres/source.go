@@ -108,8 +108,6 @@ type task struct {
 	session  *session
 	noted    bool // the start's notification about the snapshot was sent
 	whole    bool // transactions are read whole, whatever their size
-	// signalTopic is the Kafka signal channel; nil when it is not enabled.
-	signalTopic signalTopic
 
 	// Of the attempt that runs now.
 	general     *pgconn.PgConn // catalog lookups
@@ -141,7 +139,7 @@ func (s *Source) run(ctx context.Context, offset []byte, out output, started fun
 			return fault(err, "", "Signal channel kafka configuration is invalid")
 		}
 		defer topic.Close()
-		t.signalTopic = topic
+		t.session.signals.Topic = topic
 	}
 	var stop func()
 	t.beats, stop = startBeats(ctx, &s.opts.Conn, s.opts.Heartbeat.Query, s.log)
@@ -316,10 +314,4 @@ func (t *task) contextHeaders() [][2]string {
 		{"__debezium.context.connectorName", "postgresql"},
 		{"__debezium.context.runId", t.runID},
 	}
-}
-
-// signalTopic reads signals from Kafka; emit.SignalTopic is one.
-type signalTopic interface {
-	// Poll returns the signals that are waiting, without waiting for more.
-	Poll(ctx context.Context) ([][]byte, error)
 }

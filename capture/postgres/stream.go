@@ -73,7 +73,8 @@ func (s *stream) run(ctx context.Context) error {
 	if err := s.sendStatus(); err != nil {
 		return err
 	}
-	if err := s.inc.goOn(ctx); err != nil {
+	s.meanwhile = s.idle
+	if err := s.between(ctx); err != nil { // what waited for a connection
 		return err
 	}
 	timedOut := false
@@ -149,7 +150,7 @@ func (s *stream) duties(ctx context.Context) error {
 	s.woken.Store(false)
 	if w := s.t.watch; w != nil {
 		w.read.Store(uint64(s.received))
-		w.incremental(s.inc)
+		w.incremental(&s.inc)
 	}
 	if err := s.t.out.Cause(); err != nil {
 		return err

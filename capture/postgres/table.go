@@ -63,7 +63,9 @@ func (s *session) relation(ctx context.Context, m []byte) error {
 			return err
 		}
 	}
-	s.tables[rel.OID] = tb
+	if s.tables[rel.OID] = tb; tb.captured {
+		s.windowAltered(tb)
+	}
 	return nil
 }
 

@@ -187,7 +187,7 @@ func serverText(err error) string {
 // there and no room for it.
 func (c *check) slot(ctx context.Context) error {
 	name := c.o.Slot.Name
-	rows, err := query(ctx, c.conn, `SELECT coalesce(s.plugin, ''), s.slot_type, coalesce(s.database, ''), s.active, coalesce(a.application_name, ''), coalesce(s.active_pid::text, '')
+	rows, err := query(ctx, c.conn, `SELECT coalesce(s.plugin, ''), s.slot_type, coalesce(s.database, ''), s.active, coalesce(a.application_name, ''), coalesce(s.active_pid::text, ''), coalesce(to_jsonb(s)->>'two_phase', 'false')
  FROM pg_catalog.pg_replication_slots s LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid WHERE s.slot_name = $1`, name)
 	if err != nil {
 		return err
@@ -204,6 +204,8 @@ func (c *check) slot(ctx context.Context) error {
 		c.add("slot.name", "replication slot %q belongs to database %q; slot names are shared by all databases of a server, choose another slot.name", name, database)
 	case plugin != "pgoutput":
 		c.add("slot.name", "replication slot %q uses the plugin %q instead of pgoutput; choose another slot.name, or drop it: SELECT pg_drop_replication_slot(%s)", name, plugin, quoteLiteral(name))
+	case string(r[6]) == "true":
+		c.add("slot.name", "replication slot %q was created with two_phase, so rows of prepared transactions come before they are committed; choose another slot.name, or drop it: SELECT pg_drop_replication_slot(%s)", name, quoteLiteral(name))
 	case isTrue(r[3]) && app != appStreaming:
 		// A connection of that name may be this very connector, which is being changed.
 		c.add("slot.name", "replication slot %q is being read by another session (pid %s, application %q); stop that, or choose another slot.name", name, r[5], app)

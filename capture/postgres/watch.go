@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"millrace/capture"
 	"millrace/internal/metrics"
 	"millrace/internal/record"
 )
@@ -126,23 +127,23 @@ func (w *watch) look(ctx context.Context) (err error) {
 }
 
 // incremental tells what the incremental snapshot does.
-func (w *watch) incremental(i *incremental) {
+func (w *watch) incremental(i *capture.Incremental) {
 	if w.t.metrics == nil {
 		return
 	}
 	state := metrics.IncrementalNone
 	switch {
-	case i.running() && i.paused:
+	case i.Running() && i.Paused():
 		state = metrics.IncrementalPaused
-	case i.running():
+	case i.Running():
 		state = metrics.IncrementalRunning
 	}
 	w.t.metrics.Incremental(state)
 }
 
 // about is how many rows the statistics say that a table has, 0 when they say nothing.
-func (i *incremental) about(ctx context.Context, table uint32) int64 {
-	rows, err := query(ctx, i.conn, "SELECT reltuples::bigint FROM pg_catalog.pg_class WHERE oid = $1", strconv.FormatUint(uint64(table), 10))
+func (e *incrementalEngine) about(ctx context.Context, table uint32) int64 {
+	rows, err := query(ctx, e.conn, "SELECT reltuples::bigint FROM pg_catalog.pg_class WHERE oid = $1", strconv.FormatUint(uint64(table), 10))
 	if err != nil || len(rows) == 0 {
 		return 0 // an estimate is not worth a failure; the next statement will tell
 	}

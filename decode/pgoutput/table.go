@@ -95,7 +95,7 @@ func (t *Table) compileKey(types pgvalue.Types, modes pgvalue.Modes, in *record.
 	if spec.ExtraKeyName != "" {
 		key.Fields = append(key.Fields, record.Field{Name: spec.ExtraKeyName, Schema: record.PlainString})
 	}
-	if len(key.Fields) > 0 {
+	if len(key.Fields) > 0 || len(spec.Key) > 0 { // as Debezium's, a key of unsupported types has no fields
 		t.KeySchema = in.Intern(key)
 	}
 	return nil

@@ -108,6 +108,9 @@ func TestOmittedColumns(t *testing.T) {
 	if !slices.Equal(tab.Omitted, []string{"body"}) || len(tab.ValueSchema.Fields) != 2 {
 		t.Error(tab.Omitted)
 	}
+	if tab = smallTable(t, pgvalue.Modes{}, func(s *TableSpec) { s.Columns[1].TypeOID, s.Key = 5555, []int{1} }); tab.KeySchema == nil || len(tab.KeySchema.Fields) != 0 {
+		t.Error("a key of an unsupported type is a struct without fields")
+	}
 }
 
 func TestBrokenTuples(t *testing.T) {
