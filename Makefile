@@ -14,7 +14,7 @@ demo: ## a real PostgreSQL, Kafka, a connector and a sink in one process; Ctrl-C
 build: ## bin/millrace, one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/millrace ./cmd/millrace
 
-test: ## everything, against real servers
+test: ## everything, against real servers; screenshots of the page's test stay in .work/screenshots
 	@scripts/test
 
 test-versions: ## the PostgreSQL source against PostgreSQL 14 to 18 (ARGS="15 17" for some)

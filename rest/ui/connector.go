@@ -24,7 +24,8 @@ type connectorData struct {
 	Sinks                      []sinkPath
 	Kept                       *keptData
 	Now                        reading
-	Known                      bool // there are figures
+	Known                      bool   // there are figures
+	Stale                      string // how old Path is; empty: it is new
 	Tables                     []tableLine
 	Hidden                     int // tables that are left out
 	All                        bool
@@ -148,12 +149,12 @@ const tablesShown = 25
 
 func (s *Server) connector(r *http.Request) (string, any, error) {
 	name := r.PathValue("name")
-	var st remote.Status
-	if err := s.get(r, remote.Path(name, "/status"), &st); err != nil {
-		return "", nil, err
-	}
 	var cfg map[string]string
 	if err := s.get(r, remote.Path(name, "/config"), &cfg); err != nil {
+		return "", nil, err
+	}
+	st, err := s.status(r, name)
+	if err != nil {
 		return "", nil, err
 	}
 	q := r.URL.Query()
@@ -187,6 +188,19 @@ func (s *Server) connector(r *http.Request) (string, any, error) {
 	return name, d, nil
 }
 
+// status is a connector's status. One that was just made has none for a moment: no
+// worker has taken it up yet.
+func (s *Server) status(r *http.Request, name string) (st remote.Status, err error) {
+	if err = s.get(r, remote.Path(name, "/status"), &st); err == nil || codeOf(err) != http.StatusNotFound {
+		return st, err
+	}
+	var info struct{ Type string }
+	if s.get(r, remote.Path(name, ""), &info) != nil {
+		return st, err // there is no such connector
+	}
+	return remote.Status{Name: name, Type: info.Type, Connector: remote.State{State: "UNASSIGNED"}}, nil
+}
+
 func notEmpty(s string) []string {
 	if s == "" {
 		return nil
@@ -200,11 +214,16 @@ func (d *connectorData) figures(now *detail, st *remote.Status, cfg map[string]s
 	d.Records, d.Restarts, d.Skipped = now.records, now.restarts, now.skipped
 	d.Snapshot = progressOf(now)
 	class := cfg["connector.class"]
-	if now.known() {
+	known := now
+	if !now.known() && now.before != nil && st.Connector.State == "RUNNING" {
+		known = now.before
+		d.Stale = span(now.counters.at.Sub(known.counters.at).Seconds())
+	}
+	if known.known() {
 		if st.Type == "source" {
-			d.Path, d.Kept = sourcePath(class, now), keptOf(class, now)
+			d.Path, d.Kept = sourcePath(class, known), keptOf(class, known)
 		} else {
-			d.Path = sinkStations(now)
+			d.Path = sinkStations(known)
 		}
 	}
 	if st.Type != "source" {
@@ -412,8 +431,19 @@ func (s *Server) offsetsAndLog(r *http.Request, d *connectorData) {
 		}
 	}
 	lines := s.log(r, d.Name)
-	slices.Reverse(lines)
-	d.Log = lines[:min(len(lines), linesShown)]
+	for i := len(lines) - 1; i >= 0; i-- {
+		l := lines[i]
+		if n := len(d.Log); n > 0 && d.Log[n-1].text() == l.text() {
+			d.Log[n-1].Times++
+			d.Log[n-1].First = l.At()
+			continue
+		}
+		if len(d.Log) == linesShown {
+			break
+		}
+		l.Times = 1
+		d.Log = append(d.Log, l)
+	}
 }
 
 func sorted(s []string) []string { slices.Sort(s); return s }

@@ -48,6 +48,9 @@ type detail struct {
 	// NaN is unknown.
 	kept, limit, left, full, expires float64
 
+	// before is the last state in which the place was known, when it is not; else nil.
+	before *detail
+
 	topics      map[string]*countRow
 	tables      map[string]*tableRow
 	snapshot    bool
@@ -202,6 +205,11 @@ func (h *history) extend(s *series, d *detail) {
 	}
 	r.Behind = d.behind["confirmed"] + d.behind["written"]
 	if before := s.now; before != nil {
+		if !d.known() {
+			if d.before = before; !before.known() {
+				d.before = before.before
+			}
+		}
 		if sec := d.counters.at.Sub(before.counters.at).Seconds(); sec > 0 {
 			r.Rate = max(0, d.records-before.records) / sec
 			for name, t := range d.topics {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,8 @@ const (
 	soon       = 6 * 3600 // s until log is gone
 	scarce     = .25      // part of the budget that is left
 	quietStart = 12 * time.Second
+	// startsWithin is how long a connector may take to run before it is worth a look.
+	startsWithin = 20 * time.Second
 )
 
 // judge says what is wrong with a connector, if anything.
@@ -43,29 +46,50 @@ func (s *Server) judge(r *http.Request, st *remote.Status, class string, d *deta
 			return verdict{levelBad, c.text(), c.fix()}
 		}
 	}
-	switch state, tasks, running := stateOf(st); {
+	state, tasks, running := stateOf(st)
+	starting := state != "PAUSED" && state != "STOPPED" && (state != "RUNNING" || running < tasks || tasks == 0)
+	switch waited := s.lasts(st.Name, starting); {
 	case state == "PAUSED":
 		return verdict{levelNote, "Paused.", keepsLog(st.Type)}
 	case state == "STOPPED":
 		return verdict{levelNote, "Stopped.", keepsLog(st.Type)}
-	case state != "RUNNING":
-		return verdict{levelWarn, "It is " + strings.ToLower(state) + ".", "A worker takes it up in a moment; if none does, none is there that can."}
-	case running < tasks:
-		return verdict{levelWarn, fmt.Sprintf("%d of %d tasks run.", running, tasks), "The others start in a moment, or were paused."}
-	case tasks == 0:
-		return verdict{levelWarn, "It has no task yet.", "It is being started; the log of the worker tells more."}
+	case starting && waited < startsWithin:
+		return verdict{levelNote, "Starting.", ""}
+	case starting && tasks == 0:
+		return verdict{levelWarn, "It has had no task for " + span(waited.Seconds()) + ".", "A worker should have started one: its log tells why it does not."}
+	case starting:
+		return verdict{levelWarn, fmt.Sprintf("Only %d of %d tasks run, for %s by now.", running, tasks, span(waited.Seconds())), "No worker of the group takes the others up, or one was paused by itself."}
 	}
 	if d == nil {
 		return verdict{} // it runs on another worker
 	}
 	if watched := strings.HasPrefix(class, "io.debezium.connector.") && st.Type == "source"; watched && !d.known() && since > quietStart {
-		why, fix := "The database does not answer.", "It goes on by itself once the database is there again."
+		why, fix := "The database does not answer.", "Start the database, or look at database.hostname, database.port and the network between. The connector goes on by itself as soon as it answers, and loses nothing."
 		if l := s.newestTrouble(r, st.Name); l != nil {
 			why = l.text()
 		}
 		return verdict{levelWarn, why, fix}
 	}
 	return judgeFigures(st.Type, d, newest)
+}
+
+// lasts is how long something has been so of a connector, as far as pages have seen it.
+func (s *Server) lasts(name string, so bool) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !so {
+		delete(s.since, name)
+		return 0
+	}
+	if s.since == nil || len(s.since) > 10_000 { // connectors that are gone
+		s.since = map[string]time.Time{}
+	}
+	at, ok := s.since[name]
+	if !ok {
+		at = time.Now()
+		s.since[name] = at
+	}
+	return time.Since(at)
 }
 
 func keepsLog(kind string) string {
@@ -168,15 +192,31 @@ type logLine struct {
 	Task    int               `json:"task"`
 	Message string            `json:"message"`
 	Details map[string]string `json:"details"`
+
+	// Times is how often it was said in a row, from First on.
+	Times int    `json:"-"`
+	First string `json:"-"`
 }
 
 // text is the line with its error.
 func (l *logLine) text() string {
 	t := upperFirst(l.Message)
 	if e := l.Details["error"]; e != "" {
-		t += ": " + e
+		t += ": " + once(e)
 	}
 	return t
+}
+
+// once leaves out what an error says again: a driver that tries several ways says the
+// same of each.
+func once(text string) string {
+	var out []string
+	for _, line := range strings.Split(text, "\n") {
+		if line = strings.TrimSpace(line); line != "" && !slices.Contains(out, line) {
+			out = append(out, line)
+		}
+	}
+	return strings.Join(out, " ")
 }
 
 // More lists the details other than the error.

@@ -26,14 +26,14 @@ type row struct {
 }
 
 type overviewData struct {
-	Rows                    []row
-	Attention               []row // those that somebody should look at
-	Total                   int
-	Hidden                  int // rows that are left out of a long list
-	Bad, Warn, Paused, Fine int
-	Rate                    float64
-	Query                   string
-	All                     bool
+	Rows                              []row
+	Attention                         []row // those that somebody should look at
+	Total                             int
+	Hidden                            int // rows that are left out of a long list
+	Bad, Warn, Paused, Starting, Fine int
+	Rate                              float64
+	Query                             string
+	All                               bool
 }
 
 // rowsShown is how many connectors an overview shows at once.
@@ -64,8 +64,10 @@ func (s *Server) overview(r *http.Request) (string, any, error) {
 			d.Bad++
 		case x.Level == levelWarn:
 			d.Warn++
-		case x.Level == levelNote:
+		case x.State == "PAUSED" || x.State == "STOPPED":
 			d.Paused++
+		case x.Level == levelNote:
+			d.Starting++
 		default:
 			d.Fine++
 		}

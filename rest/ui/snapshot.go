@@ -85,8 +85,8 @@ func (d *diagnosis) arrange() {
 // doctorPage is the page that runs the doctor on a connector.
 func (s *Server) doctorPage(r *http.Request) (string, any, error) {
 	name := r.PathValue("name")
-	var st remote.Status
-	if err := s.get(r, remote.Path(name, "/status"), &st); err != nil {
+	st, err := s.status(r, name)
+	if err != nil {
 		return "", nil, err
 	}
 	return name + " · doctor", connectorData{Name: name, Tab: "doctor", Type: st.Type, State: st.Overall()}, nil

@@ -52,6 +52,7 @@ type Server struct {
 	// What changes rarely and is asked for now and then.
 	mu        sync.Mutex
 	classOf   map[string]string
+	since     map[string]time.Time // connectors that do not run as they should
 	classesAt time.Time
 	topicsOf  map[string][]string // of sinks
 	topicsAt  time.Time
