@@ -128,8 +128,16 @@ func (t *cast) compile(s *record.Schema) (*castPlan, error) {
 		out, err := castSchema(s, t.whole)
 		if err == nil {
 			out.Name, out.Version, out.Doc, out.Params = s.Name, s.Version, s.Doc, s.Params
+			switch s.Name {
+			case nameDate, nameTime, nameTimestamp, nameDecimal:
+				// The value is none any more, and no converter would write it as one.
+				out.Name, out.Version, out.Params = "", 0, nil
+			}
 		}
 		return &castPlan{out: out}, err
+	}
+	if s.Type != record.Struct {
+		return nil, notStruct("list")
 	}
 	p := &castPlan{copy: &copyPlan{out: basics(s)}}
 	p.copy.out.Type, p.copy.out.Optional = record.Struct, s.Optional
@@ -276,18 +284,13 @@ func castString(s string, to record.Type) (record.Cell, error) {
 	case record.Boolean:
 		return record.BoolCell(strings.EqualFold(s, "true")), nil
 	case record.Float32, record.Float64:
-		t := strings.TrimSpace(s)
-		if n := len(t); n > 1 && strings.ContainsRune("fFdD", rune(t[n-1])) && !strings.HasPrefix(strings.ToLower(t), "0x") {
-			t = t[:n-1]
-		}
-		f, err := strconv.ParseFloat(t, 64)
-		lower := strings.ToLower(t)
-		if err != nil && !math.IsInf(f, 0) || strings.Contains(lower, "inf") && !strings.HasSuffix(t, "Infinity") || strings.Contains(t, "_") {
+		f, ok := parseJavaFloat(s, to == record.Float32)
+		if !ok {
 			return record.Cell{}, outOfRange(s)
 		}
 		return castFloat(f, to), nil
 	}
-	n, err := strconv.ParseInt(s, 10, intBits(to))
+	n, err := strconv.ParseInt(asciiDigits(s), 10, intBits(to))
 	if err != nil {
 		return record.Cell{}, outOfRange(s)
 	}

@@ -183,10 +183,82 @@ func (p *copyPlan) apply(b *record.Batch, in record.Cell) record.Cell {
 	return out
 }
 
+// check refuses what Connect's SchemaBuilder does: fields without a name and two of
+// one name.
+func (p *copyPlan) check() error { return checkFields(p.out) }
+
+func checkFields(s *record.Schema) error {
+	seen := make(map[string]bool, len(s.Fields))
+	for _, f := range s.Fields {
+		switch {
+		case f.Name == "":
+			return &errs.Error{Java: errs.SchemaBuilderException, Msg: "fieldName cannot be null."}
+		case seen[f.Name]:
+			return &errs.Error{Java: errs.SchemaBuilderException, Msg: "Cannot create field because of field name duplication " + f.Name}
+		}
+		seen[f.Name] = true
+	}
+	return nil
+}
+
+// notStruct is what Connect says when fields of another schema are asked for.
+func notStruct(what string) error { return dataErr("Cannot %s fields on non-struct type", what) }
+
 // basics copies name, version, doc and parameters of a struct schema, not its
 // fields, optionality or default: Connect's SchemaUtil.copySchemaBasics.
 func basics(s *record.Schema) *record.Schema {
 	return &record.Schema{Type: s.Type, Name: s.Name, Version: s.Version, Doc: s.Doc, Params: s.Params}
+}
+
+// defaultsPlan puts the defaults of a schema where its structs hold null, as
+// Struct.get does when a step of Debezium copies a record field by field. nil: there
+// are none.
+type defaultsPlan struct {
+	index  []int
+	value  []*record.Datum // nil: nested
+	nested []*defaultsPlan
+}
+
+func compileDefaults(s *record.Schema) *defaultsPlan {
+	if s == nil || s.Type != record.Struct {
+		return nil
+	}
+	p := &defaultsPlan{}
+	for i, f := range s.Fields {
+		n := compileDefaults(f.Schema)
+		if f.Schema.Default != nil || n != nil {
+			p.index, p.value, p.nested = append(p.index, i), append(p.value, f.Schema.Default), append(p.nested, n)
+		}
+	}
+	if p.index == nil {
+		return nil
+	}
+	return p
+}
+
+// apply returns c with the defaults in place; c itself is not changed.
+func (p *defaultsPlan) apply(b *record.Batch, c record.Cell) record.Cell {
+	if p == nil || c.Kind() != record.Struct {
+		return c
+	}
+	cloned := false
+	for k, i := range p.index {
+		old := b.Child(c, i)
+		v := old
+		if v.IsNull() && p.value[k] != nil {
+			v = b.Put(p.value[k])
+		} else {
+			v = p.nested[k].apply(b, v)
+		}
+		if v == old {
+			continue
+		}
+		if !cloned {
+			c, cloned = b.CloneChildren(c, 0), true
+		}
+		b.SetChild(c, i, v)
+	}
+	return c
 }
 
 // wholeCopy is a plan that takes over every field, replacing nulls by defaults

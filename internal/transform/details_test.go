@@ -305,7 +305,7 @@ func TestGeometry(t *testing.T) {
 		{"GeometryFormatTransformer", "format", "wkb", point, nil, "!Cannot convert to EWKB when SRID is null"},
 		{"SwapGeometryCoordinates", "srids", "4326", point, 4326, swapped}, {"SwapGeometryCoordinates", "srids", "1,3857", line, 3857, lineSwapped},
 		{"SwapGeometryCoordinates", "srids", "4326", point, 1, point}, {"SwapGeometryCoordinates", "srids", "4326", point, nil, point},
-		{"SwapGeometryCoordinates", "srids", "4326", "AQIAAAD///8P", 4326, "!the geometry is no WKB"},
+		{"SwapGeometryCoordinates", "srids", "4326", "AQIAAAD///8P", 4326, "!Failed to swap EWKB/WKB coordinates: the geometry is no WKB"},
 	} {
 		var b record.Batch
 		r := geometryRecord(t, &b, c.in, c.srid)

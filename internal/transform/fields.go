@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"slices"
 	"strings"
 
 	"millrace/internal/configdef"
@@ -85,7 +86,11 @@ func (t *replaceField) Apply(b *record.Batch, r *record.Record) (bool, error) {
 	}
 	p, ok := t.plans.lookup(s)
 	if !ok {
-		p = t.plans.store(s, t.compile(s))
+		p = t.compile(s)
+		if err := p.check(); err != nil {
+			return true, err
+		}
+		t.plans.store(s, p)
 	}
 	t.side.set(r, p.out, p.apply(b, c))
 	return true, nil
@@ -107,11 +112,19 @@ func (t *replaceField) schemaless(b *record.Batch, r *record.Record, c record.Ce
 	}
 	out := mapDrop(b, c, func(k string) bool { return !t.keeps(k) })
 	for i := 0; i < out.Len(); i += 2 {
-		if n, ok := t.renames[b.Str(b.Child(out, i))]; ok {
-			k := b.StringCell(n)
-			out = b.CloneChildren(out, 0)
-			b.SetChild(out, i, k)
+		n, ok := t.renames[b.Str(b.Child(out, i))]
+		if !ok {
+			continue
 		}
+		if at := mapIndex(b, out, n); at >= 0 && at != i { // the entry of that name gives way
+			out = mapDrop(b, out, func(k string) bool { return k == n })
+			if at < i {
+				i -= 2
+			}
+		}
+		k := b.StringCell(n)
+		out = b.CloneChildren(out, 0)
+		b.SetChild(out, i, k)
 	}
 	t.side.set(r, nil, out)
 	return true, nil
@@ -162,6 +175,9 @@ func fieldPath(text, version string) ([]string, error) {
 	if !strings.EqualFold(version, "V2") {
 		return []string{text}, nil
 	}
+	if text == "" {
+		return nil, &errs.Error{Java: errs.ConfigException, Msg: "the field is empty; with field.syntax.version=V2 it must name one"}
+	}
 	var steps []string
 	rest := text
 	for rest != "" {
@@ -210,11 +226,15 @@ func backtick(s string) (string, int) {
 func (t *extractField) Apply(b *record.Batch, r *record.Record) (bool, error) {
 	s, c := t.side.get(r)
 	if s == nil {
-		for _, step := range t.path {
+		for i, step := range t.path {
 			if c.IsNull() {
 				break
 			}
-			if err := requireMap(c, "field extraction"); err != nil {
+			purpose := "field extraction"
+			if i > 0 {
+				purpose = "nested field access"
+			}
+			if err := requireMap(c, purpose); err != nil {
 				return true, err
 			}
 			c = mapGet(b, c, step)
@@ -249,6 +269,9 @@ func (t *extractField) Apply(b *record.Batch, r *record.Record) (bool, error) {
 func (t *extractField) compile(s *record.Schema) (*extractPlan, error) {
 	p := &extractPlan{}
 	for _, step := range t.path {
+		if s.Type != record.Struct {
+			return nil, notStruct("look up")
+		}
 		i, f := s.Field(step)
 		if i < 0 {
 			return nil, &errs.Error{Java: "java.lang.IllegalArgumentException", Msg: "Unknown field: " + t.text}
@@ -287,7 +310,11 @@ func (t *hoistField) Apply(b *record.Batch, r *record.Record) (bool, error) {
 	}
 	out, ok := t.plans.lookup(s)
 	if !ok {
-		out = t.plans.store(s, &record.Schema{Type: record.Struct, Fields: []record.Field{{Name: t.field, Schema: s}}})
+		out = &record.Schema{Type: record.Struct, Fields: []record.Field{{Name: t.field, Schema: s}}}
+		if err := checkFields(out); err != nil {
+			return true, err
+		}
+		t.plans.store(s, out)
 	}
 	if c.IsNull() && !s.Optional && s.Default == nil {
 		return true, dataErr("Invalid value: null used for required field: \"%s\", schema type: %s", t.field, strings.ToUpper(s.Type.String()))
@@ -314,7 +341,13 @@ func valueToKeyDef() *configdef.Def {
 }
 
 func newValueToKey(v configdef.Values) (Step, error) {
-	return &valueToKey{fields: v.List("fields"), fill: v.Bool("replace.null.with.default")}, nil
+	var fields []string
+	for _, f := range v.List("fields") { // one named twice is there once
+		if !slices.Contains(fields, f) {
+			fields = append(fields, f)
+		}
+	}
+	return &valueToKey{fields: fields, fill: v.Bool("replace.null.with.default")}, nil
 }
 
 func (t *valueToKey) Apply(b *record.Batch, r *record.Record) (bool, error) {

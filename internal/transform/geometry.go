@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"millrace/internal/configdef"
+	"millrace/internal/errs"
 	"millrace/internal/record"
 )
 
@@ -73,9 +74,14 @@ func (p *leafPlan) visit(b *record.Batch, c record.Cell, change func(*record.Bat
 	return out, nil
 }
 
+type geometryPlan struct {
+	leaves   *leafPlan // nil: the schema has no geometry
+	defaults *defaultsPlan
+}
+
 // geometryStep changes the WKB of geometries.
 type geometryStep struct {
-	plans planCache[*leafPlan]
+	plans planCache[*geometryPlan]
 	srids map[int64]bool // SwapGeometryCoordinates: which to swap; nil: GeometryFormatTransformer
 	strip bool           // take the SRID out instead of putting it in
 	buf   []byte
@@ -126,12 +132,13 @@ func (t *geometryStep) Apply(b *record.Batch, r *record.Record) (bool, error) {
 	}
 	p, ok := t.plans.lookup(r.ValueSchema)
 	if !ok {
-		p = t.plans.store(r.ValueSchema, findLeaves(r.ValueSchema, geometryName))
+		p = t.plans.store(r.ValueSchema, &geometryPlan{findLeaves(r.ValueSchema, geometryName), compileDefaults(r.ValueSchema)})
 	}
-	if p == nil {
-		return true, nil
+	v := p.defaults.apply(b, r.Value)
+	var err error
+	if p.leaves != nil {
+		v, err = p.leaves.visit(b, v, t.change)
 	}
-	v, err := p.visit(b, r.Value, t.change)
 	if err == nil {
 		r.Value = v
 	}
@@ -151,7 +158,9 @@ func (t *geometryStep) change(b *record.Batch, s *record.Schema, c record.Cell) 
 		if srid.IsNull() || !t.srids[srid.Int()] {
 			return c, nil
 		}
-		_, err = swapWKB(t.buf, 0)
+		if _, err = swapWKB(t.buf, 0); err != nil {
+			err = &errs.Error{Java: errs.DebeziumException, Msg: "Failed to swap EWKB/WKB coordinates", Cause: err}
+		}
 	} else {
 		// One geometry with an SRID inside turns the step round for good, as in Debezium.
 		t.strip = t.strip || extendedWKB(t.buf)
@@ -189,6 +198,9 @@ func extendedWKB(p []byte) bool {
 
 // setSRID takes the SRID out of a geometry, or puts it in.
 func setSRID(p []byte, strip bool, srid uint32) ([]byte, error) {
+	if len(p) == 0 && strip {
+		return p, nil
+	}
 	if len(p) < 5 {
 		return p, dataErr("the geometry has %d bytes, which is no WKB", len(p))
 	}

@@ -36,7 +36,7 @@ func headerFromDef() *configdef.Def {
 
 func newHeaderFrom(s side, v configdef.Values) (Step, error) {
 	if len(v.List("fields")) != len(v.List("headers")) {
-		return nil, errors.New("'fields' config must have the same number of elements as 'headers' config.") //nolint:staticcheck // Connect's text
+		return nil, errors.New("'fields' config must have the same number of elements as 'headers' config.")
 	}
 	return &headerFrom{side: s, fields: v.List("fields"), headers: v.List("headers"), drop: set(v.List("fields")), move: v.String("operation") == "move", fill: v.Bool("replace.null.with.default")}, nil
 }

@@ -162,6 +162,11 @@ func compileNode(s *record.Schema, headers []*record.Schema, paths [][]string, a
 			}
 			n.copy.add(path[0], fs, -1, false)
 		}
+		if h := headers[at[i]]; there && h != nil && h.Type != n.copy.out.Fields[f].Schema.Type {
+			var b record.Batch
+			return nil, dataErr("Invalid Java object for schema with type %s: class %s for field: \"%s\"",
+				strings.ToUpper(n.copy.out.Fields[f].Schema.Type.String()), javaClass(b.Alloc(h.Type, 0), h), path[0])
+		}
 		n.set[f] = at[i]
 	}
 	for _, name := range order {

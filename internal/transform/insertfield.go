@@ -88,7 +88,11 @@ func (t *insertField) Apply(b *record.Batch, r *record.Record) (bool, error) {
 	}
 	p, ok := t.plans.lookup(s)
 	if !ok {
-		p = t.plans.store(s, t.compile(s))
+		p = t.compile(s)
+		if err := p.check(); err != nil {
+			return true, err
+		}
+		t.plans.store(s, p)
 	}
 	out := p.apply(b, c)
 	at := len(s.Fields)

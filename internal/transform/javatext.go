@@ -1,9 +1,12 @@
 package transform
 
 import (
+	"math"
 	"math/big"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"millrace/internal/record"
 )
@@ -89,4 +92,52 @@ func dateFormatFor(ms int64) *dateFormat {
 		return isoDate
 	}
 	return isoTimestamp
+}
+
+// parseJavaFloat reads a text as Java's Float.parseFloat and Double.parseDouble do:
+// blanks around it, a type suffix, hexadecimal numbers, NaN and Infinity in this
+// spelling only.
+func parseJavaFloat(s string, single bool) (f float64, ok bool) {
+	t := strings.TrimFunc(s, func(r rune) bool { return r <= ' ' })
+	body := strings.TrimLeft(t, "+-")
+	if len(t)-len(body) > 1 {
+		return 0, false
+	}
+	switch body {
+	case "NaN":
+		return math.NaN(), true
+	case "Infinity":
+		if t[0] == '-' {
+			return math.Inf(-1), true
+		}
+		return math.Inf(1), true
+	}
+	if n := len(t); n > 1 && strings.IndexByte("fFdD", t[n-1]) >= 0 && (!isHex(body) || strings.ContainsAny(body, "pP")) {
+		t = t[:n-1]
+	}
+	if body == "" || body[0] != '.' && (body[0] < '0' || body[0] > '9') || strings.Contains(t, "_") || isHex(body) && !strings.ContainsAny(body, "pP") {
+		return 0, false
+	}
+	bits := 64
+	if single {
+		bits = 32
+	}
+	f, err := strconv.ParseFloat(t, bits)
+	return f, err == nil || math.IsInf(f, 0)
+}
+
+func isHex(s string) bool { return len(s) > 1 && s[0] == '0' && (s[1] == 'x' || s[1] == 'X') }
+
+// asciiDigits replaces the decimal digits of other scripts, which Java's parseInt reads.
+func asciiDigits(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < utf8.RuneSelf || r > 0xffff || !unicode.Is(unicode.Nd, r) {
+			return r
+		}
+		zero := r
+		for unicode.Is(unicode.Nd, zero-1) && r-zero < 9 {
+			zero--
+		}
+		return '0' + r - zero
+	}, s)
 }

@@ -120,6 +120,9 @@ func (t *logicalRouter) key(b *record.Batch, r *record.Record, old, topic *recor
 		if t.unique {
 			p.add(t.keyField, record.PlainString, -1, false)
 		}
+		if err := p.check(); err != nil {
+			return err
+		}
 		t.keys.store(r.KeySchema, p)
 	}
 	key := p.apply(b, r.Key)

@@ -13,6 +13,7 @@ import (
 // maskField puts a null value of the type, or a replacement, in place of fields.
 type maskField struct {
 	side        side
+	names       []string
 	fields      map[string]bool
 	replacement string
 	replace     bool
@@ -37,7 +38,7 @@ func maskFieldDef() *configdef.Def {
 }
 
 func newMaskField(s side, v configdef.Values) (Step, error) {
-	return &maskField{side: s, fields: set(v.List("fields")), replacement: v.String("replacement"), replace: v.IsSet("replacement"), fill: v.Bool("replace.null.with.default")}, nil
+	return &maskField{side: s, names: v.List("fields"), fields: set(v.List("fields")), replacement: v.String("replacement"), replace: v.IsSet("replacement"), fill: v.Bool("replace.null.with.default")}, nil
 }
 
 func (t *maskField) Apply(b *record.Batch, r *record.Record) (bool, error) {
@@ -226,6 +227,11 @@ func (t *maskField) schemaless(b *record.Batch, r *record.Record, c record.Cell)
 			return true, err
 		}
 		b.SetChild(out, i+1, b.Put(d))
+	}
+	for _, f := range t.names { // a field that is not there becomes one that is null
+		if mapIndex(b, out, f) < 0 {
+			out = mapPut(b, out, f, record.Cell{})
+		}
 	}
 	t.side.set(r, nil, out)
 	return true, nil

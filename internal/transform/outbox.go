@@ -38,6 +38,7 @@ type outboxPlan struct {
 	id, key, payload int
 	timestamp        int // -1: the envelope's ts_ms
 	perMilli         int64
+	untimed          error // why the timestamp column is none; rows that are null there do not mind
 	route, version   int
 	extra            []int // field indexes; -1 left out
 }
@@ -137,7 +138,7 @@ func (t *outbox) compile(s *record.Schema) (*outboxPlan, error) {
 		return nil, connectErr("Unable to find payload field %s in event", t.payload)
 	}
 	if p.id, _ = p.row.Field(t.id); p.id < 0 {
-		return nil, connectErr("Unable to find event-id field %s in event", t.id)
+		return nil, dataErr("%s is not a valid field name", t.id)
 	}
 	var fs *record.Schema
 	if p.key, _ = p.row.Field(t.key); p.key < 0 {
@@ -148,7 +149,7 @@ func (t *outbox) compile(s *record.Schema) (*outboxPlan, error) {
 	} else if fs.Type != record.String {
 		return nil, dataErr("Field '%s' is not of type STRING", t.routeBy)
 	}
-	if t.version != "" {
+	if t.version != "" && t.enveloped {
 		if p.version, fs = p.row.Field(t.version); p.version < 0 {
 			return nil, dataErr("%s is not a valid field name", t.version)
 		} else if fs.Type != record.Int32 {
@@ -180,9 +181,9 @@ func (t *outbox) compileTimestamp(p *outboxPlan) error {
 	case "io.debezium.time.NanoTimestamp":
 		p.perMilli = 1000000
 	case "":
-		return connectErr("Unsupported field type %s (without logical schema name) for event timestamp", strings.ToUpper(fs.Type.String()))
+		p.untimed = connectErr("Unsupported field type %s (without logical schema name) for event timestamp", strings.ToUpper(fs.Type.String()))
 	default:
-		return connectErr("Unsupported field type %s for event timestamp", fs.Name)
+		p.untimed = connectErr("Unsupported field type %s for event timestamp", fs.Name)
 	}
 	p.timestamp = i
 	return nil
@@ -215,27 +216,43 @@ func (t *outbox) Apply(b *record.Batch, r *record.Record) (bool, error) {
 		if !isEnvelope(s) {
 			return true, nil
 		}
+		op, _ := s.Field("op")
+		if dropped, err := t.drops(b, r, op); dropped || err != nil {
+			return !dropped, err // before the columns are looked at
+		}
 		var err error
 		if p, err = t.compile(s); err != nil {
 			return true, err
 		}
 		t.plans.store(s, p)
 	}
-	env := r.Value
-	switch b.Str(b.Child(env, p.op)) {
-	case "d":
-		return false, nil
-	case "u":
-		if t.fatal {
-			return true, &errs.Error{Java: "java.lang.IllegalStateException", Msg: fmt.Sprintf("Unexpected update message received on topic %s, fail.", r.Topic.Name)}
-		}
-		return false, nil
+	if dropped, err := t.drops(b, r, p.op); dropped || err != nil {
+		return !dropped, err
 	}
+	env := r.Value
 	row := b.Child(env, p.after)
 	if err := requireStruct(row, p.row, "Read Outbox Event"); err != nil {
 		return true, err
 	}
 	return true, t.emit(b, r, p, env, row)
+}
+
+// drops reports whether a change is none that goes to the outbox: only inserts and
+// snapshots do.
+func (t *outbox) drops(b *record.Batch, r *record.Record, op int) (bool, error) {
+	if op < 0 {
+		return false, nil
+	}
+	switch b.Str(b.Child(r.Value, op)) {
+	case "d":
+		return true, nil
+	case "u":
+		if t.fatal {
+			return false, &errs.Error{Java: "java.lang.IllegalStateException", Msg: fmt.Sprintf("Unexpected update message received on topic %s, fail.", r.Topic.Name)}
+		}
+		return true, nil
+	}
+	return false, nil
 }
 
 // get is Struct.get on the row: a null gives the default.
@@ -244,13 +261,16 @@ func (p *outboxPlan) get(b *record.Batch, row record.Cell, i int) record.Cell {
 }
 
 func (t *outbox) emit(b *record.Batch, r *record.Record, p *outboxPlan, env, row record.Cell) error {
-	route := p.get(b, row, p.route)
+	route := b.Child(row, p.route) // Struct.getString and its like know no defaults
 	if route.IsNull() {
 		return dataErr("the column %s is null, so there is no topic for the event", t.routeBy)
 	}
 	ms := b.Child(env, p.tsMs)
 	if p.timestamp >= 0 {
-		if at := p.get(b, row, p.timestamp); !at.IsNull() {
+		if at := b.Child(row, p.timestamp); !at.IsNull() {
+			if p.untimed != nil {
+				return p.untimed
+			}
 			ms = record.Int64Cell(at.Int() / p.perMilli)
 		}
 	}
@@ -268,7 +288,7 @@ func (t *outbox) emit(b *record.Batch, r *record.Record, p *outboxPlan, env, row
 		case 'h':
 			b.AddHeader(r, record.Header{Key: e.alias, Schema: p.row.Fields[x].Schema, Value: p.get(b, row, x)})
 		case 'p':
-			if v := p.get(b, row, x); !v.IsNull() {
+			if v := b.Child(row, x); !v.IsNull() {
 				partition = int32(v.Int())
 			}
 		}
@@ -284,7 +304,7 @@ func (t *outbox) emit(b *record.Batch, r *record.Record, p *outboxPlan, env, row
 	case !t.enveloped:
 		r.ValueSchema, r.Value = schema, payload
 	default:
-		t.envelope(b, r, p, row, route, schema, payload)
+		return t.envelope(b, r, p, row, route, schema, payload)
 	}
 	return nil
 }
@@ -314,19 +334,26 @@ func (t *outbox) topic(b *record.Batch, c record.Cell) *record.Topic {
 // envelope makes the struct of payload and columns. Its schema is cached by the
 // payload's schema alone, or by the version, so it keeps the name of the first
 // route it was made for, as in Debezium.
-func (t *outbox) envelope(b *record.Batch, r *record.Record, p *outboxPlan, row, route record.Cell, payloadSchema *record.Schema, payload record.Cell) {
+func (t *outbox) envelope(b *record.Batch, r *record.Record, p *outboxPlan, row, route record.Cell, payloadSchema *record.Schema, payload record.Cell) error {
 	var s *record.Schema
 	if p.version >= 0 {
-		v := p.get(b, row, p.version)
+		v := b.Child(row, p.version)
 		if s = t.versions[v.Int()]; s == nil {
 			s = t.valueSchema(p, payloadSchema, b.Str(route))
 			s.Version = int(v.Int())
+			if err := checkFields(s); err != nil {
+				return err
+			}
 			t.versions[v.Int()] = s
 		}
 	} else {
 		var ok bool
 		if s, ok = t.values.lookup(payloadSchema); !ok {
-			s = t.values.store(payloadSchema, t.valueSchema(p, payloadSchema, b.Str(route)))
+			s = t.valueSchema(p, payloadSchema, b.Str(route))
+			if err := checkFields(s); err != nil {
+				return err
+			}
+			t.values.store(payloadSchema, s)
 		}
 	}
 	out := b.Alloc(record.Struct, len(s.Fields))
@@ -339,6 +366,7 @@ func (t *outbox) envelope(b *record.Batch, r *record.Record, p *outboxPlan, row,
 		}
 	}
 	r.ValueSchema, r.Value = s, out
+	return nil
 }
 
 func (t *outbox) valueSchema(p *outboxPlan, payload *record.Schema, route string) *record.Schema {

@@ -18,7 +18,11 @@ type recordSize struct {
 	found []cuttable
 }
 
-type recordSizePlan struct{ rows []int } // fields before and after of the value
+// recordSizePlan holds the fields before and after of the value.
+type recordSizePlan struct {
+	rows    []int
+	schemas []*record.Schema
+}
 
 // cuttable is a field that is large enough to be cut.
 type cuttable struct{ row, field, size int }
@@ -57,7 +61,7 @@ func (t *recordSize) Apply(b *record.Batch, r *record.Record) (bool, error) {
 		p = &recordSizePlan{}
 		for _, name := range []string{"before", "after"} {
 			if i, s := r.ValueSchema.Field(name); i >= 0 && s.Type == record.Struct {
-				p.rows = append(p.rows, i)
+				p.rows, p.schemas = append(p.rows, i), append(p.schemas, s)
 			}
 		}
 		t.plans.store(r.ValueSchema, p)
@@ -68,12 +72,12 @@ func (t *recordSize) Apply(b *record.Batch, r *record.Record) (bool, error) {
 	}
 	t.found = t.found[:0]
 	total := 0
-	for _, row := range p.rows {
+	for k, row := range p.rows {
 		c := b.Child(r.Value, row)
 		for i := 0; i < c.Len(); i++ {
 			v := b.Child(c, i)
-			if v.Kind() != record.String && v.Kind() != record.Bytes {
-				continue
+			if v.Kind() != record.String && v.Kind() != record.Bytes || p.schemas[k].Fields[i].Schema.Name == nameDecimal {
+				continue // half of a decimal's bytes is another number
 			}
 			if n := charCount(b, v); n > t.least {
 				t.found = append(t.found, cuttable{row, i, n})

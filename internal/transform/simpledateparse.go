@@ -14,13 +14,17 @@ type dateFields struct {
 	hour, min, sec, ms int64
 	pm, half, bc       bool
 	hasDoy             bool
-	offset             int64 // ms to subtract
+	// byWeek: the year is that of a week, so week and dow count and month and day
+	// do not. Weeks begin on Sunday, the first one holds 1 January.
+	byWeek    bool
+	week, dow int64 // dow: Sunday is 1
+	offset    int64 // ms to subtract
 }
 
 // parse reads a text from its beginning, as SimpleDateFormat.parse does: what
 // follows the pattern is not looked at.
 func (f *dateFormat) parse(s string, now time.Time) (int64, bool) {
-	d := dateFields{year: 1970, dom: 1}
+	d := dateFields{year: 1970, dom: 1, week: 1, dow: 1}
 	pos := 0
 	for i := range f.parts {
 		p := &f.parts[i]
@@ -107,7 +111,11 @@ func (d *dateFields) part(p *datePart, s string, pos int, now time.Time) (int, b
 		if p.n <= 2 && end-pos == 2 && v >= 0 {
 			v = century(v, now)
 		}
-		d.year = v
+		d.year, d.byWeek = v, p.letter == 'Y'
+	case 'w':
+		d.week = v
+	case 'u':
+		d.dow = v%7 + 1
 	case 'M', 'L':
 		d.month = v - 1
 	case 'D':
@@ -160,6 +168,9 @@ func (d *dateFields) text(p *datePart, s string, pos int) (int, bool) {
 		return end, i >= 0
 	case 'E':
 		i, end := longestName(s, pos, dayNames)
+		if i >= 0 {
+			d.dow = int64(i) + 1
+		}
 		return end, i >= 0
 	case 'a':
 		i, end := oneName(s, pos, []string{"AM", "PM"})
@@ -261,9 +272,14 @@ func (d *dateFields) millis() int64 {
 		hour += 12
 	}
 	var day int64
-	if d.hasDoy {
+	switch {
+	case d.byWeek:
+		first := dayOf(year, 1, 1)
+		first -= first + 4 - floorDiv(first+4, 7)*7 // 1970-01-01 was a Thursday
+		day = first + (d.week-1)*7 + d.dow - 1
+	case d.hasDoy:
 		day = dayOf(year, 1, 1) + d.doy - 1
-	} else {
+	default:
 		year += floorDiv(d.month, 12)
 		month := int(d.month - floorDiv(d.month, 12)*12)
 		day = dayOf(year, month+1, 1) + d.dom - 1

@@ -39,6 +39,9 @@ func (t *sourceSchema) Apply(b *record.Batch, r *record.Record) (bool, error) {
 		if !isEnvelope(r.ValueSchema) {
 			return true, nil
 		}
+		if noRow(b, r, "before") && noRow(b, r, "after") {
+			return true, nil // a truncate needs no columns
+		}
 		var err error
 		if p, err = compileSourceSchema(r.ValueSchema); err != nil {
 			return true, err
@@ -58,6 +61,12 @@ func (t *sourceSchema) Apply(b *record.Batch, r *record.Record) (bool, error) {
 	b.SetChild(out, out.Len()-1, block)
 	r.ValueSchema, r.Value = p.copy.out, out
 	return true, nil
+}
+
+// noRow reports whether a field of the envelope is there and null.
+func noRow(b *record.Batch, r *record.Record, field string) bool {
+	i, _ := r.ValueSchema.Field(field)
+	return i >= 0 && b.Child(r.Value, i).IsNull()
 }
 
 func compileSourceSchema(s *record.Schema) (*sourceSchemaPlan, error) {

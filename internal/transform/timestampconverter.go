@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -90,6 +91,9 @@ func (t *timestampConverter) Apply(b *record.Batch, r *record.Record) (bool, err
 	}
 	p, ok := t.plans.lookup(s)
 	if !ok {
+		if len(t.path) > 0 && s.Type != record.Struct {
+			return true, notStruct("list")
+		}
 		p = t.plans.store(s, t.compile(s, t.path))
 	}
 	if len(t.path) == 0 {
@@ -209,7 +213,7 @@ func (t *timestampConverter) convert(b *record.Batch, c record.Cell, from timest
 		return b.SpanCell(record.String, n, len(a)), nil
 	case formUnix:
 		if t.unix >= 1000 {
-			return record.Int64Cell(ms * (t.unix / 1000)), nil
+			return record.Int64Cell(saturatedMul(ms, t.unix/1000)), nil
 		}
 		return record.Int64Cell(ms / 1000), nil
 	case formDate:
@@ -225,6 +229,18 @@ func schemaLabel(s *record.Schema) string {
 		return s.Name + ":" + strings.ToUpper(s.Type.String())
 	}
 	return strings.ToUpper(s.Type.String())
+}
+
+// saturatedMul multiplies as java.util.concurrent.TimeUnit does: what does not fit
+// is the end of the range.
+func saturatedMul(v, by int64) int64 {
+	switch {
+	case v > math.MaxInt64/by:
+		return math.MaxInt64
+	case v < math.MinInt64/by:
+		return math.MinInt64
+	}
+	return v * by
 }
 
 // millis reads a value as milliseconds since 1970; finer unix times are cut
@@ -245,7 +261,7 @@ func (t *timestampConverter) millis(b *record.Batch, c record.Cell, from timesta
 		if t.unix >= 1000 {
 			return c.Int() / (t.unix / 1000), nil
 		}
-		return c.Int() * 1000, nil
+		return saturatedMul(c.Int(), 1000), nil
 	case formDate:
 		return c.Int() * dayMs, nil
 	}
@@ -254,6 +270,9 @@ func (t *timestampConverter) millis(b *record.Batch, c record.Cell, from timesta
 
 func (t *timestampConverter) schemaless(b *record.Batch, r *record.Record, c record.Cell) (bool, error) {
 	if len(t.path) == 0 {
+		if inferForm(c) == formNone {
+			return true, dataErr("TimestampConverter does not support class %s objects as timestamps", javaClass(c, nil))
+		}
 		v, err := t.convert(b, c, inferForm(c), record.OptionalBytes)
 		t.side.set(r, nil, v)
 		return true, err
@@ -274,7 +293,7 @@ func (t *timestampConverter) inMap(b *record.Batch, c record.Cell, path []string
 	var err error
 	switch {
 	case v.IsNull():
-		return c, nil
+		return mapPut(b, c, path[0], v), nil // there from now on
 	case len(path) > 1:
 		v, err = t.inMap(b, v, path[1:])
 	case inferForm(v) == formNone:

@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -81,7 +82,7 @@ var (
 )
 
 func zoneRules(in configdef.Input) []string {
-	if in.Value == "" || zoneList.MatchString(listText(in.Value)) {
+	if !in.Set || zoneList.MatchString(listText(in.Value)) {
 		return nil
 	}
 	kind := strings.TrimSuffix(in.Name, ".list")
@@ -101,6 +102,9 @@ func loadZone(name string) (*time.Location, error) {
 		min, _ := strconv.Atoi(m[3])
 		sec, _ := strconv.Atoi(m[4])
 		off := h*3600 + min*60 + sec
+		if off > 18*3600 || min > 59 || sec > 59 {
+			return nil, fmt.Errorf("the offset %s is not between -18:00 and +18:00", name)
+		}
 		if m[1] == "-" {
 			off = -off
 		}
@@ -298,12 +302,8 @@ func (t *timezoneConverter) convert(b *record.Batch, c record.Cell, kind zoneKin
 
 func (t *timezoneConverter) text(b *record.Batch, c record.Cell, kind zoneKind) (record.Cell, error) {
 	s := b.Str(c)
-	layout := "2006-01-02T15:04:05.999999999Z07:00"
-	if kind == zoneTimeText {
-		layout = "15:04:05.999999999Z07:00"
-	}
-	at, err := time.Parse(layout, s)
-	if err != nil {
+	at, ok := parseZoned(s, kind == zoneTimeText)
+	if !ok {
 		return c, dataErr("Text '%s' could not be parsed as a time with an offset", s)
 	}
 	var off int64
@@ -320,11 +320,47 @@ func (t *timezoneConverter) text(b *record.Batch, c record.Cell, kind zoneKind) 
 	if kind == zoneTimeText {
 		a = at.AppendFormat(a, "15:04:05.999999999")
 	} else {
-		a = at.AppendFormat(a, "2006-01-02T15:04:05.999999999")
+		a = appendISOYear(a, at.Year())
+		a = at.AppendFormat(a, "-01-02T15:04:05.999999999")
 	}
 	a = appendOffset(a, off)
 	b.SetArena(a)
 	return b.SpanCell(record.String, from, len(a)), nil
+}
+
+// parseZoned reads a time with an offset; years may have a sign and any digits, as
+// Debezium writes those before 1 and after 9999.
+func parseZoned(s string, timeOnly bool) (time.Time, bool) {
+	if timeOnly {
+		at, err := time.Parse("15:04:05.999999999Z07:00", s)
+		return at, err == nil
+	}
+	at, err := time.Parse("2006-01-02T15:04:05.999999999Z07:00", s)
+	if err == nil {
+		return at, true
+	}
+	i := strings.IndexByte(s[min(1, len(s)):], '-') + 1
+	year, bad := strconv.Atoi(s[:i])
+	if bad != nil || i < 5 || year > 999999999 || year < -999999999 {
+		return at, false
+	}
+	// Leap years come again every 400 years.
+	like := 2000 + (year%400+400)%400
+	if at, err = time.Parse("2006-01-02T15:04:05.999999999Z07:00", strconv.Itoa(like)+s[i:]); err != nil {
+		return at, false
+	}
+	return time.Date(year, at.Month(), at.Day(), at.Hour(), at.Minute(), at.Second(), at.Nanosecond(), at.Location()), true
+}
+
+// appendISOYear writes a year as ISO 8601 does.
+func appendISOYear(a []byte, year int) []byte {
+	if year < 0 {
+		return appendNum(append(a, '-'), -year, 4)
+	}
+	if year > 9999 {
+		a = append(a, '+')
+	}
+	return appendNum(a, year, 4)
 }
 
 // appendOffset writes an offset as ISO 8601 does: Z, +hh:mm or +hh:mm:ss.

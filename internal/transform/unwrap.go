@@ -86,9 +86,10 @@ func parseFieldRefs(prefix string, list []string) []fieldRef {
 	var out []fieldRef
 	for _, text := range list {
 		path, name, renamed := strings.Cut(text, ":")
-		parent, field, nested := strings.Cut(path, ".")
+		renamed = renamed && name != "" // as Java's split, which drops empty ends
+		parent, field, nested := strings.Cut(strings.TrimRight(path, "."), ".")
 		if !nested {
-			parent, field = parentOf(path), path
+			parent, field = parentOf(parent), parent
 		}
 		switch {
 		case renamed:
@@ -137,6 +138,10 @@ type unwrapPlan struct {
 	added             []refPlan
 	headers           []refPlan
 	route             int // index of route.by.field in the row, -1 none
+	// unbuilt is why there is no schema for rows; deletes that have none do not mind.
+	unbuilt error
+	// unrouted is why a row cannot be routed; rows that are dropped need no route.
+	unrouted error
 }
 
 // refPlan is where a referenced field lies: child index of parent, or of the
@@ -176,19 +181,23 @@ func (t *unwrap) compile(s *record.Schema) (*unwrapPlan, error) {
 	}
 	if t.routeBy != "" {
 		i, fs := p.row.Field(t.routeBy)
-		if i < 0 || fs.Type != record.String {
-			return nil, dataErr("%s is not a valid field name of type string, which route.by.field needs", t.routeBy)
+		switch {
+		case i < 0:
+			p.unrouted = dataErr("%s is not a valid field name", t.routeBy)
+		case fs.Type != record.String:
+			p.unrouted = dataErr("Field '%s' is not of type STRING", t.routeBy)
 		}
 		p.route = i
 	}
 	if p.row.Type != record.Struct {
 		return nil, dataErr("Only Struct objects supported for [source field insertion], found: %s", p.row.Type)
 	}
-	if p.changed, err = t.rowPlan(p, p.row); err != nil {
-		return nil, err
-	}
+	p.changed, p.unbuilt = t.rowPlan(p, p.row)
 	p.deleted, err = t.rowPlan(p, beforeSchema)
-	return p, err
+	if p.unbuilt == nil {
+		p.unbuilt = err
+	}
+	return p, nil
 }
 
 // rowPlan takes over the row's fields and makes room for __deleted and what is added.
@@ -201,21 +210,7 @@ func (t *unwrap) rowPlan(p *unwrapPlan, row *record.Schema) (*copyPlan, error) {
 	for _, a := range p.added {
 		c.add(a.name, a.schema, -1, false)
 	}
-	seen := map[string]bool{}
-	for _, f := range c.out.Fields {
-		if seen[f.Name] {
-			return nil, &schemaBuilderError{field: f.Name}
-		}
-		seen[f.Name] = true
-	}
-	return c, nil
-}
-
-// schemaBuilderError is Connect's complaint about a field that is there twice.
-type schemaBuilderError struct{ field string }
-
-func (e *schemaBuilderError) Error() string {
-	return "org.apache.kafka.connect.errors.SchemaBuilderException: Cannot create field because of field name duplication " + e.field
+	return c, c.check()
 }
 
 // resolve finds the referenced fields; those that are nowhere are left out.
@@ -304,7 +299,12 @@ func (t *unwrap) addHeaders(b *record.Batch, r *record.Record, p *unwrapPlan, en
 
 // change makes the row of an insert, update or read.
 func (t *unwrap) change(b *record.Batch, r *record.Record, p *unwrapPlan, env, row record.Cell) error {
-	t.reroute(b, r, p, row)
+	if err := t.reroute(b, r, p, row); err != nil {
+		return err
+	}
+	if p.unbuilt != nil {
+		return p.unbuilt
+	}
 	r.ValueSchema, r.Value = p.changed.out, p.changed.apply(b, row)
 	t.finish(b, r, p, env, "false")
 	return t.dropFields(b, r)
@@ -331,22 +331,25 @@ func (t *unwrap) delete(b *record.Batch, r *record.Record, p *unwrapPlan, env, b
 	case unwrapDeleteToTombstone:
 		r.ValueSchema, r.Value = nil, record.Cell{}
 	default:
+		if p.unbuilt != nil {
+			return true, p.unbuilt
+		}
 		r.ValueSchema, r.Value = p.deleted.out, p.deleted.apply(b, before)
 		t.finish(b, r, p, env, "true")
 	}
-	t.reroute(b, r, p, before)
-	if r.ValueSchema == nil {
-		return true, nil
+	if err := t.reroute(b, r, p, before); err != nil {
+		return true, err
 	}
 	return true, t.dropFields(b, r)
 }
 
 // reroute sets the topic from a column; a null or blank value changes nothing.
-func (t *unwrap) reroute(b *record.Batch, r *record.Record, p *unwrapPlan, row record.Cell) {
-	if p.route < 0 {
-		return
+func (t *unwrap) reroute(b *record.Batch, r *record.Record, p *unwrapPlan, row record.Cell) error {
+	if p.route < 0 || p.unrouted != nil {
+		return p.unrouted
 	}
 	if c := b.Child(row, p.route); !c.IsNull() && strings.TrimSpace(b.Str(c)) != "" {
 		r.Topic = t.topics.get(string(b.Raw(c)))
 	}
+	return nil
 }

@@ -16,6 +16,8 @@ type vectorPlan struct {
 	index  []int
 	nested []*vectorPlan // nil: a vector
 	sparse []bool
+	// defaults are put in first, at the top only.
+	defaults *defaultsPlan
 }
 
 func compileVectors(s *record.Schema) *vectorPlan {
@@ -49,11 +51,14 @@ func (t *vectorToJSON) Apply(b *record.Batch, r *record.Record) (bool, error) {
 	}
 	p, ok := t.plans.lookup(r.ValueSchema)
 	if !ok {
-		p = t.plans.store(r.ValueSchema, compileVectors(r.ValueSchema))
+		p = compileVectors(r.ValueSchema)
+		if p == nil {
+			p = &vectorPlan{out: r.ValueSchema}
+		}
+		p.defaults = compileDefaults(r.ValueSchema)
+		t.plans.store(r.ValueSchema, p)
 	}
-	if p != nil {
-		r.ValueSchema, r.Value = p.out, p.apply(b, r.Value)
-	}
+	r.ValueSchema, r.Value = p.out, p.apply(b, p.defaults.apply(b, r.Value))
 	return true, nil
 }
 
