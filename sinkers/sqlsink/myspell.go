@@ -55,6 +55,9 @@ func (s *mySpell) columnType(c *column) (string, error) {
 	case kindBytes:
 		return myBytes(c), nil
 	case kindDecimal:
+		if m.srcType == "BIGINT UNSIGNED" && m.scale == 0 {
+			return "bigint unsigned", nil
+		}
 		precision := m.precision
 		if precision == 0 {
 			precision = 38
@@ -137,7 +140,7 @@ func myBytes(c *column) string {
 	m := &c.sem
 	switch {
 	case (m.srcType == "VARBINARY" || m.srcType == "BINARY") && m.srcLen > 0 && m.srcLen <= 65535:
-		return strings.ToLower(m.srcType) + "(" + strconv.Itoa(m.srcLen) + ")"
+		return "varbinary(" + strconv.Itoa(m.srcLen) + ")" // as Debezium; binary would fill values up with zeros
 	case m.srcType == "TINYBLOB" || m.srcType == "BLOB" || m.srcType == "MEDIUMBLOB":
 		return strings.ToLower(m.srcType)
 	case c.key:

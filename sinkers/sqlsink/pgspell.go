@@ -173,7 +173,13 @@ func (s *pgSpell) defaultValue(c *column) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	return "'" + strings.ReplaceAll(strings.ReplaceAll(string(text), `\`, `\\`), "'", "''") + "'", !strings.Contains(string(text), `\`) || c.sem.kind == kindString
+	switch c.sem.kind {
+	case kindInt8, kindInt16, kindInt32, kindInt64, kindFloat32, kindFloat64, kindDecimal:
+		if strings.Trim(string(text), "-+.eE0123456789") == "" { // not NaN or infinity
+			return string(text), true
+		}
+	}
+	return "'" + strings.ReplaceAll(string(text), "'", "''") + "'", true
 }
 
 func (s *pgSpell) addColumns(table string, defs []string) []string {

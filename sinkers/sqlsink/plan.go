@@ -76,7 +76,9 @@ func (k *Sink) planFor(b *record.Batch, r *record.Record, ch *change) (p *plan, 
 		id.key, id.row, id.deleteOnly = nil, nil, true
 	}
 	if k.perSource {
-		id.table = k.tableName(b, r, ch)
+		if id.table, err = k.tableName(b, r, ch); err != nil {
+			return nil, true, err
+		}
 	}
 	if k.cfg.keyMode == keyRecordHeader && ch.op != opTruncate {
 		id.headers = headerSignature(b, r)
@@ -92,7 +94,9 @@ func (k *Sink) planFor(b *record.Batch, r *record.Record, ch *change) (p *plan, 
 	}
 	name := id.table
 	if name == "" {
-		name = k.tableName(b, r, ch)
+		if name, err = k.tableName(b, r, ch); err != nil {
+			return nil, true, err
+		}
 	}
 	p.table = k.tableOf(name)
 	k.pendingPlan = id
@@ -108,25 +112,30 @@ func headerSignature(b *record.Batch, r *record.Record) string {
 }
 
 // tableName fills collection.name.format.
-func (k *Sink) tableName(b *record.Batch, r *record.Record, ch *change) string {
+func (k *Sink) tableName(b *record.Batch, r *record.Record, ch *change) (string, error) {
 	if t := k.cfg.mapping[r.Topic.Name]; t != "" {
-		return t
+		return t, nil
 	}
 	name := strings.ReplaceAll(k.cfg.tableFormat, "${topic}", k.cfg.topicTable(r.Topic.Name))
 	for {
 		i := strings.Index(name, "${source.")
 		if i < 0 {
-			return name
+			return name, nil
 		}
 		j := strings.IndexByte(name[i:], '}')
 		if j < 0 {
-			return name
+			return name, nil
 		}
 		field, value := name[i+len("${source."):i+j], ""
-		if fi, _ := ch.srcSch.Field(field); fi >= 0 && !ch.source.IsNull() {
-			if c := b.Child(ch.source, fi); c.Kind() == record.String {
-				value = string(b.Raw(c))
-			}
+		fi := -1
+		if !ch.source.IsNull() {
+			fi, _ = ch.srcSch.Field(field)
+		}
+		if fi < 0 {
+			return "", refusal(fmt.Sprintf("The table name is to hold ${source.%s}, but a record of topic %s has no field source.%s. Flattened records have no source block; use ${topic}", field, r.Topic.Name, field))
+		}
+		if c := b.Child(ch.source, fi); c.Kind() == record.String {
+			value = string(b.Raw(c))
 		}
 		name = name[:i] + value + name[i+j+1:]
 	}

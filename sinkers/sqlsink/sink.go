@@ -200,6 +200,9 @@ func (k *Sink) take(ctx context.Context, i int32) error {
 	if *ch, err = k.classify(b, r); err != nil || ch.op == opNothing {
 		return err
 	}
+	if k.perSource && r.Value.IsNull() {
+		return nil // a tombstone does not say which table; the delete before it does
+	}
 	k.src.row[i] = ch.row
 	if k.cfg.keyMode == keyKafka {
 		if _, ok := k.src.topics[r.Origin.Topic]; !ok {

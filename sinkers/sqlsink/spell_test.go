@@ -1,0 +1,99 @@
+package sqlsink_test
+
+import (
+	"strings"
+	"testing"
+
+	"millrace/internal/record"
+	"millrace/internal/testkit"
+)
+
+// schemaOf is a row of a key and one column.
+func schemaOf(c *record.Schema) *record.Schema {
+	return &record.Schema{Type: record.Struct, Fields: []record.Field{{Name: "id", Schema: record.PlainInt32}, {Name: "c", Schema: c}}}
+}
+
+func sourceType(s *record.Schema, typ, length string) *record.Schema {
+	c := *s
+	c.Params = append(append([]record.Param{}, s.Params...), record.Param{Key: "__debezium.source.column.type", Value: typ})
+	if length != "" {
+		c.Params = append(c.Params, record.Param{Key: "__debezium.source.column.length", Value: length})
+	}
+	return &c
+}
+
+// TestColumnTypesAsDebezium: types and defaults that Debezium's sink was seen to make.
+func TestColumnTypesAsDebezium(t *testing.T) {
+	decimal := &record.Schema{Type: record.Bytes, Optional: true, Name: "org.apache.kafka.connect.data.Decimal", Version: 1, Params: []record.Param{{Key: "scale", Value: "0"}}}
+	def := func(typ record.Type, d *record.Datum) *record.Schema {
+		return &record.Schema{Type: typ, Optional: true, Default: d}
+	}
+	for _, c := range []struct {
+		target, want string
+		schema       *record.Schema
+		value        any
+	}{
+		{"mysql", "bigint unsigned", sourceType(decimal, "BIGINT UNSIGNED", "20"), []byte{1}},
+		{"mysql", "varbinary(4)", sourceType(record.OptionalBytes, "BINARY", "4"), []byte{1}},
+		{"postgres", "bigint '-7'::integer", def(record.Int64, record.MustDatum(record.OptionalInt64, -7)), 1},
+		{"postgres", "smallint 3", def(record.Int16, record.MustDatum(record.OptionalInt16, 3)), 1},
+		{"postgres", "double precision 1.5", def(record.Float64, record.MustDatum(record.OptionalFloat64, 1.5)), 1.5},
+		{"postgres", `text 'a\b''c'::text`, def(record.String, record.MustDatum(record.OptionalString, `a\b'c`)), "x"},
+		{"postgres", `bytea '\x00ff'::bytea`, def(record.Bytes, record.MustDatum(record.OptionalBytes, []byte{0, 255})), []byte{1}},
+	} {
+		t.Run(c.target+" "+c.want, func(t *testing.T) {
+			var tg caseTarget
+			if c.target == "mysql" {
+				tg = newMySQLTarget(t, "mysql", testkit.MySQL(t))
+			} else {
+				tg = newPostgresTarget(t)
+			}
+			k, err := start(t, upserts(tg, map[string]string{"schema.evolution": "basic"}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = k.Stop() }()
+			b := &record.Batch{}
+			flat(t, b, 1, nil)
+			r := &b.Records[0]
+			r.ValueSchema = schemaOf(c.schema)
+			if r.Value, err = record.FromGo(b, r.ValueSchema, map[string]any{"id": 1, "c": c.value}); err != nil {
+				t.Fatal(err)
+			}
+			if err := k.Put(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			col := tg.read(t)["t"].Columns[1]
+			got := col[1].(string)
+			if d, ok := col[3].(string); ok {
+				got += " " + d
+			}
+			if strings.TrimSpace(got) != c.want {
+				t.Errorf("got %s", got)
+			}
+		})
+	}
+}
+
+// TestTableNameNeedsItsSource: a table name that the record does not give is refused,
+// and a tombstone, which has no source block, is left to the delete before it.
+func TestTableNameNeedsItsSource(t *testing.T) {
+	tg := newSQLiteTarget(t)
+	k, err := start(t, upserts(tg, map[string]string{"schema.evolution": "basic", "collection.name.format": "x_${source.table}"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = k.Stop() }()
+	b := &record.Batch{}
+	flat(t, b, 1, nil)
+	if err := k.Put(t.Context(), b); err != nil {
+		t.Errorf("a tombstone gives %v", err)
+	}
+	flat(t, b, 2, map[string]any{"a": "x"})
+	if err := k.Put(t.Context(), b); err == nil || !strings.Contains(err.Error(), "source.table") {
+		t.Errorf("a flattened record gives %v", err)
+	}
+	if got := tg.read(t); len(got) != 0 {
+		t.Errorf("tables were made: %v", got)
+	}
+}
