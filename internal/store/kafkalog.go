@@ -89,7 +89,9 @@ func (l *KafkaLog) Start(ctx context.Context, apply func(Record)) error {
 	run, stop := context.WithCancel(context.Background())
 	l.stop, l.done = stop, make(chan struct{})
 	go l.read(run, apply)
-	if err := l.Sync(ctx); err != nil {
+	// Up to the first open transaction: one that a killed task left open ends only
+	// when its successor fences it, which a worker does once it has started.
+	if err := l.sync(ctx, (*kadm.Client).ListCommittedOffsets); err != nil {
 		stop()
 		<-l.done
 		l.client.Close()
@@ -156,15 +158,17 @@ func (l *KafkaLog) wait(ctx context.Context, want map[int32]int64) error {
 	}
 }
 
-// Sync implements Log.
-func (l *KafkaLog) Sync(ctx context.Context) error {
+// Sync implements Log. It reads up to the very end, not only to the first open
+// transaction: behind that of another task there may be committed offsets of the
+// one that asks.
+func (l *KafkaLog) Sync(ctx context.Context) error { return l.sync(ctx, (*kadm.Client).ListEndOffsets) }
+
+func (l *KafkaLog) sync(ctx context.Context, ofEnds func(*kadm.Client, context.Context, ...string) (kadm.ListedOffsets, error)) error {
 	if err := l.client.Flush(ctx); err != nil {
 		return fmt.Errorf("write what is left to topic %s: %w", l.spec.Name, err)
 	}
 	adm := kadm.NewClient(l.client)
-	// Up to the very end, not only to the first open transaction: behind that of
-	// another task there may be committed offsets of the one that asks.
-	ends, err := adm.ListEndOffsets(ctx, l.spec.Name)
+	ends, err := ofEnds(adm, ctx, l.spec.Name)
 	if err == nil {
 		err = ends.Error()
 	}

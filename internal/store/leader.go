@@ -21,7 +21,10 @@ func (l *KafkaLog) Claim(ctx context.Context) error {
 	}
 	l.leadMu.Lock()
 	defer l.leadMu.Unlock()
-	return l.claim(ctx)
+	if err := l.claim(ctx); err != nil {
+		return err
+	}
+	return l.Sync(ctx) // what others had committed behind the open transaction of a leader that died
 }
 
 // Yield forgets the claim; the next one fences it.

@@ -22,14 +22,22 @@ const snapshotRows = 30000
 // TestKillInSnapshot kills the daemon with SIGKILL in the midst of an initial snapshot,
 // again and again, each time once the stored offset says that it has come further,
 // while a writer updates, moves, deletes and inserts rows. In the end the topic gives
-// the table, and the table that was read before the first kill was read once.
+// the table, and the table that was read before the first kill was read once, with
+// exactly-once too. (Rows of the piece that was being read come again, as they are
+// read again.)
 func TestKillInSnapshot(t *testing.T) {
+	t.Run("at least once", func(t *testing.T) { killInSnapshot(t, "disabled", max(1, kills()/3)) })
+	t.Run("exactly once", func(t *testing.T) { killInSnapshot(t, "enabled", max(1, kills()/6)) })
+}
+
+func killInSnapshot(t *testing.T, support string, rounds int) {
 	db := testkit.NewDatabase(t, "snapkill")
 	testkit.DropTopics(t, db.Name)
 	db.Exec(t, fmt.Sprintf(`create table a (id int primary key, v text); insert into a select g, 'a' from generate_series(1, 100) g;
 		create table b (id int primary key, seq bigint not null, pad text); alter table b alter pad set storage plain;
 		insert into b select g, 0, repeat('x', 900) from generate_series(1, %d) g`, snapshotRows))
-	d := testkit.NewDaemon(t, testkit.Binary(t), map[string]string{"offset.flush.interval.ms": "30", "session.timeout.ms": "6000", "heartbeat.interval.ms": "1500"})
+	d := testkit.NewDaemon(t, testkit.Binary(t), map[string]string{"offset.flush.interval.ms": "30", "session.timeout.ms": "6000", "heartbeat.interval.ms": "1500",
+		"exactly.once.source.support": support})
 	if _, err := d.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +62,7 @@ func TestKillInSnapshot(t *testing.T) {
 	wg.Go(func() { werr = churn(ctx, conn) })
 
 	hits, target := 0, int64(1)
-	for range max(1, kills()/3) {
+	for range rounds {
 		rows, inSnapshot := stored(t, d, db.Name, target)
 		d.Kill()
 		if inSnapshot {
@@ -144,7 +152,7 @@ func checkSnapshot(t *testing.T, db *testkit.Database, hits int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	cl := testkit.Client(t, kgo.ConsumeTopics(db.Name+".public.a", db.Name+".public.b"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
+	cl := testkit.Client(t, kgo.ConsumeTopics(db.Name+".public.a", db.Name+".public.b"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	have, readsA, readsB := map[int]int64{}, 0, 0
 	for ended := false; !ended; {
 		fs := cl.PollFetches(ctx)
