@@ -27,6 +27,7 @@ type part struct {
 
 	schema *record.Schema // of values, for layouts that cut by it
 	keys   *record.Schema
+	heads  map[string]int64 // of files of one key: the first offset of the key
 	clock  rotation
 	sent   []*file // complete, in upload or failed; oldest first
 }

@@ -151,6 +151,7 @@ type aiven struct {
 	zone       *time.Location
 	maxRecords int
 	keyOnly    bool // one record per file, the last of its key
+	keyed      bool // files of one key each, named by the first offset of that key
 	strict     bool
 }
 
@@ -167,14 +168,40 @@ func (l *aiven) time(r *record.Record, now time.Time) time.Time {
 func (l *aiven) place(p *part, b *record.Batch, r *record.Record, now time.Time) (place, error) {
 	if l.strict && p.count > 0 && (p.schema != r.ValueSchema || p.keys != r.KeySchema) {
 		p.schema, p.keys = r.ValueSchema, r.KeySchema
+		if l.keyed {
+			p.heads = map[string]int64{keyName(b, r): r.Origin.Offset}
+		}
 		return place{key: l.render(p, b, r, r.Origin.Offset, now), cut: true}, nil
 	}
 	p.schema, p.keys = r.ValueSchema, r.KeySchema
+	if l.keyed {
+		return place{key: l.ofKey(p, b, r, now)}, nil
+	}
 	head := p.begin
 	if p.count == 0 {
 		head = r.Origin.Offset
 	}
 	return place{key: l.render(p, b, r, head, now)}, nil
+}
+
+// ofKey is the file of a record's key. One that is full stays until the commit and
+// the key goes on in another.
+func (l *aiven) ofKey(p *part, b *record.Batch, r *record.Record, now time.Time) string {
+	if p.count == 0 || p.heads == nil {
+		p.heads = map[string]int64{}
+	}
+	id := keyName(b, r)
+	head, ok := p.heads[id]
+	if !ok {
+		head = r.Origin.Offset
+	}
+	key := l.render(p, b, r, head, now)
+	if f := p.open[key]; f != nil && l.maxRecords > 0 && f.count >= l.maxRecords {
+		head = r.Origin.Offset
+		key = l.render(p, b, r, head, now)
+	}
+	p.heads[id] = head
+	return key
 }
 
 func (l *aiven) render(p *part, b *record.Batch, r *record.Record, head int64, now time.Time) string {
@@ -188,5 +215,5 @@ func (l *aiven) render(p *part, b *record.Batch, r *record.Record, head int64, n
 func (l *aiven) name(_ *part, key string, _ *record.Record, _ time.Time) string { return key }
 
 func (l *aiven) full(_ *part, f *file) bool {
-	return l.maxRecords > 0 && !l.keyOnly && f.count >= l.maxRecords
+	return l.maxRecords > 0 && !l.keyOnly && !l.keyed && f.count >= l.maxRecords
 }

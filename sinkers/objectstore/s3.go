@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"sync"
@@ -39,7 +40,7 @@ type s3Options struct {
 	tagging                  string
 	partSize                 int64
 	retries                  int
-	backoff                  time.Duration
+	backoff, backoffMax      time.Duration
 }
 
 // partsAtOnce bounds the parts of one file in flight; they are read from the spool
@@ -51,6 +52,19 @@ type s3Target struct {
 	cl  *s3.Client
 }
 
+// between is the delay before a try: doubled from one to the next, with jitter.
+type between struct{ first, most time.Duration }
+
+// BackoffDelay implements retry.BackoffDelayer.
+func (d between) BackoffDelay(attempt int, _ error) (time.Duration, error) {
+	most := d.most
+	if most <= 0 {
+		most = 64 * d.first
+	}
+	delay := min(d.first<<min(attempt, 20), most)
+	return delay/2 + rand.N(delay/2+1), nil
+}
+
 func newS3(ctx context.Context, o s3Options) (*s3Target, error) {
 	load := []func(*awsconfig.LoadOptions) error{
 		awsconfig.WithRegion(o.region),
@@ -58,7 +72,7 @@ func newS3(ctx context.Context, o s3Options) (*s3Target, error) {
 		awsconfig.WithRetryer(func() aws.Retryer {
 			return retry.NewStandard(func(so *retry.StandardOptions) {
 				so.MaxAttempts = o.retries + 1
-				so.Backoff = retry.NewExponentialJitterBackoff(max(o.backoff, 10*time.Millisecond) * 64)
+				so.Backoff = between{max(o.backoff, 10*time.Millisecond), o.backoffMax}
 			})
 		}),
 		// Checksums that a newer S3 wants by default are unknown to many servers that speak its protocol.

@@ -33,6 +33,7 @@ type Sink struct {
 	compress compression
 	level    int
 	now      func() time.Time
+	pause    time.Duration // before what failed is tried again; 0: as the runner likes
 
 	all   budget
 	parts map[partKey]*part
@@ -319,8 +320,23 @@ func (s *Sink) wait() error {
 	if first == nil {
 		return nil
 	}
-	return &errs.Error{Java: errs.ConnectException, Msg: first.Error(), Cause: first, Retriable: retriable(first)}
+	err := &errs.Error{Java: errs.ConnectException, Msg: first.Error(), Cause: first, Retriable: retriable(first)}
+	if s.pause > 0 && err.Retriable {
+		return &pausing{err, s.pause}
+	}
+	return err
 }
+
+// pausing is a retriable error that says when to come back.
+type pausing struct {
+	error
+	pause time.Duration
+}
+
+func (e *pausing) Unwrap() error { return e.error }
+
+// RetryAfter is how long the runner waits before it puts the batch again.
+func (e *pausing) RetryAfter() time.Duration { return e.pause }
 
 // relieve hands over what encoders hold in memory while all of them together hold
 // too much, the largest first.

@@ -45,6 +45,9 @@ func parseTemplate(text string, also ...string) (template, error) {
 		if m[4] >= 0 {
 			p.parameter, p.value = text[m[4]:m[5]], text[m[6]:m[7]]
 		}
+		if p.variable == "timestamp" && p.value == "YYYY" {
+			p.value = "yyyy" // the old spelling
+		}
 		if err := p.check(also); err != nil {
 			return nil, err
 		}
