@@ -358,7 +358,7 @@ func keptOf(class string, d *detail) *keptData {
 		switch {
 		case d.left <= 0:
 			k.Level = levelBad
-		case d.left/d.limit < scarce || d.full < soon:
+		case d.left/d.limit < scarce || d.full < soon && d.age["confirmed"] > stuckAfter:
 			k.Level = levelWarn
 		}
 	}

@@ -31,6 +31,7 @@ type verdict struct {
 // Thresholds of warnings.
 const (
 	lateAfter  = 60.0     // s that the oldest change may wait
+	stuckAfter = 180.0    // s without progress that make a forecast worth a warning
 	soon       = 6 * 3600 // s until log is gone
 	scarce     = .25      // part of the budget that is left
 	quietStart = 12 * time.Second
@@ -105,7 +106,7 @@ func judgeFigures(kind string, d *detail, newest reading) verdict {
 	case d.limit > 0 && d.left <= 0:
 		return verdict{levelBad, "The log that the server may keep is used up (max_slot_wal_keep_size): the slot is about to be lost.",
 			"Raise it now: ALTER SYSTEM SET max_slot_wal_keep_size = '…'; SELECT pg_reload_conf();"}
-	case d.limit > 0 && d.left/d.limit < scarce || d.full < soon:
+	case d.limit > 0 && d.left/d.limit < scarce || d.full < soon && d.age["confirmed"] > stuckAfter:
 		why := fmt.Sprintf("The server keeps %s of log for it, at most %s", size(d.kept), size(d.limit))
 		if !math.IsNaN(d.full) {
 			why += "; at the present rate that is used up in " + span(d.full)
