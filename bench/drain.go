@@ -239,6 +239,9 @@ func (f *format) measure(ctx context.Context, b *bench, changes, deletes int64) 
 	if _, err := f.d.Start(ctx); err != nil {
 		return err
 	}
+	if err := b.touch(); err != nil {
+		return err
+	}
 	cpu0, err := cpuTime(f.d.PID())
 	if err != nil {
 		return err
@@ -305,6 +308,9 @@ func (b *bench) snapshotOnce(ctx context.Context, db *testkit.Database, conn *pg
 	name, tag := "JSON", db.Name+"_json"
 	if avro {
 		name, tag = "Avro", db.Name+"_avro"
+	}
+	if err := b.touch(); err != nil {
+		return err
 	}
 	cpu0, err := cpuTime(d.PID())
 	if err != nil {

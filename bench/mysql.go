@@ -363,6 +363,9 @@ func (m *mysqlBench) snapshotOnce(ctx context.Context, rows int64, avro bool, pl
 	if avro {
 		name, tag = "Avro", m.name+"_savro"
 	}
+	if err := m.touch(); err != nil {
+		return err
+	}
 	cpu0, err := cpuTime(d.PID())
 	if err != nil {
 		return err
