@@ -164,7 +164,7 @@ func (t *azureTarget) check(ctx context.Context) error {
 
 // put writes a blob in one request, or in blocks when it is larger than one; it
 // appears when the list of its blocks is written.
-func (t *azureTarget) put(ctx context.Context, key string, file body) error {
+func (t *azureTarget) put(ctx context.Context, key string, file object) error {
 	key = t.cfg.prefix + key
 	what := "write the blob " + t.cfg.container + "/" + key
 	kind := map[string]string{"Content-Type": "application/octet-stream", "X-Ms-Blob-Type": "BlockBlob"}

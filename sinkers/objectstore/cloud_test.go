@@ -115,7 +115,7 @@ func testCloud(t *testing.T, c *cloud) {
 		_, err := f.Write(want)
 		must(t, err)
 		for range 2 { // the second replaces the first
-			must(t, c.target.put(t.Context(), "dir/a b+0=ü", f))
+			must(t, c.target.put(t.Context(), "dir/a b+0=ü", object{body: f}))
 		}
 		if got := c.read(t, "pre/dir/a b+0=ü"); string(got) != string(want) {
 			t.Errorf("%d bytes came back as %d", size, len(got))
@@ -183,7 +183,7 @@ func TestCloudRetries(t *testing.T) {
 		f := &spool{all: &budget{}}
 		_, err = f.Write([]byte("x"))
 		must(t, err)
-		err = g.put(t.Context(), "k", f)
+		err = g.put(t.Context(), "k", object{body: f})
 		if (err == nil) != c.ok || errs.Retriable(err) != c.again || len(answers) > 0 {
 			t.Errorf("%s: %v, %d answers left", c.answers, err, len(answers))
 		}

@@ -2,8 +2,10 @@ package objectstore
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"path/filepath"
 	"strings"
 
@@ -82,7 +84,7 @@ func DefConfluent() *configdef.Def {
 		option("avro.codec", str, "null", "Codec of Avro files: null, deflate, snappy or zstandard.", configdef.OneOf("null", "deflate", "snappy", "zstandard")),
 		option("parquet.codec", str, "snappy", "Codec of Parquet files: none, snappy, gzip, brotli, lz4 or zstd.", configdef.OneOf("none", "snappy", "gzip", "brotli", "lz4", "zstd")),
 		option("schema.compatibility", str, "NONE", "NONE: any other schema ends the files. BACKWARD, FORWARD, FULL: values of compatible versions are written under one schema.", configdef.OneOf("NONE", "BACKWARD", "FORWARD", "FULL")),
-		option("behavior.on.null.values", str, "fail", "What to do with tombstones: fail or ignore.", checkNulls),
+		option("behavior.on.null.values", str, "fail", "What to do with tombstones: fail, ignore, or write their keys, which needs store.kafka.keys.", checkNulls),
 		option("s3.part.retries", integer, "3", "How often a request is sent again at once; after that, until it works, at each commit.", configdef.AtLeast(0)),
 		option("s3.retry.backoff.ms", long, "200", "First delay between those tries.", configdef.AtLeast(0)),
 		option("json.decimal.format", str, "BASE64", "How JSON files hold decimals: BASE64 or NUMERIC.", configdef.OneOf("BASE64", "NUMERIC")),
@@ -96,21 +98,37 @@ func DefConfluent() *configdef.Def {
 		text("s3.credentials.provider.sts.role.arn", "Role to assume.", nil),
 		option("s3.credentials.provider.sts.role.session.name", str, "millrace", "Name of its sessions.", nil),
 		text("s3.credentials.provider.sts.role.external.id", "External id of the role.", nil),
-		unsupported("store.kafka.keys", yes, "false", "copy the key into the value with a transform."),
-		unsupported("store.kafka.headers", yes, "false", "copy headers into the value with HeaderToValue."),
-		unsupported("s3.sse.customer.key", configdef.Password, "", "use s3.ssea.name=aws:kms."),
-		unsupported("s3.object.tagging", yes, "false", "tag objects by a rule of the bucket."),
-		unsupported("s3.schema.partition.affix.type", str, "NONE", "name the schema in the topic with a transform."),
-		unsupported("partitioner.max.open.files", integer, "-1", "any number of open files fits: what does not fit into memory is kept on disk."),
+		option("retry.backoff.ms", long, "5000", "Delay before records are put again whose files could not be written.", configdef.AtLeast(0)),
+		option("tombstone.encoded.partition", str, "tombstone", "Directory of the keys of tombstones with behavior.on.null.values=write.", nil),
+		option("report.null.values.to.dlq", yes, "true", "Whether tombstones that are ignored go to the dead letter queue, if there is one.", nil),
+		option("store.kafka.keys", yes, "false", "Whether the keys of a file's records are written into a file beside it.", nil),
+		option("store.kafka.headers", yes, "false", "Whether the headers of a file's records are written into a file beside it.", nil),
+		option("keys.format.class", class, formats+"avro.AvroFormat", "Format of the files of keys.", builtIn(formats, formatClasses)),
+		option("headers.format.class", class, formats+"avro.AvroFormat", "Format of the files of headers: Avro, JSON or Parquet.", builtIn(formats, formatClasses[:3])),
+		option("enable.conditional.writes", yes, "true", "Whether, with rotate.schedule.interval.ms, a file that was written already before a restart is left and the records behind it go on; so each record is in one file.", nil),
+		option("partitioner.max.open.files", integer, "-1", "Most open files of a partition; one more completes them. -1: any number; what does not fit into memory is kept on disk.", configdef.AtLeast(-1)),
+		option("s3.schema.partition.affix.type", str, "NONE", "Whether the name of the value's schema is a directory before (PREFIX) or below (SUFFIX) the partitioner's.", configdef.OneOf("NONE", "PREFIX", "SUFFIX")),
+		option("s3.object.tagging", yes, "false", "Whether objects are tagged with startOffset, endOffset and recordCount.", nil),
+		option("s3.object.tagging.key.value.pairs", configdef.List, "", "More tags, a list of key:value.", checkTags),
+		secret("s3.sse.customer.key", "Customer-provided key for server-side encryption (SSE-C): 32 bytes in base64."),
 	}
 	return &configdef.Def{Options: append(out, avroOptions()...)}
 }
 
 func checkNulls(in configdef.Input) []string {
-	if strings.EqualFold(in.Value, "write") {
-		return configdef.Invalid(in, "tombstones cannot be written without store.kafka.keys; use ignore, or turn deletes into values with ExtractNewRecordState and delete.tombstone.handling.mode=rewrite")
+	if strings.EqualFold(in.Value, "write") && !strings.EqualFold(strings.TrimSpace(in.Props["store.kafka.keys"]), "true") {
+		return configdef.Invalid(in, "tombstones are written as their keys, so set store.kafka.keys=true; or use ignore, or turn deletes into values with ExtractNewRecordState and delete.tombstone.handling.mode=rewrite")
 	}
-	return configdef.OneOf("fail", "ignore")(in)
+	return configdef.OneOf("fail", "ignore", "write")(in)
+}
+
+func checkTags(in configdef.Input) []string {
+	for _, x := range configdef.SplitList(in.Value) {
+		if k, _, ok := strings.Cut(x, ":"); !ok || k == "" {
+			return configdef.Invalid(in, "entries have the form key:value")
+		}
+	}
+	return nil
 }
 
 func checkJoda(in configdef.Input) []string {
@@ -140,13 +158,17 @@ func NewConfluent(props map[string]string, log *slog.Logger) (*Sink, error) {
 	if err := confluentFormat(s, v); err != nil {
 		return nil, err
 	}
-	l := &confluent{dir: v.String("topics.dir"), delim: v.String("directory.delim"), fileDelim: v.String("file.delim"), pad: v.Int("filename.offset.zero.pad.width"),
+	if err := confluentAside(s, v); err != nil {
+		return nil, err
+	}
+	l := &confluent{keys: len(s.aside) > 0, tombstones: v.String("tombstone.encoded.partition"), maxOpen: v.Int("partitioner.max.open.files"), affix: v.Enum("s3.schema.partition.affix.type"),
+		reported: v.Bool("report.null.values.to.dlq") && reporter(v), dir: v.String("topics.dir"), delim: v.String("directory.delim"), fileDelim: v.String("file.delim"), pad: v.Int("filename.offset.zero.pad.width"),
 		ext: s.format.extension() + s.compress.extension(), flushSize: v.Int("flush.size"), interval: v.Int64("rotate.interval.ms"), schedule: v.Int64("rotate.schedule.interval.ms"),
 		cutOnPath: v.Bool("rotate.file.on.partition.change"), compat: strings.ToUpper(v.String("schema.compatibility")), nulls: v.Enum("behavior.on.null.values")}
 	if err := l.partitioning(v); err != nil {
 		return nil, err
 	}
-	s.layout = l
+	s.layout, s.pause, s.resume = l, v.Millis("retry.backoff.ms"), l.schedule > 0 && v.Bool("enable.conditional.writes")
 	if dir, ok := local(v.String("store.url")); ok {
 		s.connect = func(context.Context) (target, error) {
 			return &directory{filepath.Join(dir, v.String("s3.bucket.name"))}, nil
@@ -156,6 +178,20 @@ func NewConfluent(props map[string]string, log *slog.Logger) (*Sink, error) {
 	o := s3Options{bucket: v.String("s3.bucket.name"), region: v.String("s3.region"), endpoint: v.String("store.url"), pathStyle: v.Bool("s3.path.style.access.enabled"),
 		accessKey: v.String("aws.access.key.id"), secretKey: v.String("aws.secret.access.key"), proxy: v.String("s3.proxy.url"), sse: v.String("s3.ssea.name"), kmsKey: v.String("s3.sse.kms.key.id"),
 		acl: v.String("s3.acl.canned"), partSize: v.Int64("s3.part.size"), retries: v.Int("s3.part.retries"), backoff: v.Millis("s3.retry.backoff.ms")}
+	if key := v.String("s3.sse.customer.key"); key != "" {
+		raw, err := base64.StdEncoding.DecodeString(key)
+		if err != nil || len(raw) != 32 {
+			return nil, configError("s3.sse.customer.key must be 32 bytes in base64")
+		}
+		o.customerKey = string(raw)
+	}
+	if s.tag = v.Bool("s3.object.tagging"); s.tag {
+		s.tags = url.Values{}
+		for _, x := range v.List("s3.object.tagging.key.value.pairs") {
+			k, value, _ := strings.Cut(x, ":")
+			s.tags.Set(k, value)
+		}
+	}
 	if v.String("s3.credentials.provider.class") == roleProvider {
 		if o.roleARN = v.String("s3.credentials.provider.sts.role.arn"); o.roleARN == "" {
 			return nil, &errs.Error{Java: errs.ConfigException, Msg: "s3.credentials.provider.sts.role.arn is required by " + roleProvider}
@@ -166,21 +202,52 @@ func NewConfluent(props map[string]string, log *slog.Logger) (*Sink, error) {
 	return s, nil
 }
 
-func confluentFormat(s *Sink, v configdef.Values) (err error) {
-	switch strings.TrimPrefix(v.String("format.class"), formats) {
+// reporter tells whether a record that is reported goes to a dead letter queue and
+// the task goes on.
+func reporter(v configdef.Values) bool {
+	p := v.Props()
+	return strings.EqualFold(strings.TrimSpace(p["errors.tolerance"]), "all") && strings.TrimSpace(p["errors.deadletterqueue.topic.name"]) != ""
+}
+
+// confluentAside sets up the files of keys and headers.
+func confluentAside(s *Sink, v configdef.Values) error {
+	for _, a := range []struct{ name, view string }{{"keys", ".keys"}, {"headers", ".headers"}} {
+		if !v.Bool("store.kafka." + a.name) {
+			continue
+		}
+		f, err := formatOf(v, a.name+".format.class")
+		if err != nil {
+			return err
+		}
+		x := aside{view: a.view, format: f}
+		if !f.strict() {
+			x.compress = compression(v.Enum("s3.compression.type"))
+		}
+		s.aside = append(s.aside, x)
+	}
+	return nil
+}
+
+func formatOf(v configdef.Values, option string) (format, error) {
+	switch strings.TrimPrefix(v.String(option), formats) {
 	case "json.JsonFormat":
-		s.format, err = newJSONFormat(".json", strings.ToUpper(v.String("json.decimal.format")))
+		return newJSONFormat(".json", strings.ToUpper(v.String("json.decimal.format")))
 	case "avro.AvroFormat":
-		s.format = &avroFormat{codec: ocf.CodecName(v.Enum("avro.codec")), props: avroProps(v)}
+		return &avroFormat{codec: ocf.CodecName(v.Enum("avro.codec")), props: avroProps(v)}, nil
 	case "parquet.ParquetFormat":
 		codec, ext := parquetCodec(v.Enum("parquet.codec"))
-		s.format = &parquetFormat{ext: ext + ".parquet", codec: codec}
-	default:
-		sep := v.String("format.bytearray.separator")
-		if sep == "" {
-			sep = "\n"
-		}
-		s.format = &bytesFormat{ext: v.String("format.bytearray.extension"), separator: []byte(sep)}
+		return &parquetFormat{ext: ext + ".parquet", codec: codec}, nil
+	}
+	sep := v.String("format.bytearray.separator")
+	if sep == "" {
+		sep = "\n"
+	}
+	return &bytesFormat{ext: v.String("format.bytearray.extension"), separator: []byte(sep)}, nil
+}
+
+func confluentFormat(s *Sink, v configdef.Values) (err error) {
+	if s.format, err = formatOf(v, "format.class"); err != nil {
+		return err
 	}
 	if !s.format.strict() {
 		s.compress, s.level = compression(v.Enum("s3.compression.type")), v.Int("s3.compression.level")

@@ -97,7 +97,7 @@ func (t *gcsTarget) check(ctx context.Context) error {
 
 // put writes an object in one request, or in pieces when it is larger than one; it
 // appears when the last piece is there.
-func (t *gcsTarget) put(ctx context.Context, key string, file body) error {
+func (t *gcsTarget) put(ctx context.Context, key string, file object) error {
 	key = t.cfg.prefix + key
 	what := "write the object gs://" + t.cfg.bucket + "/" + key
 	q := url.Values{"name": {key}, "uploadType": {"media"}, "fields": {"name"}}

@@ -44,36 +44,62 @@ type confluent struct {
 	cutOnPath             bool
 	zone                  *time.Location
 	compat                string // NONE, BACKWARD, FORWARD, FULL
-	nulls                 string // fail, ignore
+	nulls                 string // fail, ignore, write
+	reported              bool   // what is ignored is reported
+	keys                  bool   // there are files of keys or headers
+	tombstones            string // directory of tombstones' keys
+	maxOpen               int    // files, <= 0: any number
+	affix                 string // none, prefix, suffix: of the schema's name
 	scratch               []byte
 }
 
 func (l *confluent) place(p *part, b *record.Batch, r *record.Record, now time.Time) (place, error) {
-	if r.Value.IsNull() {
-		if l.nulls == "ignore" {
-			return place{skip: true}, nil
-		}
+	null := r.Value.IsNull()
+	switch {
+	case !null || l.nulls == "write":
+	case l.nulls == "ignore" && l.reported:
+		return place{}, dataError("Skipping null value record (topic %s, partition %d, offset %d)", r.Topic.Name, r.Origin.Partition, r.Origin.Offset)
+	case l.nulls == "ignore":
+		return place{skip: true}, nil
+	default:
 		return place{}, dataError("Null valued records are not writeable with current behavior.on.null.values 'fail'. (topic %s, partition %d, offset %d). Set it to ignore, or errors.tolerance=all with a dead letter queue",
 			r.Topic.Name, r.Origin.Partition, r.Origin.Offset)
 	}
 	var at int64
 	var err error
-	if l.times != nil {
+	if l.times != nil && !null {
 		if at, err = l.times.at(b, r, now); err != nil {
 			return place{}, err
 		}
 	}
-	if l.scratch, err = l.parts.path(l.scratch[:0], b, r, at); err != nil {
-		return place{}, err
+	path := l.tombstones
+	if !null {
+		if l.scratch, err = l.parts.path(l.scratch[:0], b, r, at); err != nil {
+			return place{}, err
+		}
+		path = l.affixed(string(l.scratch), r.ValueSchema)
 	}
-	path := string(l.scratch)
-	cut := p.count > 0 && (l.byInterval(p, at, path) || l.scheduled(p, now))
+	cut := p.count > 0 && (l.byInterval(p, at, path) || l.scheduled(p, now) || null != p.clock.tombstones ||
+		l.keys && p.keys != r.KeySchema || l.maxOpen > 0 && p.open[path] == nil && len(p.open) >= l.maxOpen)
+	p.keys, p.clock.tombstones = r.KeySchema, null
 	if p.count == 0 || cut {
 		p.clock.first = at
 		p.clock.due = l.nextSchedule(now)
 	}
 	p.clock.path = path
 	return place{key: path, cut: cut}, nil
+}
+
+// affixed is the path with the schema's name before or below it.
+func (l *confluent) affixed(path string, s *record.Schema) string {
+	if l.affix == "none" || s == nil {
+		return path
+	}
+	name := "schema_name=" + s.Name
+	if l.affix == "prefix" {
+		return name + l.delim + path
+	}
+	return path + l.delim + name
 }
 
 // byInterval is rotate.interval.ms, in the records' own time.

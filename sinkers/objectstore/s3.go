@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strconv"
 	"sync"
 	"time"
 
@@ -37,7 +38,7 @@ type s3Options struct {
 	stsEndpoint              string
 	proxy                    string
 	sse, kmsKey, acl         string
-	tagging                  string
+	customerKey              string // of SSE-C, as bytes
 	partSize                 int64
 	retries                  int
 	backoff, backoffMax      time.Duration
@@ -128,16 +129,50 @@ func (t *s3Target) check(ctx context.Context) error {
 }
 
 // put uploads a file in one request, or in parts when it is larger than one.
-func (t *s3Target) put(ctx context.Context, key string, file body) error {
+func (t *s3Target) put(ctx context.Context, key string, file object) error {
 	key = t.cfg.prefix + key
 	if file.size() <= t.cfg.partSize {
 		in := &s3.PutObjectInput{Bucket: &t.cfg.bucket, Key: &key, Body: io.NewSectionReader(file, 0, file.size()), ContentLength: aws.Int64(file.size()),
 			ServerSideEncryption: types.ServerSideEncryption(t.cfg.sse), ACL: types.ObjectCannedACL(t.cfg.acl)}
-		in.SSEKMSKeyId, in.Tagging = optional(t.cfg.kmsKey), optional(t.cfg.tagging)
+		in.SSEKMSKeyId, in.Tagging, in.Metadata = optional(t.cfg.kmsKey), optional(file.tags.Encode()), file.metadata()
+		in.SSECustomerAlgorithm, in.SSECustomerKey = t.customer()
 		_, err := t.cl.PutObject(ctx, in)
 		return t.explain("write the object", key, err)
 	}
 	return t.putParts(ctx, key, file)
+}
+
+// customer is what requests with a customer's key carry.
+func (t *s3Target) customer() (algorithm, key *string) {
+	if t.cfg.customerKey == "" {
+		return nil, nil
+	}
+	return aws.String("AES256"), &t.cfg.customerKey
+}
+
+// Names under which an object keeps what of the topic it holds.
+const nextKey, firstKey = "millrace-next-offset", "millrace-first-timestamp"
+
+func (o *object) metadata() map[string]string {
+	return map[string]string{nextKey: strconv.FormatInt(o.next, 10), firstKey: strconv.FormatInt(o.first, 10)}
+}
+
+// written implements remembering.
+func (t *s3Target) written(ctx context.Context, key string) (next, first int64, ok bool, err error) {
+	key = t.cfg.prefix + key
+	in := &s3.HeadObjectInput{Bucket: &t.cfg.bucket, Key: &key}
+	in.SSECustomerAlgorithm, in.SSECustomerKey = t.customer()
+	out, err := t.cl.HeadObject(ctx, in)
+	var re interface{ HTTPStatusCode() int }
+	if errors.As(err, &re) && (re.HTTPStatusCode() == http.StatusNotFound || re.HTTPStatusCode() == http.StatusForbidden) {
+		return 0, 0, false, nil // may not look: as if nothing were there
+	}
+	if err != nil {
+		return 0, 0, false, t.explain("look for the object", key, err)
+	}
+	next, err1 := strconv.ParseInt(out.Metadata[nextKey], 10, 64)
+	first, err2 := strconv.ParseInt(out.Metadata[firstKey], 10, 64)
+	return next, first, err1 == nil && err2 == nil, nil
 }
 
 func optional(s string) *string {
@@ -147,9 +182,10 @@ func optional(s string) *string {
 	return &s
 }
 
-func (t *s3Target) putParts(ctx context.Context, key string, file body) error {
+func (t *s3Target) putParts(ctx context.Context, key string, file object) error {
 	in := &s3.CreateMultipartUploadInput{Bucket: &t.cfg.bucket, Key: &key, ServerSideEncryption: types.ServerSideEncryption(t.cfg.sse), ACL: types.ObjectCannedACL(t.cfg.acl)}
-	in.SSEKMSKeyId, in.Tagging = optional(t.cfg.kmsKey), optional(t.cfg.tagging)
+	in.SSEKMSKeyId, in.Tagging, in.Metadata = optional(t.cfg.kmsKey), optional(file.tags.Encode()), file.metadata()
+	in.SSECustomerAlgorithm, in.SSECustomerKey = t.customer()
 	up, err := t.cl.CreateMultipartUpload(ctx, in)
 	if err != nil {
 		return t.explain("begin to upload the object", key, err)
@@ -168,8 +204,9 @@ func (t *s3Target) putParts(ctx context.Context, key string, file body) error {
 			defer func() { <-slots }()
 			from := int64(i) * size
 			length := min(size, file.size()-from)
-			out, err := t.cl.UploadPart(work, &s3.UploadPartInput{Bucket: &t.cfg.bucket, Key: &key, UploadId: up.UploadId, PartNumber: aws.Int32(int32(i + 1)),
-				Body: io.NewSectionReader(file, from, length), ContentLength: &length})
+			in := &s3.UploadPartInput{Bucket: &t.cfg.bucket, Key: &key, UploadId: up.UploadId, PartNumber: aws.Int32(int32(i + 1)), Body: io.NewSectionReader(file, from, length), ContentLength: &length}
+			in.SSECustomerAlgorithm, in.SSECustomerKey = t.customer()
+			out, err := t.cl.UploadPart(work, in)
 			if err != nil {
 				failures[i] = err
 				cancel()

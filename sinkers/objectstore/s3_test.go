@@ -52,7 +52,7 @@ func TestS3(t *testing.T) {
 		_, err := f.Write(want)
 		must(t, err)
 		for range 2 { // the second replaces the first
-			must(t, s.put(ctx, "dir/a b+0", f))
+			must(t, s.put(ctx, "dir/a b+0", object{body: f}))
 		}
 		key := "p/dir/a b+0"
 		out, err := s.cl.GetObject(ctx, &s3.GetObjectInput{Bucket: &name, Key: &key})

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +34,10 @@ type Sink struct {
 	lastOnly bool // a file holds the last record of its key
 	compress compression
 	level    int
+	aside    []aside    // files of keys and headers beside those of values
+	tag      bool       // objects are tagged with their offsets
+	tags     url.Values // and these
+	resume   bool       // see written
 	now      func() time.Time
 	pause    time.Duration // before what failed is tried again; 0: as the runner likes
 
@@ -132,7 +138,7 @@ func (s *Sink) part(r *record.Record) *part {
 func (s *Sink) take(ctx context.Context, p *part, b *record.Batch, r *record.Record) error {
 	now := s.now()
 	to, err := s.layout.place(p, b, r, now)
-	if to.skip || err != nil {
+	if to.skip || err != nil || r.Origin.Offset < p.written[to.key] {
 		return err
 	}
 	if to.cut {
@@ -154,6 +160,11 @@ func (s *Sink) take(ctx context.Context, p *part, b *record.Batch, r *record.Rec
 				return err
 			}
 			f = nil
+		}
+	}
+	if f == nil && s.resume {
+		if there, err := s.there(ctx, p, to.key, r, now); there || err != nil {
+			return err
 		}
 	}
 	if f == nil {
@@ -187,12 +198,60 @@ func (s *Sink) take(ctx context.Context, p *part, b *record.Batch, r *record.Rec
 	return nil
 }
 
-// begin opens a file.
+// remembering is a target that knows what an object of its holds.
+type remembering interface {
+	// written returns the offset behind the last record of an object that is there,
+	// and the time of its first one.
+	written(ctx context.Context, key string) (next, first int64, ok bool, err error)
+}
+
+// there reports whether a record is in the store already, in the file that it would
+// begin. Files that end by the wall clock end elsewhere when they are made again
+// after a crash, so one that is there is left and the records behind it go on. The
+// time of the first record tells a file of this topic from one of a topic of the
+// same name before it.
+func (s *Sink) there(ctx context.Context, p *part, key string, r *record.Record, now time.Time) (bool, error) {
+	t, ok := s.target.(remembering)
+	if !ok {
+		return false, nil
+	}
+	name := s.layout.name(p, key, r, now)
+	if r.Value.IsNull() { // a tombstone's keys stand in a file of their own
+		return false, nil
+	}
+	next, first, ok, err := t.written(ctx, name)
+	if err != nil || !ok || first != r.Timestamp || next <= r.Origin.Offset {
+		return false, err
+	}
+	s.log.Info("a file is there from before a restart; its records are not written again", "name", name, "next", next)
+	if p.written == nil {
+		p.written = map[string]int64{}
+	}
+	p.written[key] = next
+	return true, nil
+}
+
+// begin opens a file, and those beside it.
 func (s *Sink) begin(p *part, key string, b *record.Batch, r *record.Record, now time.Time) (*file, error) {
-	f := &file{name: s.layout.name(p, key, r, now), start: r.Origin.Offset, schema: r.ValueSchema, body: &spool{all: &s.all}}
+	f := &file{name: s.layout.name(p, key, r, now), start: r.Origin.Offset, first: r.Timestamp, schema: r.ValueSchema, body: &spool{all: &s.all}, none: r.Value.IsNull() && len(s.aside) > 0}
 	var err error
-	if f.enc, err = s.format.open(f.body, b, r, len(p.order)); err != nil {
-		f.body.close()
+	if !f.none {
+		f.enc, err = s.format.open(f.body, b, r, len(p.order))
+	}
+	for i := 0; i < len(s.aside) && err == nil; i++ {
+		a := s.aside[i]
+		var view record.Record
+		if view, err = a.record(b, r); err != nil {
+			break
+		}
+		own := s.format.extension() + s.compress.extension()
+		x := &file{name: strings.TrimSuffix(f.name, own) + a.view + a.format.extension() + a.compress.extension(), start: f.start, body: &spool{all: &s.all}, aside: a}
+		if x.enc, err = a.format.open(x.body, b, &view, len(p.order)); err == nil {
+			f.beside = append(f.beside, x)
+		}
+	}
+	if err != nil {
+		f.discard()
 		return nil, err
 	}
 	p.open[key] = f
@@ -213,19 +272,35 @@ func (s *Sink) cut(ctx context.Context, p *part) error {
 	p.cutting = true
 	for len(p.order) > 0 {
 		f := p.order[0]
-		if f.enc != nil {
-			if err := f.enc.close(); err != nil {
-				return fmt.Errorf("end the file %s: %w", f.name, err)
+		for _, x := range append([]*file{f}, f.beside...) {
+			if x.enc != nil {
+				if err := x.enc.close(); err != nil {
+					return fmt.Errorf("end the file %s: %w", x.name, err)
+				}
+				x.enc = nil
 			}
-			f.enc = nil
-		}
-		if err := f.compress(ctx, s.compress, s.level); err != nil {
-			return err
+			pack := s.compress
+			if x != f {
+				pack = x.aside.compress
+			}
+			if err := x.compress(ctx, pack, s.level); err != nil {
+				return err
+			}
+			if x != f {
+				x.last, x.count = f.last, f.count
+			}
 		}
 		p.order = p.order[1:]
-		p.sent = append(p.sent, f)
-		if err := s.send(ctx, f); err != nil {
-			return err
+		files := f.beside
+		if !f.none {
+			files = append([]*file{f}, files...)
+		}
+		f.beside = nil
+		p.sent = append(p.sent, files...)
+		for _, x := range files {
+			if err := s.send(ctx, x); err != nil {
+				return err
+			}
 		}
 	}
 	clear(p.open)
@@ -251,7 +326,7 @@ func (s *Sink) send(ctx context.Context, f *file) error {
 	s.flying.Go(func() {
 		defer func() { <-s.slots }()
 		defer cancel()
-		err := s.target.put(work, f.name, f.body)
+		err := s.target.put(work, f.name, f.object(s))
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if f.err = err; err == nil {
@@ -344,20 +419,20 @@ func (s *Sink) relieve() {
 	total := 0
 	for _, p := range s.parts {
 		for _, f := range p.order {
-			total += f.enc.held()
+			total += f.held()
 		}
 	}
 	for total > memoryBudget {
 		var most *file
 		for _, p := range s.parts {
 			for _, f := range p.order {
-				if most == nil || f.enc.held() > most.enc.held() {
+				if most == nil || f.held() > most.held() {
 					most = f
 				}
 			}
 		}
-		total -= most.enc.held()
-		if err := most.enc.flush(); err != nil {
+		total -= most.held()
+		if err := most.flush(); err != nil {
 			s.log.Warn("an open file could not be written to disk; its memory is kept", "name", most.name, "error", err)
 			return
 		}

@@ -124,7 +124,7 @@ type flakyTarget struct {
 	lock  chan struct{}
 }
 
-func (f *flakyTarget) put(ctx context.Context, key string, file body) error {
+func (f *flakyTarget) put(ctx context.Context, key string, file object) error {
 	f.lock <- struct{}{}
 	n := f.rng.IntN(4)
 	<-f.lock
@@ -427,8 +427,8 @@ func TestSettings(t *testing.T) {
 		"format":         {"format.class", "x.Y", "built in are"},
 		"pattern":        {"path.format", "bb", "Illegal pattern component"},
 		"zone":           {"timezone", "Mars/Base", "not recognised"},
-		"keys":           {"store.kafka.keys", "true", "copy the key"},
-		"nulls":          {"behavior.on.null.values", "write", "ExtractNewRecordState"},
+		"nulls":          {"behavior.on.null.values", "write", "store.kafka.keys"},
+		"customer key":   {"s3.sse.customer.key", "abc", "32 bytes"},
 		"rotation":       {"rotate.interval.ms", "1000", "time-based partitioner"},
 		"schedule":       {"rotate.schedule.interval.ms", "1000", "needs timezone"},
 		"daily no zone":  {"partitioner.class", partitioners + "DailyPartitioner", "needs locale and timezone"},

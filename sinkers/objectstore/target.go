@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,11 +17,18 @@ type body interface {
 	size() int64
 }
 
+// object is a file and what a store may keep beside its bytes.
+type object struct {
+	body
+	next, first int64      // the offset behind its last record, the time of its first
+	tags        url.Values // nil: none
+}
+
 // target is where files go. put is called by several goroutines; an object appears
 // whole or not at all, and replaces one of the same key.
 type target interface {
 	check(ctx context.Context) error
-	put(ctx context.Context, key string, file body) error
+	put(ctx context.Context, key string, file object) error
 }
 
 // directory is a target on the local file system: the key is the path below root.
@@ -38,7 +46,7 @@ func (d *directory) check(context.Context) error {
 }
 
 // put writes a file beside its place, makes it durable and renames it.
-func (d *directory) put(_ context.Context, key string, file body) (err error) {
+func (d *directory) put(_ context.Context, key string, file object) (err error) {
 	path := filepath.Join(d.root, filepath.FromSlash(key))
 	if path != d.root && !strings.HasPrefix(path, filepath.Clean(d.root)+string(filepath.Separator)) {
 		return fmt.Errorf("the name %q leaves the directory %s", key, d.root)
