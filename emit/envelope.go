@@ -1,6 +1,9 @@
 package emit
 
-import "millrace/internal/record"
+import (
+	"millrace/internal/metrics"
+	"millrace/internal/record"
+)
 
 // Op is the operation of a change as the envelope spells it.
 type Op byte
@@ -128,6 +131,9 @@ func (e *Envelope) append(b *record.Batch, s *Shared, c *Change) *record.Record 
 	f := b.Children(v)
 	f[envBefore], f[envAfter], f[envSource], f[envTx] = c.Before, c.After, c.Source, c.Tx
 	f[envOp] = s.op(c.Op)
+	if s.seen != nil {
+		s.seen.Seen(byte(c.Op))
+	}
 	f[envTsMs] = record.Int64Cell(c.NowNs / 1e6)
 	f[envTsUs] = record.Int64Cell(c.NowNs / 1e3)
 	f[envTsNs] = record.Int64Cell(c.NowNs)
@@ -157,6 +163,7 @@ type Shared struct {
 	names  []string
 	values []string
 	ops    [8]record.Cell
+	seen   *metrics.Events // nil: nobody counts
 	cells  []record.Header
 	proto  record.Record // carries the span of the shared headers
 }
@@ -170,6 +177,9 @@ func NewShared(headers ...[2]string) *Shared {
 	}
 	return s
 }
+
+// Count makes e count the changes that are appended.
+func (s *Shared) Count(e *metrics.Events) { s.seen = e }
 
 var opText = [8]string{"c", "u", "d", "r", "t", "m"}
 

@@ -171,6 +171,11 @@ func (s *session) query(ctx context.Context, e *replication.BinlogEvent, q *repl
 	case text == "COMMIT":
 		return s.commit(e)
 	case strings.HasPrefix(text, "XA START") || strings.HasPrefix(text, "XA BEGIN"):
+		if s.inTx { // on MariaDB the GTID has begun it
+			s.at.Event++
+			return nil
+		}
+		s.untold = true
 		s.begin(e, 0)
 		return nil
 	case strings.HasPrefix(text, "XA "):
@@ -245,7 +250,7 @@ func (s *session) begin(e *replication.BinlogEvent, thread int64) {
 	}
 	s.at.Event, s.at.Row = 1, 0
 	s.at.Snapshot = ""
-	if s.t.opts.Transactions {
+	if s.told() {
 		s.txID = s.gtid
 		if s.txID == "" {
 			s.txID = fmt.Sprintf("file=%s,pos=%d", s.at.File, startOf(e))
@@ -256,9 +261,16 @@ func (s *session) begin(e *replication.BinlogEvent, thread int64) {
 	}
 }
 
+// told reports whether the running transaction is in the metadata: the reference leaves
+// XA transactions of MySQL out.
+func (s *session) told() bool { return s.t.opts.Transactions && !s.untold }
+
 func (s *session) commit(e *replication.BinlogEvent) error {
-	if s.inTx && s.t.opts.Transactions {
+	if s.inTx && s.told() {
 		s.tx.AppendEnd(s.batch(), s.t.topic(s.t.opts.Naming.Transaction()), s.txID, s.src.tsUs/1000)
+	}
+	if m := s.t.metrics; m != nil {
+		m.Transaction()
 	}
 	s.clock(e)
 	return s.finish(e)
@@ -269,9 +281,10 @@ func (s *session) finish(e *replication.BinlogEvent) error {
 	s.inTx, s.skipEvent, s.skipRow, s.gtidPos = false, 0, 0, 0
 	s.at.File, s.at.Event, s.at.Row = s.file, 0, 0
 	s.at.Snapshot, s.at.TxID, s.at.Counts = "", "", nil
-	if s.t.opts.Transactions {
+	if s.told() {
 		s.at.TxID, s.at.Counts = s.txID, s.tx.Counts()
 	}
+	s.untold = false
 	if e.Header.LogPos != 0 {
 		s.at.Pos = int64(e.Header.LogPos)
 	}
@@ -562,7 +575,7 @@ func (s *session) keyChange(tb *table, b *record.Batch, n int, c emit.Change, ol
 }
 
 func (s *session) block(b *record.Batch, name string) record.Cell {
-	if !s.t.opts.Transactions || !s.inTx {
+	if !s.told() || !s.inTx {
 		return record.Cell{}
 	}
 	total, n := s.tx.Event(name)

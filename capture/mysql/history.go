@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-mysql-org/go-mysql/replication"
 
@@ -48,6 +49,11 @@ func (t *task) partition() json.RawMessage { return json.RawMessage(t.src.Partit
 // history of this connector.
 func (t *task) recover(ctx context.Context, at *Position) (found bool, err error) {
 	t.model = t.newModel()
+	changes := 0
+	if t.metrics != nil {
+		t.metrics.HistoryRecovery(time.Now(), 0, false)
+		defer func() { t.metrics.HistoryRecovery(time.Now(), changes, true) }()
+	}
 	err = t.history.Load(ctx, func(e *schemahistory.Entry) error {
 		var src struct{ Server string }
 		if json.Unmarshal(e.Source, &src) != nil || src.Server != t.opts.Prefix {
@@ -61,6 +67,7 @@ func (t *task) recover(ctx context.Context, at *Position) (found bool, err error
 		if t.opts.History.PreferDDL && e.DDL != "" {
 			e.Changes = nil
 		}
+		changes++
 		t.model.Replay(e)
 		return nil
 	}, func(err error) {
@@ -128,6 +135,9 @@ func (t *task) remember(ctx context.Context, at *Position, nowMs int64, steps ..
 	}
 	if err := t.history.Append(ctx, entries...); err != nil {
 		return fmt.Errorf("write the schema history: %w", err)
+	}
+	if t.metrics != nil {
+		t.metrics.HistoryApplied(time.Now(), len(entries))
 	}
 	return nil
 }

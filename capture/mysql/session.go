@@ -62,6 +62,7 @@ type session struct {
 	gtidUs    int64  // its original commit time; 0 unknown
 	gtidPos   int64  // where the event that names it begins (MySQL); 0 unknown
 	txID      string
+	untold    bool // it has no metadata
 	dropRows  bool // the GTID filters leave its rows out
 	skipEvent int64
 	skipRow   int64
@@ -88,6 +89,9 @@ func newSession(t *task, at *Position) *session {
 	s := &session{t: t, log: t.log, shared: emit.NewShared(t.contextHeaders()...), byName: map[schemahistory.TableID]*table{}, warned: map[string]bool{}, now: time.Now()}
 	s.src.flavor, s.src.name = t.opts.Flavor, t.opts.Prefix
 	s.beat = s.now
+	if t.metrics != nil {
+		s.shared.Count(t.metrics.Events())
+	}
 	s.engine.s = s
 	o := &t.opts.Signals
 	s.inc = capture.Incremental{Engine: &s.engine, Log: s.log, Connector: t.opts.Prefix, ReadOnly: o.ReadOnly, CatchUp: o.CatchUp}
@@ -127,13 +131,16 @@ func (s *session) send(ctx context.Context) error {
 	b := s.batch()
 	s.b = nil
 	end := s.at
-	if s.t.opts.Transactions && s.inTx {
+	if s.told() && s.inTx {
 		end.TxID, end.Counts = s.txID, s.tx.Counts()
 	}
 	if more := append(s.inc.Extra(), s.blockingExtra()...); len(more) > 0 {
 		end.Extra = append(slices.Clone(end.Extra), more...)
 	}
 	b.End = &end
+	if m := s.t.metrics; m != nil {
+		m.Binlog(end.Pos, end.GTIDs != "")
+	}
 	err := s.t.out.Send(ctx, b, nil)
 	s.now = time.Now()
 	s.sentAt, s.dirty = s.now, false
@@ -217,7 +224,7 @@ func (s *session) pause(ctx context.Context) (time.Time, error) {
 
 // disconnected forgets what belongs to one connection.
 func (s *session) disconnected() {
-	s.inTx, s.gtidPos = false, 0
+	s.inTx, s.untold, s.gtidPos = false, false, 0
 	s.tables = map[uint64]*table{}
 	s.skipEvent, s.skipRow = s.at.Event, s.at.Row
 	s.file = s.at.File

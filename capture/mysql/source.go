@@ -151,6 +151,9 @@ func (t *task) loop(ctx context.Context, have bool) error {
 		if failures == 1 && t.session.read {
 			wait = min(wait, time.Second)
 		}
+		if t.metrics != nil {
+			t.metrics.Disconnected()
+		}
 		t.log.Warn("the connection to the database failed; trying again", "error", err, "attempt", failures, "wait", wait.String())
 		timer := time.NewTimer(wait)
 		select {

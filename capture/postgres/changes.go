@@ -82,6 +82,9 @@ func (s *session) commit(ctx context.Context, at LSN, m []byte) error {
 func (s *session) commitTx(ctx context.Context, at LSN, x *pgoutput.Commit) error {
 	end := LSN(x.EndLSN)
 	s.inTx = false
+	if m := s.t.metrics; m != nil {
+		m.Transaction()
+	}
 	s.lastCommit = end
 	s.streamed.add(s.xid)
 	s.resume.commit()

@@ -78,6 +78,9 @@ func newSession(t *task, at *Position) *session {
 	s := &session{t: t, log: t.log, shared: emit.NewShared(t.contextHeaders()...), tables: map[uint32]*table{}, warned: map[string]bool{}, now: time.Now()}
 	s.src.name, s.src.db = t.opts.Prefix, t.opts.Conn.Database
 	s.beat = s.now
+	if t.metrics != nil {
+		s.shared.Count(t.metrics.Events())
+	}
 	s.chunks.s = s
 	s.inc = capture.Incremental{Engine: &s.chunks, Log: t.log, Connector: t.opts.Prefix, ReadOnly: t.opts.ReadOnly}
 	s.signals = capture.Channels{Log: t.log, Every: t.opts.Signal.Poll}

@@ -24,6 +24,8 @@ type Info struct {
 	// Plugin and Server are the labels plugin and name of Debezium's series (postgres,
 	// the topic prefix); "" for connectors that are not Debezium's.
 	Plugin, Server string
+	// QueueSize is max.queue.size, in records; 0 when there is none.
+	QueueSize int
 }
 
 // stats are a task's numbers, from which the series in the spelling of the usual
@@ -40,6 +42,7 @@ type stats struct {
 	partitions                                atomic.Int64
 	running                                   atomic.Bool
 	snap                                      snapshotStats
+	log                                       logStats
 
 	mu     sync.Mutex
 	rows   map[string]*atomic.Uint64 // snapshot rows by table
@@ -62,15 +65,17 @@ func (c counted) Add(v float64) {
 	c.more(uint64(v))
 }
 
-// lag keeps the newest observation.
+// lag keeps the newest observation and the extremes.
 type lag struct {
 	prometheus.Observer
-	last *atomic.Uint64
+	st *stats
 }
 
 func (l lag) Observe(v float64) {
 	l.Observer.Observe(v)
-	l.last.Store(uint64(v * 1000))
+	ms := uint64(v * 1000)
+	l.st.lagMs.Store(ms)
+	l.st.log.lag(ms)
 }
 
 // level keeps a gauge's value.
@@ -264,6 +269,7 @@ func (st *stats) debezium(ch chan<- prometheus.Metric, i Info, task string, now 
 	e.put("debezium_metrics_TotalNumberOfEventsSeen", "Events that the connector has made.", prometheus.CounterValue, seen)
 	e.total("debezium_metrics_NumberOfEventsFiltered", "Events that were dropped.", &st.filtered)
 	e.total("debezium_metrics_NumberOfErroneousEvents", "Events that errors.tolerance let go.", &st.skipped)
+	st.log.debezium(e, i, now, 1-float64(st.queue.Load())/float64(max(1, st.capacity.Load())))
 	e.gauge("debezium_metrics_MaxQueueSizeInBytes", "Bound of the queue.", float64(st.capacity.Load()))
 	e.gauge("debezium_metrics_CurrentQueueSizeInBytes", "Bytes in the queue.", float64(st.queue.Load()))
 	since := -1.0
@@ -271,7 +277,7 @@ func (st *stats) debezium(ch chan<- prometheus.Metric, i Info, task string, now 
 		since = float64(now.UnixMilli() - at)
 	}
 	e.gauge("debezium_metrics_MilliSecondsSinceLastEvent", "Time since Kafka had the last event; -1 none.", since)
-	st.snap.debezium(ch, i, task, now)
+	st.snap.debezium(ch, i, task, now, st)
 	snap := e
 	snap.names = append(append([]string{}, e.names...), "table")
 	st.mu.Lock()

@@ -15,7 +15,15 @@ import (
 func TestConnectNames(t *testing.T) {
 	s := New()
 	src := s.Task("orders", "0")
-	src.Describe(Info{Kind: Source, Plugin: "postgres", Server: "shop"})
+	src.Describe(Info{Kind: Source, Plugin: "mysql", Server: "shop", QueueSize: 8000})
+	src.Capacity(1000)
+	src.QueueBytes.Set(250)
+	src.Events().Seen('u')
+	src.Transaction()
+	src.Binlog(4711, true)
+	src.HistoryRecovery(time.Now(), 0, false)
+	src.HistoryRecovery(time.Now(), 3, true)
+	src.Incremental(IncrementalPaused)
 	src.Running(true)
 	src.Records.Add(5)
 	src.Skipped("tolerated").Inc()
@@ -25,11 +33,12 @@ func TestConnectNames(t *testing.T) {
 	src.SnapshotRemaining(2)
 	running := scrape(t, s)
 	src.SnapshotEnds(SnapshotCompleted)
-	for _, line := range []string{`RemainingTableCount{context="snapshot",name="shop",plugin="postgres",task="0"} 2`, `SnapshotRunning{context="snapshot",name="shop",plugin="postgres",task="0"} 1`} {
+	for _, line := range []string{`RemainingTableCount{context="snapshot",name="shop",plugin="mysql",task="0"} 2`, `SnapshotRunning{context="snapshot",name="shop",plugin="mysql",task="0"} 1`} {
 		if !strings.Contains(running, "debezium_metrics_"+line+"\n") {
 			t.Errorf("missing: %s", line)
 		}
 	}
+	src.Lag.Observe(0.75)
 	src.Lag.Observe(0.25)
 	src.Commit(2*time.Millisecond, nil)
 	sink := s.Task("copy", "1")
@@ -57,14 +66,20 @@ kafka_connect_connector_task_offset_commit_failure_percentage{connector="copy",t
 kafka_connect_connector_task_offset_commit_failure_percentage{connector="orders",task="0"} 0
 # HELP debezium_metrics_MilliSecondsBehindSource Age of the newest change when Kafka had it.
 # TYPE debezium_metrics_MilliSecondsBehindSource gauge
-debezium_metrics_MilliSecondsBehindSource{context="streaming",name="shop",plugin="postgres",task="0"} 250
+debezium_metrics_MilliSecondsBehindSource{context="streaming",name="shop",plugin="mysql",task="0"} 250
 # HELP debezium_metrics_RowsScanned Rows read by snapshots.
 # TYPE debezium_metrics_RowsScanned counter
-debezium_metrics_RowsScanned{context="snapshot",name="shop",plugin="postgres",table="public.t",task="0"} 3
+debezium_metrics_RowsScanned{context="snapshot",name="shop",plugin="mysql",table="public.t",task="0"} 3
 # HELP debezium_metrics_SnapshotCompleted 1 when the last snapshot was completed.
 # TYPE debezium_metrics_SnapshotCompleted gauge
-debezium_metrics_SnapshotCompleted{context="snapshot",name="shop",plugin="postgres",task="0"} 1
+debezium_metrics_SnapshotCompleted{context="snapshot",name="shop",plugin="mysql",task="0"} 1
 `
+	for _, x := range []string{`QueueTotalCapacity{context="streaming",C} 8000`, `QueueRemainingCapacity{context="streaming",C} 6000`, `TotalNumberOfUpdateEventsSeen{context="streaming",C} 1`,
+		`TotalNumberOfDeleteEventsSeen{context="streaming",C} 0`, `NumberOfCommittedTransactions{context="streaming",C} 1`, `BinlogPosition{context="streaming",C} 4711`, `IsGtidModeEnabled{context="streaming",C} 1`,
+		`MilliSecondsBehindSourceMinValue{context="streaming",C} 250`, `MilliSecondsBehindSourceMaxValue{context="streaming",C} 750`, `MilliSecondsBehindSourceAverageValue{context="streaming",C} 500`,
+		`ChangesRecovered{context="schema-history",C} 3`, `ChangesApplied{context="schema-history",C} 0`, `MilliSecondsSinceLastAppliedChange{context="schema-history",C} -1`, `SnapshotPaused{context="snapshot",C} 1`} {
+		want += "debezium_metrics_" + strings.ReplaceAll(x, "C}", `name="shop",plugin="mysql",task="0"}`) + "\n"
+	}
 	got := scrape(t, s)
 	for _, line := range strings.Split(strings.TrimSpace(want), "\n") {
 		if !strings.Contains(got, line+"\n") {

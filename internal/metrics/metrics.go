@@ -82,7 +82,7 @@ func (s *Set) Task(connector, task string) *Task {
 			st.written.Add(n)
 			st.lastEvent.Store(time.Now().UnixMilli())
 		}}, Bytes: s.bytes.WithLabelValues(connector, task),
-		Lag: lag{s.lag.WithLabelValues(connector, task), &st.lagMs}, QueueBytes: level{s.queueBytes.WithLabelValues(connector, task), &st.queue},
+		Lag: lag{s.lag.WithLabelValues(connector, task), st}, QueueBytes: level{s.queueBytes.WithLabelValues(connector, task), &st.queue},
 		SlotLag: s.slotLag.WithLabelValues(connector, task), SinkRows: counted{s.sinkRows.WithLabelValues(connector, task), func(n uint64) { st.put.Add(n) }},
 		SinkLag: s.sinkLag.WithLabelValues(connector, task)}
 }

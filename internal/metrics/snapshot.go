@@ -53,7 +53,7 @@ func (t *Task) SnapshotEnds(how SnapshotEnd) {
 }
 
 // debezium makes the series of Debezium's snapshot context.
-func (s *snapshotStats) debezium(ch chan<- prometheus.Metric, i Info, task string, now time.Time) {
+func (s *snapshotStats) debezium(ch chan<- prometheus.Metric, i Info, task string, now time.Time, st *stats) {
 	e := emitter{ch, []string{"plugin", "name", "context", "task"}, []string{i.Plugin, i.Server, "snapshot", task}}
 	truth := func(yes bool) float64 {
 		if yes {
@@ -71,6 +71,12 @@ func (s *snapshotStats) debezium(ch chan<- prometheus.Metric, i Info, task strin
 	e.gauge("debezium_metrics_SnapshotCompleted", "1 when the last snapshot was completed.", truth(end == SnapshotCompleted))
 	e.gauge("debezium_metrics_SnapshotAborted", "1 when the last snapshot was aborted.", truth(end == SnapshotAborted))
 	e.gauge("debezium_metrics_SnapshotSkipped", "1 when the start needed no snapshot.", truth(end == SnapshotSkipped))
+	paused, pausedMs := IncrementalState(st.incremental.Load()) == IncrementalPaused, st.log.pausedMs.Load()
+	if paused {
+		pausedMs += now.UnixMilli() - st.log.pausedAt.Load()
+	}
+	e.gauge("debezium_metrics_SnapshotPaused", "1 while an incremental snapshot is paused.", truth(paused))
+	e.gauge("debezium_metrics_SnapshotPausedDurationInSeconds", "How long incremental snapshots were paused.", float64(pausedMs)/1000)
 	took := 0.0
 	if from := s.began.Load(); from > 0 {
 		to := s.ended.Load()

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -70,7 +71,11 @@ const (
 )
 
 // Incremental notes what the incremental snapshot does. It is cheap.
-func (t *Task) Incremental(s IncrementalState) { t.stats.incremental.Store(int32(s)) }
+func (t *Task) Incremental(s IncrementalState) {
+	if was := IncrementalState(t.stats.incremental.Swap(int32(s))); was != s {
+		t.stats.log.paused(was, s, time.Now())
+	}
+}
 
 // tables makes the series by topic and by table of a task.
 func (st *stats) tables(ch chan<- prometheus.Metric, k taskKey, kind Kind) {

@@ -18,6 +18,9 @@ import (
 	"millrace/internal/store"
 )
 
+// debeziumQueue is the default of max.queue.size.
+const debeziumQueue = 8192
+
 // runningTask is one task's goroutine. The boundary is here: whatever happens
 // inside, a panic included, ends this task only and shows as its trace.
 type runningTask struct {
@@ -162,6 +165,10 @@ func (t *runningTask) env(p *Plugin, props map[string]string) TaskEnv {
 			i.Plugin = "postgres"
 		}
 		i.Server = strings.TrimSpace(props["topic.prefix"])
+		i.QueueSize = debeziumQueue
+		if n, err := strconv.Atoi(strings.TrimSpace(props["max.queue.size"])); err == nil {
+			i.QueueSize = n
+		}
 	}
 	m.Describe(i)
 	t.metrics.Store(m)
