@@ -128,7 +128,7 @@ func (g *gathered) write(op unitOp, p *plan, i int32, key []byte, dedupe bool) {
 
 func (g *gathered) unitFor(op unitOp, p *plan) *unit {
 	for _, u := range g.writes {
-		if u.plan == p {
+		if u.plan == p && u.op == op {
 			return u
 		}
 	}

@@ -13,6 +13,7 @@ import (
 // its last record says; tables whose rows constrain each other are written whole.
 func TestLanes(t *testing.T) {
 	targets(t, func(t *testing.T, tg caseTarget) {
+		t.Parallel()
 		blob := "blob"
 		if _, ok := tg.(*postgresTarget); ok {
 			blob = "bytea"

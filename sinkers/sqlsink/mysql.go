@@ -49,6 +49,7 @@ func newMySQL(c *config, log *slog.Logger) (*mysqlTarget, error) {
 	if n, err := strconv.Atoi(u.param("connectTimeout")); err == nil && n > 0 {
 		conf.Timeout = time.Duration(n) * time.Millisecond
 	}
+	conf.ReadTimeout, conf.WriteTimeout = answerTimeout, answerTimeout
 	if n, err := strconv.Atoi(u.param("socketTimeout")); err == nil && n > 0 {
 		conf.ReadTimeout, conf.WriteTimeout = time.Duration(n)*time.Millisecond, time.Duration(n)*time.Millisecond
 	}
@@ -256,7 +257,7 @@ func (t *mysqlTarget) write(ctx context.Context, src *rows, units []*unit) error
 			return &unitError{unit: n, err: err}
 		}
 	}
-	return t.exec(ctx, "COMMIT")
+	return lostCommit(t.exec(ctx, "COMMIT"))
 }
 
 func (t *mysqlTarget) unit(ctx context.Context, src *rows, u *unit) error {
@@ -306,12 +307,15 @@ func myError(what string, err error) error {
 		return e
 	}
 	switch my.Number {
-	case 1205, 1213, 3572, 1614:
+	case 1205, 1213, 3572, 1614,
+		3, 1021, 1026, 1030, 1037, 1038, 1041, 1114, 1206, 1297: // no room on disk or in memory
 		e.class = errBusy
 	case 1040, 1053, 1077, 1080, 1184, 1290, 1836, 2006, 2013, 1927, 3168:
 		e.class = errLost
 	case 1146, 1054, 1051:
 		e.class = errNoTable
+	case 1044, 1045, 1049, 1142, 1143, 1227, 1251, 1370, 1698, 1862:
+		e.class = errSetup
 	}
 	return e
 }

@@ -103,6 +103,7 @@ func runCases(t *testing.T, target string, fresh func(*testing.T) caseTarget) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			tg := fresh(t)
 			if c.Setup != "" {
 				tg.exec(t, c.Setup)

@@ -134,11 +134,8 @@ func pgNatural(m *sem) string {
 }
 
 func (p *postgres) write(ctx context.Context, src *rows, units []*unit) error {
-	if p.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, p.timeout)
-		defer cancel()
-	}
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
 	if err := p.ready(ctx); err != nil {
 		return err
 	}
@@ -152,6 +149,9 @@ func (p *postgres) write(ctx context.Context, src *rows, units []*unit) error {
 					p.log.Debug("rolling back", "error", e)
 				}
 			}
+			if classOf(err) == errLost { // a server that takes no writes any more is left for another one
+				p.close()
+			}
 			for _, x := range p.plans {
 				x.made, x.inTx = x.made && !x.inTx, false
 			}
@@ -159,7 +159,7 @@ func (p *postgres) write(ctx context.Context, src *rows, units []*unit) error {
 		}
 	}
 	if err := p.exec(ctx, "COMMIT"); err != nil {
-		return err
+		return lostCommit(err)
 	}
 	for _, x := range p.plans {
 		x.inTx = false

@@ -23,7 +23,7 @@ type postgres struct {
 	conn  *pgconn.PgConn
 	// anyText: stringtype=unspecified in the URL; texts go into columns of any type.
 	anyText bool
-	// timeout is the URL's socketTimeout for one write; 0: none.
+	// timeout is the URL's socketTimeout, for one write.
 	timeout time.Duration
 
 	plans map[*plan]*pgPlan // of this connection
@@ -37,11 +37,11 @@ func newPostgres(c *config, log *slog.Logger) (*postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	seconds, err := strconv.Atoi(c.url.param("socketTimeout"))
-	if err != nil {
-		seconds = 0
+	timeout := answerTimeout
+	if seconds, err := strconv.Atoi(c.url.param("socketTimeout")); err == nil && seconds > 0 {
+		timeout = time.Duration(seconds) * time.Second
 	}
-	return &postgres{cfg: c, log: log, conf: conf, timeout: time.Duration(seconds) * time.Second, spell: &pgSpell{keepCase: c.quote, plain: c.plain},
+	return &postgres{cfg: c, log: log, conf: conf, timeout: timeout, spell: &pgSpell{keepCase: c.quote, plain: c.plain},
 		anyText: strings.EqualFold(c.url.param("stringtype"), "unspecified")}, nil
 }
 
@@ -212,9 +212,16 @@ func pgError(what string, err error) error {
 		e.class = errLost
 	case "42P01", "42703", "3F000":
 		e.class = errNoTable
+	case "42501", "3D000", "0P000":
+		e.class = errSetup
 	default:
-		if strings.HasPrefix(pg.Code, "08") {
+		switch {
+		case strings.HasPrefix(pg.Code, "08"), pg.Code == "25P03", strings.HasPrefix(pg.Code, "57P"):
 			e.class = errLost
+		case strings.HasPrefix(pg.Code, "53"), strings.HasPrefix(pg.Code, "58"): // no room on disk or in memory, a failing disk
+			e.class = errBusy
+		case strings.HasPrefix(pg.Code, "28"):
+			e.class = errSetup
 		}
 	}
 	return e

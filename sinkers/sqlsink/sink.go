@@ -45,6 +45,9 @@ type Sink struct {
 	// and which records of that were bad.
 	done   map[record.Origin]int64
 	badYet map[record.Origin]error
+	// Up to which offset, by topic and partition, records may have been written by a
+	// COMMIT whose answer did not come.
+	unsure map[record.Origin]int64
 }
 
 // New makes a task of Debezium's JDBC sink; Start connects.
@@ -157,6 +160,7 @@ func (k *Sink) Put(ctx context.Context, b *record.Batch) error {
 	k.tries = 0
 	clear(k.done)
 	clear(k.badYet)
+	clear(k.unsure)
 	if len(k.bad) > 0 {
 		return &errs.RecordError{Bad: k.bad}
 	}
@@ -254,12 +258,30 @@ func (k *Sink) gather(ctx context.Context, i int32, op opcode, p *plan) error {
 		if out := k.unchanged(p, i); len(out) > 0 {
 			p = p.without(out)
 		}
-		g.write([]unitOp{modeInsert: unitInsert, modeUpsert: unitUpsert, modeUpdate: unitUpdate}[k.cfg.mode], p, i, key, k.cfg.mode != modeInsert)
+		g.write(k.writeOp(p, i), p, i, key, k.cfg.mode != modeInsert)
 	}
 	if k.cfg.batchSize > 0 && g.rows >= k.cfg.batchSize {
 		return k.flush(ctx)
 	}
 	return nil
+}
+
+// writeOp is how a row is written. An insert that may be there already, since the
+// answer to its COMMIT was lost, must not fail over itself.
+func (k *Sink) writeOp(p *plan, i int32) unitOp {
+	switch k.cfg.mode {
+	case modeUpsert:
+		return unitUpsert
+	case modeUpdate:
+		return unitUpdate
+	}
+	if len(k.unsure) > 0 && p.keys > 0 {
+		o := k.src.b.Records[i].Origin
+		if upTo, ok := k.unsure[record.Origin{Topic: o.Topic, Partition: o.Partition}]; ok && o.Offset <= upTo {
+			return unitUpsert
+		}
+	}
+	return unitInsert
 }
 
 // unchanged lists the columns whose value stands for an unchanged one.
@@ -285,11 +307,7 @@ func (k *Sink) flush(ctx context.Context) error {
 		err = k.writeAgain(ctx, k.pending)
 	}
 	if err != nil {
-		switch classOf(err) {
-		case errLost, errBusy:
-			return err
-		}
-		if ctx.Err() != nil {
+		if passes(ctx, err) {
 			return err
 		}
 		if err = k.isolate(ctx, append([]int32(nil), k.pending...), err); err != nil {
@@ -364,7 +382,7 @@ func (k *Sink) isolate(ctx context.Context, records []int32, cause error) error 
 		if err == nil {
 			continue
 		}
-		if c := classOf(err); c == errLost || c == errBusy || ctx.Err() != nil {
+		if passes(ctx, err) {
 			return err
 		}
 		if err := k.isolate(ctx, part, err); err != nil {
@@ -397,7 +415,7 @@ func (k *Sink) oneByOne(ctx context.Context, records []int32, cause error) error
 	if err == nil {
 		return nil
 	}
-	if c := classOf(err); c == errLost || c == errBusy || ctx.Err() != nil {
+	if passes(ctx, err) {
 		return err
 	}
 	var row *badRow
@@ -452,7 +470,7 @@ func (k *Sink) fail(ctx context.Context, err error) error {
 		if k.cfg.retries >= 0 && k.tries > k.cfg.retries {
 			return &errs.Error{Java: errs.ConnectException, Msg: fmt.Sprintf("Failed to flush records after %d retries", k.cfg.retries), Cause: err, Hint: "flush.max.retries sets how many there are; without it they go on until the target takes the batch"}
 		}
-		k.remember()
+		k.remember(err)
 		return &retryLater{&errs.Error{Java: errs.RetriableException, Msg: "The target database is busy or not reachable", Retriable: true, Cause: err}, k.cfg.retryDelay}
 	}
 	return wrapFlush(err)
@@ -460,9 +478,16 @@ func (k *Sink) fail(ctx context.Context, err error) error {
 
 // remember notes which records of the batch are written, so that the next Put of
 // the batch does not insert them twice.
-func (k *Sink) remember() {
+func (k *Sink) remember(err error) {
 	if k.done == nil {
-		k.done, k.badYet = map[record.Origin]int64{}, map[record.Origin]error{}
+		k.done, k.badYet, k.unsure = map[record.Origin]int64{}, map[record.Origin]error{}, map[record.Origin]int64{}
+	}
+	var db *dbError
+	if errors.As(err, &db) && db.unsure {
+		for _, i := range k.pending {
+			o := k.src.b.Records[i].Origin
+			k.unsure[record.Origin{Topic: o.Topic, Partition: o.Partition}] = o.Offset
+		}
 	}
 	for _, x := range k.bad {
 		k.badYet[k.src.b.Records[x.Index].Origin] = x.Err

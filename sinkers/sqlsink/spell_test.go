@@ -14,12 +14,12 @@ func schemaOf(c *record.Schema) *record.Schema {
 }
 
 func sourceType(s *record.Schema, typ, length string) *record.Schema {
-	c := *s
-	c.Params = append(append([]record.Param{}, s.Params...), record.Param{Key: "__debezium.source.column.type", Value: typ})
+	c := &record.Schema{Type: s.Type, Optional: s.Optional, Name: s.Name, Version: s.Version,
+		Params: append(append([]record.Param{}, s.Params...), record.Param{Key: "__debezium.source.column.type", Value: typ})}
 	if length != "" {
 		c.Params = append(c.Params, record.Param{Key: "__debezium.source.column.length", Value: length})
 	}
-	return &c
+	return c
 }
 
 // TestColumnTypesAsDebezium: types and defaults that Debezium's sink was seen to make.

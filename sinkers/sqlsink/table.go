@@ -39,7 +39,10 @@ type target interface {
 type dbError struct {
 	what  string // what was being done
 	class errClass
-	err   error
+	// unsure: the connection was lost while a COMMIT was under way, so the
+	// transaction may be there or not.
+	unsure bool
+	err    error
 }
 
 type errClass uint8
@@ -49,11 +52,38 @@ const (
 	errBusy             // deadlock, lock timeout, serialization: works later
 	errLost             // the connection is gone
 	errNoTable          // the table or a column is not there (any more)
-	errRefused          // the statement cannot work with this table's types
+	errSetup            // rights, a wrong password, a broken file: no record is at fault
 )
 
 func (e *dbError) Error() string { return e.what + ": " + e.err.Error() }
 func (e *dbError) Unwrap() error { return e.err }
+
+// passes tells errors that say nothing about records: they go to the runner, and
+// nothing is isolated.
+func passes(ctx context.Context, err error) bool {
+	if ctx.Err() != nil {
+		return true
+	}
+	var about *errs.Error
+	if errors.As(err, &about) && about.Java == errs.ConnectException {
+		return true // a table that cannot be made as the records need it
+	}
+	var e *dbError
+	if errors.As(err, &e) {
+		return e.class == errLost || e.class == errBusy || e.class == errSetup
+	}
+	var row *badRow
+	return !errors.As(err, &row)
+}
+
+// lostCommit marks the error of a COMMIT whose connection is gone.
+func lostCommit(err error) error {
+	var e *dbError
+	if errors.As(err, &e) && e.class == errLost {
+		e.unsure = true
+	}
+	return err
+}
 
 func classOf(err error) errClass {
 	var e *dbError

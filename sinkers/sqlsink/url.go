@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // Dialect names, as they stand in JDBC URLs.
@@ -13,6 +14,10 @@ const (
 	dialectMariaDB  = "mariadb"
 	dialectSQLite   = "sqlite"
 )
+
+// answerTimeout is how long a server may take over one write before its connection
+// counts as lost: one that is half open never says so. socketTimeout sets another.
+const answerTimeout = 10 * time.Minute
 
 // jdbcURL is a parsed JDBC URL.
 type jdbcURL struct {
