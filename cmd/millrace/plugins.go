@@ -144,7 +144,7 @@ func titled(d *configdef.Def, option, title string) *configdef.Def {
 // transforms lists transforms and predicates.
 func transforms() []worker.Plugin {
 	var out []worker.Plugin
-	for _, p := range transform.Plugins() {
+	for _, p := range append(transform.Plugins(), transform.Timescale(postgres.TimescaleCatalog)) {
 		w := worker.Plugin{Class: p.Class, Def: p.Def, NewTransform: p.NewStep, NewPredicate: p.NewPredicate, Kind: worker.KindTransformation}
 		if p.NewPredicate != nil {
 			w.Kind = worker.KindPredicate

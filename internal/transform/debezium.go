@@ -23,6 +23,8 @@ func debeziumPlugins() []Plugin {
 		step(debezium+"SchemaChangeEventFilter", schemaChangeFilterDef(), newSchemaChangeFilter),
 		step(debezium+"TimezoneConverter", timezoneDef(), newTimezone),
 		step(debezium+"ToLogicalTopicRouter", logicalRouterDef("__dbz__sourceIdentifier", "logical.topic.cache.size"), newLogicalRouter),
+		step(debezium+"openlineage.OpenLineage", &configdef.Def{}, func(configdef.Values) (Step, error) { return lineage{}, nil }),
+		step(debezium+"tracing.ActivateTracingSpan", tracingDef(), newTracing),
 		step(debezium+"outbox.EventRouter", outboxDef(), newOutbox),
 		step(debezium+"partitions.PartitionRouting", partitionDef(), newPartition),
 		step("io.debezium.connector.jdbc.transforms.CollectionNameTransformation", namingDef("collection", "Collection"), newCollectionNames),

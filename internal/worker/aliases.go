@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"millrace/internal/configdef"
+	"millrace/internal/transform"
 )
 
 // alias adds the options of one transform or predicate: its type, its version and
@@ -133,7 +134,11 @@ func (w *Worker) classProblem(option, name string, kind Kind) (value *string, pr
 	if len(inner) > 0 {
 		return &name, "This class is abstract and cannot be created. Did you mean " + strings.Join(inner, ", ") + "?"
 	}
-	return nil, fmt.Sprintf("Invalid value %s for configuration %s: Class %s could not be found.", name, option, name)
+	text := fmt.Sprintf("Invalid value %s for configuration %s: Class %s could not be found.", name, option, name)
+	if advice := transform.Instead(name); kind == KindTransformation && advice != "" {
+		text += " " + advice
+	}
+	return nil, text
 }
 
 // versionProblem checks a wanted version or Maven range against the built-in one.
