@@ -107,7 +107,7 @@ func (d *doctor) connect(ctx context.Context) (walLevel string, ok bool, err err
 	address := fmt.Sprintf("%s:%d/%s", c.Host, c.Port, c.Database)
 	if d.conn, err = checkConnect(ctx, c, ""); err != nil {
 		f := d.Add(capture.StateFailed, "connection", address, connectText(*c, err))
-		f.Do, f.SQL = connectAdvice(c, sqlState(err))
+		f.Do, f.SQL = connectAdvice(c, err)
 		return "", false, nil
 	}
 	walLevel, err = d.server(ctx)
@@ -141,14 +141,20 @@ func (d *doctor) connect(ctx context.Context) (walLevel string, ok bool, err err
 }
 
 // connectAdvice says what to do about a connection that the server refused.
-func connectAdvice(c *Conn, code string) (do string, sql []string) {
-	role := quoteIdent(c.User)
-	switch code {
+func connectAdvice(c *Conn, err error) (do string, sql []string) {
+	role, text := quoteIdent(c.User), serverText(err)
+	switch sqlState(err) {
 	case "3D000":
 		return "Check database.dbname; it is case-sensitive", nil
 	case "28P01":
 		return "Check database.password; this sets a new one", []string{"ALTER ROLE " + role + " LOGIN PASSWORD 'the password of database.password'"}
 	case "28000":
+		switch {
+		case strings.Contains(text, "does not exist"):
+			return "Check database.user; this makes the role", []string{"CREATE ROLE " + role + " LOGIN REPLICATION PASSWORD 'the password of database.password'"}
+		case strings.Contains(text, "pg_hba.conf"):
+			return fmt.Sprintf("Add these lines to pg_hba.conf, with the address that the connector comes from, and reload the server (SELECT pg_reload_conf()): \"host %s %s ADDRESS scram-sha-256\" and \"host replication %[2]s ADDRESS scram-sha-256\"", c.Database, c.User), nil
+		}
 		return "Check database.user, and that pg_hba.conf has a line for this user, database and address", []string{"ALTER ROLE " + role + " LOGIN"}
 	case "42501":
 		return "", []string{"GRANT CONNECT ON DATABASE " + quoteIdent(c.Database) + " TO " + role}
@@ -222,16 +228,26 @@ func (d *doctor) grants(ctx context.Context) error {
 	for _, name := range t.unreadable {
 		bad[name] = true
 	}
-	for _, x := range d.tables {
-		if !bad[x.name()] {
+	state, why := capture.StateFailed, "so the snapshot would stop"
+	if d.o.Snapshot.Mode == "no_data" {
+		state, why = capture.StateWarning, "which incremental snapshots need"
+	}
+	for i := 0; i < len(d.tables); { // tables are ordered by schema
+		schema := d.tables[i].meta.Schema
+		var names, quoted []string
+		for ; i < len(d.tables) && d.tables[i].meta.Schema == schema; i++ {
+			if x := d.tables[i]; bad[x.name()] {
+				names, quoted = append(names, x.name()), append(quoted, x.quoted())
+			}
+		}
+		if len(names) == 0 {
 			continue
 		}
-		state, why := capture.StateFailed, "so the snapshot would stop"
-		if d.o.Snapshot.Mode == "no_data" {
-			state, why = capture.StateWarning, "which incremental snapshots need"
+		subject, found := names[0], fmt.Sprintf("role %s may not read the table, %s", d.o.Conn.User, why)
+		if len(names) > 1 {
+			subject, found = "schema "+schema, fmt.Sprintf("role %s may not read %d tables, %s: %s", d.o.Conn.User, len(names), why, some(names))
 		}
-		f := d.Add(state, "grant", x.name(), fmt.Sprintf("role %s may not read the table, %s", d.o.Conn.User, why))
-		f.SQL = []string{"GRANT USAGE ON SCHEMA " + quoteIdent(x.meta.Schema) + " TO " + d.role, "GRANT SELECT ON TABLE " + x.quoted() + " TO " + d.role}
+		d.Add(state, "grant", subject, found).SQL = []string{"GRANT USAGE ON SCHEMA " + quoteIdent(schema) + " TO " + d.role, "GRANT SELECT ON TABLE " + strings.Join(quoted, ", ") + " TO " + d.role}
 	}
 	if len(t.unreadable) == 0 {
 		d.ok("grants", d.o.Conn.User, "SELECT on every captured table")
@@ -249,7 +265,33 @@ func similar(pattern string, all []string) string {
 			return ". Did you mean " + name + "?"
 		}
 	}
+	for _, name := range all {
+		if distance(strings.ToLower(name), want) <= 2 {
+			return ". Did you mean " + name + "?"
+		}
+	}
 	return ""
+}
+
+// distance is how many letters must be put in, taken out or changed to make b of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		left := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			d := left
+			if a[i] != b[j] {
+				d++
+			}
+			left = row[j+1]
+			row[j+1] = min(d, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
 }
 
 // capacity compares max_wal_senders with what is in use; slots are counted with

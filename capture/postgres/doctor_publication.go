@@ -88,6 +88,9 @@ func (p *pubState) extent() string {
 	if p.all {
 		return "for all tables"
 	}
+	if len(p.members) == 1 {
+		return "1 table"
+	}
 	return fmt.Sprintf("%d tables", len(p.members))
 }
 

@@ -266,7 +266,7 @@ func (d *doctor) signalTable(ctx context.Context) error {
 		return nil
 	}
 	if n := len(metas[0].Columns); n < 3 {
-		d.Add(capture.StateFailed, "signal table", name, fmt.Sprintf("has %d columns; signals need three, read by their place: id, type, data", n)).SQL = []string{"DROP TABLE " + quoted, create, grant}
+		d.Add(capture.StateFailed, "signal table", name, fmt.Sprintf("has %d columns; signals need three, read by their place: id, type, data", n)).Do = "Name another table, e.g. signal.data.collection=" + space + ".debezium_signal, made by: " + strings.Replace(create, quoted, quoteIdent(space)+".debezium_signal", 1)
 		return nil
 	}
 	r, err := d.query1(ctx, `SELECT has_table_privilege($1::regclass, 'INSERT') AND has_table_privilege($1::regclass, 'SELECT'), has_table_privilege($1::regclass, 'DELETE')`, quoted)
@@ -303,6 +303,11 @@ func (d *doctor) heartbeat(ctx context.Context) error {
 				return err
 			}
 			d.Add(capture.StateFailed, "heartbeat", "heartbeat.action.query", "the server cannot run it: "+serverText(err)).Do = "Correct the statement, or create what it writes to"
+			return nil
+		}
+		// EXPLAIN looks at the rights and runs nothing. What it cannot explain is left to the task.
+		if _, err := query(ctx, d.conn, "EXPLAIN "+h.Query); sqlState(err) == "42501" {
+			d.Add(capture.StateFailed, "heartbeat", "heartbeat.action.query", "role "+d.o.Conn.User+" may not run it: "+serverText(err)).Do = "Grant what it writes to, e.g. GRANT SELECT, INSERT, UPDATE ON TABLE … TO " + d.role
 			return nil
 		}
 	}

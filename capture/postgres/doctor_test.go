@@ -147,6 +147,7 @@ func TestDoctorFinds(t *testing.T) {
 		{"dead slot", orders + `SELECT pg_create_logical_replication_slot('NAME_dead', 'pgoutput')`, "", nil, "dead slots", "NAME_dead", capture.StateWarning, "nobody reads this slot"},
 		{"slot of another plugin", orders + `SELECT pg_create_logical_replication_slot('NAME', 'test_decoding')`, "", nil, "slot", "NAME", capture.StateFailed, "test_decoding"},
 		{"slot with two_phase", orders + `SELECT pg_create_logical_replication_slot('NAME', 'pgoutput', false, true)`, "", nil, "slot", "NAME", capture.StateFailed, "two_phase"},
+		{"grants on several tables", orders + `CREATE TABLE lines(id int PRIMARY KEY)`, "REPLICATION", nil, "grant", "schema public", capture.StateFailed, "may not read 2 tables"},
 		{"no signal table", orders, "", map[string]string{"signal.data.collection": "public.signals"}, "signal table", "public.signals", capture.StateFailed, "does not exist"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -197,6 +198,9 @@ func TestDoctorSays(t *testing.T) {
 		state          capture.State
 		text           string
 	}{
+		{"table spelled wrongly", map[string]string{"table.include.list": "public.orders,public.ordres"}, "", "table.include.list", "public.ordres", capture.StateFailed, "Did you mean public.orders?"},
+		{"signal table that is another", map[string]string{"signal.data.collection": "public.orders"}, "", "signal table", "public.orders", capture.StateFailed, "public.debezium_signal"},
+		{"no such role", map[string]string{"database.user": "doctor_nobody"}, "", "connection", db.Host + ":" + db.Port + "/" + db.Name, capture.StateFailed, "this makes the role"},
 		{"missing table", map[string]string{"table.include.list": "public.orders,public.order"}, "", "table.include.list", "public.order", capture.StateFailed, "Did you mean public.orders?"},
 		{"no table", map[string]string{"table.include.list": "shop.*"}, "", "tables", "", capture.StateFailed, "no table of database"},
 		{"generated", nil, "", "generated columns", "public.orders", capture.StateWarning, "twice"},

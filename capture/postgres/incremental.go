@@ -175,26 +175,31 @@ const (
 // server hands a commit out before it is visible, and an older row must not be
 // emitted behind a newer one.
 func (e *incrementalEngine) caughtUp(ctx context.Context) (bool, error) {
+	ok, err := e.s.awaitVisible(ctx, e.conn)
+	switch {
+	case err != nil || ok:
+		e.since = time.Time{}
+	case e.since.IsZero():
+		e.since = time.Now()
+	case time.Since(e.since) > viewWarn:
+		e.since = time.Now()
+		e.s.log.Warn("the incremental snapshot waits: queries do not see yet what was streamed; does a commit wait for a synchronous standby?")
+	}
+	return ok, err
+}
+
+// awaitVisible waits a moment until queries on a connection see every transaction
+// that was streamed; false: they do not yet.
+func (s *session) awaitVisible(ctx context.Context, conn *pgconn.PgConn) (bool, error) {
 	for began := time.Now(); ; {
-		ok, err := e.s.visible(ctx, e.conn)
-		if err != nil || ok {
-			e.since = time.Time{}
+		ok, err := s.visible(ctx, conn)
+		if err != nil || ok || time.Since(began) > viewWait {
 			return ok, err
-		}
-		if time.Since(began) > viewWait {
-			break
 		}
 		if err := sleep(ctx, viewStep); err != nil {
 			return false, err
 		}
 	}
-	if e.since.IsZero() {
-		e.since = time.Now()
-	} else if time.Since(e.since) > viewWarn {
-		e.since = time.Now()
-		e.s.log.Warn("the incremental snapshot waits: queries do not see yet what was streamed; does a commit wait for a synchronous standby?")
-	}
-	return false, nil
 }
 
 // streamedXIDs remembers the transactions that were streamed last. Those that queries

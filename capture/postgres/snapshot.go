@@ -122,11 +122,16 @@ func (t *task) readBlocking(ctx context.Context, tables []*tableMeta, filters ma
 		return err
 	}
 	defer closeConn(conn)
+	s := t.session
+	if ok, err := s.awaitVisible(ctx, conn); err != nil {
+		return err
+	} else if !ok { // a row of it would be older than what was streamed
+		return fault(nil, "Look for commits that wait for a synchronous standby: SELECT pid, query FROM pg_stat_activity WHERE wait_event = 'SyncRep'; then ask for the snapshot again", "Queries do not see yet what was streamed")
+	}
 	info, err := snappg.Begin(ctx, conn, snappg.Tx{})
 	if err != nil {
 		return err
 	}
-	s := t.session
 	overrides := maps.Clone(t.opts.Snapshot.Overrides)
 	if overrides == nil {
 		overrides = map[string]string{}
