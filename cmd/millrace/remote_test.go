@@ -59,6 +59,8 @@ func TestRemoteCommands(t *testing.T) {
 			_, _ = io.WriteString(w, `{"offsets":[]}`)
 		case strings.HasSuffix(r.URL.Path, "/offsets"):
 			_, _ = io.WriteString(w, `{"message":"done so"}`)
+		case r.URL.Path == "/connectors/old/signals":
+			w.WriteHeader(404)
 		default:
 			w.WriteHeader(202)
 		}
@@ -82,7 +84,8 @@ func TestRemoteCommands(t *testing.T) {
 		{[]string{"offsets", "a"}, 0, `"offsets": []`, "GET /connectors/a/offsets "},
 		{[]string{"offsets", "a", "--reset"}, 0, "done so", "DELETE /connectors/a/offsets "},
 		{[]string{"offsets", "a", "--set", file}, 0, "done so", `PATCH /connectors/a/offsets {"name":"new","config":{"connector.class":"x"}}`},
-		{[]string{"snapshot", "a", "--table", "public.t"}, 0, "INSERT INTO public.sig (id, type, data)", "GET /connectors/a/config "},
+		{[]string{"snapshot", "a", "--table", "public.t"}, 0, "execute-snapshot taken", "GET /connectors/a/config "},
+		{[]string{"snapshot", "old", "--table", "public.t"}, 0, "INSERT INTO public.sig (id, type, data)", "GET /connectors/old/config "}, // a worker of Kafka Connect
 		{[]string{"snapshot", "a"}, 1, "", ""},
 		{[]string{"completion", "bash"}, 0, "complete -F _millrace millrace", ""},
 		{[]string{"completion", "tcsh"}, 2, "", ""},

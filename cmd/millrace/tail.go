@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -242,6 +243,18 @@ func snapshotAgain(ctx context.Context, e *env, args []string) error {
 	cfg, err := client().Config(ctx, fs.Arg(0))
 	if err != nil {
 		return err
+	}
+	if *k.servers == "" && *k.props == "" {
+		// A worker of Kafka Connect has no such resource: it is given the signal by the
+		// connector's own channels.
+		err := client().Do(ctx, http.MethodPost, remote.Path(fs.Arg(0), "/signals"), signal, nil)
+		var e2 *remote.Error
+		if !errors.As(err, &e2) || e2.Code != http.StatusNotFound && e2.Code != http.StatusMethodNotAllowed {
+			if err == nil {
+				_, err = fmt.Fprintf(e.out, "%s: %s taken; the connector's page and the log of the worker tell how it goes\n", fs.Arg(0), signal.Type)
+			}
+			return err
+		}
 	}
 	ch := remote.ChannelOf(cfg)
 	if ch.Topic == "" {
