@@ -152,7 +152,7 @@ func (m *Model) newTable(id TableID, n *ddl.CreateTable) *Table {
 // columnKeys adds the keys that a column definition itself makes.
 func (t *Table) columnKeys(d *ddl.Column) {
 	if d.PrimaryKey {
-		t.PrimaryKey, t.promoted = []string{d.Name}, ""
+		t.PrimaryKey = []string{d.Name}
 	}
 	if d.Unique {
 		t.addUnique(Unique{Name: d.Name, Columns: []string{d.Name}})
@@ -177,7 +177,7 @@ func (t *Table) addKey(k *ddl.Key) {
 		}
 	}
 	if k.Primary {
-		t.PrimaryKey, t.promoted = cols, ""
+		t.PrimaryKey = cols
 		return
 	}
 	name := k.Name
@@ -302,7 +302,7 @@ func (m *Model) action(t *Table, a *ddl.Action, renames map[string]string) strin
 	case ddl.AddKey:
 		t.addKey(&a.Key)
 	case ddl.DropPrimaryKey:
-		t.PrimaryKey, t.promoted = nil, ""
+		t.PrimaryKey = nil
 	case ddl.DropKey:
 		t.dropKey(a.From)
 	case ddl.RenameKey:
@@ -315,11 +315,10 @@ func (m *Model) action(t *Table, a *ddl.Action, renames map[string]string) strin
 	return ""
 }
 
+// dropKey forgets a unique key. Where it stands for the primary key its columns stay
+// the record key, as the reference has it.
 func (t *Table) dropKey(name string) {
 	t.Uniques = slices.DeleteFunc(t.Uniques, func(u Unique) bool { return strings.EqualFold(u.Name, name) })
-	if t.promoted != "" && strings.EqualFold(t.promoted, name) {
-		t.PrimaryKey, t.promoted = nil, ""
-	}
 }
 
 func (t *Table) dropColumn(at int) {
@@ -439,6 +438,10 @@ func (m *Model) index(step *Step, n *ddl.Index) {
 		return
 	case n.Key.Unique:
 		t.addKey(&n.Key)
+		if len(old.PrimaryKey) > 0 {
+			m.Put(t) // the record key stays, so nothing is published
+			return
+		}
 	default:
 		return
 	}

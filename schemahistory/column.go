@@ -69,6 +69,10 @@ func columnOf(d *ddl.Column, charset string) Column {
 		if c.Scale < 0 {
 			c.Scale = 0
 		}
+	case "BIT":
+		if c.Length < 0 {
+			c.Length = 1
+		}
 	case "ENUM":
 		c.Length = 1
 	case "SET":
@@ -106,6 +110,20 @@ func setDefault(c *Column, d *ddl.Column) {
 	case c.Optional:
 		c.HasDefault = true
 	}
+	if digits, ok := bitLiteral(c); ok {
+		c.Default = &digits
+	}
+}
+
+// bitLiteral is what the reference keeps of a default like b'101' of a BIT column.
+func bitLiteral(c *Column) (string, bool) {
+	if c.Default == nil || c.TypeName != "BIT" {
+		return "", false
+	}
+	if s := *c.Default; len(s) > 2 && (s[0] == 'b' || s[0] == 'B') && s[1] == '\'' {
+		return strings.Trim(s[1:], "'"), true
+	}
+	return "", false
 }
 
 // EpochDefault is what the model keeps for DEFAULT CURRENT_TIMESTAMP.

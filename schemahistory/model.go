@@ -53,8 +53,6 @@ type Table struct {
 	Uniques    []Unique
 	Comment    string
 	HasComment bool
-
-	promoted string // unique key that PrimaryKey is taken from
 }
 
 // Column returns the index of a column, found without regard to case; -1: none.
@@ -77,7 +75,7 @@ func (t *Table) promote(u *Unique) {
 			return
 		}
 	}
-	t.PrimaryKey, t.promoted = slices.Clone(u.Columns), u.Name
+	t.PrimaryKey = slices.Clone(u.Columns)
 }
 
 func (t *Table) clone() *Table {

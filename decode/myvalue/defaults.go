@@ -85,6 +85,9 @@ func defaultCell(b *record.Batch, col *Column, k *kind, text string) (record.Cel
 		}
 		text = string(v.Bytes())
 	}
+	if k.class == classTime && strings.Count(text, ":") == 1 {
+		text += ":00" // a result of the server always has seconds, a statement need not
+	}
 	if k.class == classTimestamp {
 		// Other than a value of a snapshot, a default has all digits of its fraction.
 		if at, parsed := parseCivil([]byte(text)); parsed && at.valid() {
@@ -104,7 +107,7 @@ func defaultCell(b *record.Batch, col *Column, k *kind, text string) (record.Cel
 // numberText turns a default literal into a plain number: TRUE and FALSE, b'…' and
 // decimals rounded for integer types.
 func numberText(s string, k class) (string, bool) {
-	s = strings.TrimSpace(s)
+	s = strings.TrimPrefix(strings.TrimSpace(s), "+")
 	switch {
 	case strings.EqualFold(s, "true"):
 		return "1", true

@@ -374,7 +374,12 @@ func decimalKind(col *Column, m *Modes) *kind {
 	switch m.Decimal {
 	case "string":
 		k.schema, k.fallback = &record.Schema{Type: record.String}, "0"
-		k.text = func(b *record.Batch, p []byte) (record.Cell, error) { return b.BytesCell(record.String, p), nil }
+		k.text = func(b *record.Batch, p []byte) (record.Cell, error) {
+			for len(p) > 1 && p[0] == '0' && p[1] != '.' {
+				p = p[1:] // of ZEROFILL
+			}
+			return b.BytesCell(record.String, p), nil
+		}
 	case "double":
 		k.schema, k.fallback = &record.Schema{Type: record.Float64}, 0.0
 		k.text = func(_ *record.Batch, p []byte) (record.Cell, error) {

@@ -146,7 +146,7 @@ func (p *parser) attribute(c *Column) {
 	case p.take("KEY"):
 		c.PrimaryKey = true
 	case p.take("COMMENT"):
-		text := p.next().text
+		text := p.stringText(p.next())
 		c.Comment = &text
 	case p.take("CHARACTER", "SET"), p.take("CHARSET"):
 		c.Charset = strings.ToLower(p.ident())
@@ -188,15 +188,15 @@ func (p *parser) defaultValue(c *Column) {
 		text := t.text
 		if c := p.src[t.from]; c == 'N' || c == 'n' { // the reference keeps N'…' as it is written
 			text = p.src[t.from:t.to]
-		} else if c == '"' { // and "it's" as 'it''s'
-			text = strings.ReplaceAll(strings.ReplaceAll(text, `""`, `"`), "'", "''")
+		} else {
+			text = p.stringText(t)
 		}
 		for p.peek().kind == tokString { // 'a' 'b' is one literal
 			text += p.next().text
 		}
 		set(text)
 	case t.is("-") || t.is("+"):
-		set(strings.TrimPrefix(t.text, "+") + p.next().text)
+		set(t.text + p.next().text)
 	case t.kind == tokWord && strings.HasPrefix(t.text, "_") && p.peek().kind != tokEnd: // charset introducer
 		c.DefaultQuoted = p.peek().kind == tokString
 		set(hexDigits(p.next().text))
@@ -210,6 +210,15 @@ func (p *parser) defaultValue(c *Column) {
 		}
 		set(hexDigits(p.src[from:to]))
 	}
+}
+
+// stringText is the text of a string as the reference keeps it: "it's" as if it were
+// written 'it”s'.
+func (p *parser) stringText(t token) string {
+	if p.src[t.from] == '"' {
+		return strings.ReplaceAll(strings.ReplaceAll(t.text, `""`, `"`), "'", "''")
+	}
+	return t.text
 }
 
 // isNow reports whether a function is a synonym of CURRENT_TIMESTAMP.

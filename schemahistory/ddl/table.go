@@ -151,7 +151,7 @@ func (p *parser) tableOption(o *Options) bool {
 		o.Collate = strings.ToLower(p.ident())
 	case p.take("COMMENT"):
 		p.take("=")
-		text := p.next().text
+		text := p.stringText(p.next())
 		o.Comment = &text
 	default:
 		p.at = at
