@@ -28,6 +28,7 @@ type Set struct {
 	putTime    *prometheus.HistogramVec
 	rereads    *prometheus.CounterVec
 	places     *places
+	sinkTopics *sinkTopics
 
 	mu    sync.Mutex
 	tasks map[taskKey]*stats
@@ -50,6 +51,7 @@ func New() *Set {
 	s.restarts = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_task_restarts_total", Help: "Tasks that were started again after an error that may pass."}, []string{"connector"})
 	s.putTime = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "millrace_sink_put_seconds", Help: "Time that the target took for a batch.", Buckets: buckets}, task)
 	s.rereads = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "millrace_catalog_rereads_total", Help: "Table definitions read from the catalog because a statement could not be followed or rows did not fit the schema history."}, append(task, "reason"))
+	s.sinkTopics = newSinkTopics(s.Registry, buckets)
 	s.places = newPlaces()
 	for _, g := range s.places.all {
 		s.Registry.MustRegister(g)
@@ -146,6 +148,7 @@ func (s *Set) Forget(connector string) {
 	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{s.events, s.bytes, s.skipped, s.lag, s.queueBytes, s.slotLag, s.snapRows, s.sinkRows, s.sinkLag, s.restarts, s.putTime, s.rereads} {
 		v.DeletePartialMatch(l)
 	}
+	s.sinkTopics.forget(connector)
 	for _, g := range s.places.all {
 		g.DeletePartialMatch(l)
 	}

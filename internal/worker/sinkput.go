@@ -88,7 +88,8 @@ func (t *SinkTask) launch(ctx context.Context, c *chunk) {
 	go func() {
 		began := time.Now()
 		err := t.sink.Put(put, &c.batch)
-		t.cfg.Metrics.PutTook(time.Since(began))
+		c.took = time.Since(began)
+		t.cfg.Metrics.PutTook(c.took)
 		t.result <- err
 		unhook()
 		cancel()
@@ -307,16 +308,6 @@ func (t *SinkTask) advance(c *chunk) {
 	}
 	if len(c.all) > 0 {
 		t.dirty = true
-	}
-}
-
-func (t *SinkTask) count(c *chunk) {
-	t.cfg.Metrics.SinkRows.Add(float64(len(c.batch.Records)))
-	now := time.Now()
-	for _, rec := range c.raws {
-		if !rec.Timestamp.IsZero() {
-			t.cfg.Metrics.SinkLag.Observe(max(0, now.Sub(rec.Timestamp).Seconds()))
-		}
 	}
 }
 

@@ -84,6 +84,8 @@ type SinkTask struct {
 	failed   error // a callback's fatal error, for Run to return
 
 	topics   map[string]*record.Topic
+	tallies  map[*record.Topic]*tally
+	clocks   map[*record.Schema]clock
 	slots    [2]chunk
 	inflight *chunk      // being put, nil: none
 	result   chan error  // of the Put in flight
@@ -96,6 +98,7 @@ type chunk struct {
 	parts []*sinkPart   // of batch.Records, by index
 	raws  []*kgo.Record // of batch.Records, by index
 	all   []chunkEntry  // all records of the chunk, dropped ones too
+	took  time.Duration // of the first Put; written before result is sent
 }
 
 // sinkPart is one assignment of a partition; a new assignment is a new sinkPart,
@@ -129,7 +132,7 @@ func NewSinkTask(cfg SinkConfig, sink Sink) *SinkTask {
 	if cfg.CommitTimeout <= 0 {
 		cfg.CommitTimeout = 5 * time.Second
 	}
-	t := &SinkTask{cfg: cfg, sink: sink, assigned: map[string]map[int32]*sinkPart{}, topics: map[string]*record.Topic{}, result: make(chan error, 1)}
+	t := &SinkTask{cfg: cfg, sink: sink, assigned: map[string]map[int32]*sinkPart{}, topics: map[string]*record.Topic{}, tallies: map[*record.Topic]*tally{}, clocks: map[*record.Schema]clock{}, result: make(chan error, 1)}
 	t.positioned, _ = sink.(Positioned)
 	return t
 }
