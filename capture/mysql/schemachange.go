@@ -127,7 +127,12 @@ func (s *session) appendSchemaChange(step *schemahistory.Step, marker record.Cel
 	tpl := template{db: step.DB, table: strings.Join(slices.Compact(names), ","), named: !step.DBLevel}
 	k := b.Alloc(record.Struct, 1)
 	b.SetChild(k, 0, b.StringCell(step.DB))
+	us := s.src.tsUs
+	if marker.IsNull() { // Debezium keeps milliseconds of the time of a statement in the log
+		s.src.tsUs = us / 1000 * 1000
+	}
 	src := s.src.cell(b, &tpl, s.src.lastRow, marker)
+	s.src.tsUs = us
 	changes := b.Alloc(record.Array, len(step.Changes))
 	for i, c := range step.Changes {
 		x := b.Alloc(record.Struct, 3)

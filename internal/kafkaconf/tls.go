@@ -47,6 +47,9 @@ func TLS(props map[string]string) (*tls.Config, []configdef.Problem) {
 	}
 	if cert != nil {
 		conf.Certificates = []tls.Certificate{*cert}
+		if file := get("keystore.location"); file != "" {
+			conf.GetClientCertificate = renewedIdentity(file, get, cert)
+		}
 	}
 	algo, set := props["ssl.endpoint.identification.algorithm"]
 	switch strings.ToLower(strings.TrimSpace(algo)) {

@@ -44,6 +44,8 @@ type Config struct {
 	AutoRestart bool
 
 	Providers *Providers
+
+	log *slog.Logger
 }
 
 func isUTF8(b []byte) bool { return utf8.Valid(b) }
@@ -76,7 +78,7 @@ func NewConfig(raw map[string]string, log *slog.Logger) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Config{Props: props, Providers: providers}
+	c := &Config{Props: props, Providers: providers, log: log}
 	_, standalone := props["offset.storage.file.filename"]
 	c.Distributed = !standalone || props["group.id"] != ""
 	def := workerDef(c.Distributed)

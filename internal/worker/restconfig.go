@@ -1,9 +1,11 @@
 package worker
 
 import (
+	"context"
 	"crypto/subtle"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -34,8 +36,8 @@ type RestConfig struct {
 	// Headers are added to every answer (response.http.headers.config).
 	Headers []HeaderRule
 
-	users   map[string]string // of basic auth; nil: no authentication
-	toPeers *tls.Config       // for requests to other workers
+	users   map[string]string  // of basic auth; nil: no authentication
+	toPeers func() *tls.Config // for requests to other workers; nil: no TLS settings
 }
 
 // HeaderRule is one rule of response.http.headers.config.
@@ -68,7 +70,9 @@ func (c *RestConfig) MayEnter(user, password string) bool {
 func (c *RestConfig) Client() *http.Client {
 	tr := http.DefaultTransport.(*http.Transport).Clone()
 	if c.toPeers != nil {
-		tr.TLSClientConfig = c.toPeers.Clone()
+		tr.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return (&tls.Dialer{Config: c.toPeers()}).DialContext(ctx, network, addr)
+		}
 	}
 	return &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
@@ -242,9 +246,8 @@ func (c *Config) listeners(v configdef.Values) error {
 	c.AdvertisedURL = scheme + "://" + c.Advertised + "/"
 	if c.toPeers == nil && c.TLS == nil {
 		if props := sslProps(c.Props, "listeners.https."); len(props) > 0 {
-			conf, ps := kafkaconf.TLS(props)
-			if len(ps) == 0 {
-				c.toPeers = conf
+			if r, err := kafkaconf.RenewTLS(props, nil, c.log); err == nil {
+				c.toPeers = r.Config
 			}
 		}
 	}
@@ -282,27 +285,32 @@ func sslProps(props map[string]string, prefix string) map[string]string {
 	return out
 }
 
+// serverTLS is the TLS of listeners. Key and trust stores that are replaced are used
+// from the next connection on.
 func (c *Config) serverTLS(property, prefix string) (*tls.Config, error) {
 	props := sslProps(c.Props, prefix)
-	conf, ps := kafkaconf.TLS(props)
-	if len(ps) > 0 {
-		return nil, fmt.Errorf("%s: %s", property, joinProblems(ps))
-	}
-	if len(conf.Certificates) == 0 {
-		return nil, fmt.Errorf("%s: an https listener needs a certificate: set %sssl.keystore.location (PEM, PKCS12 or JKS) and its passwords", property, prefix)
-	}
-	if property == "listeners" {
-		c.toPeers = conf.Clone() // with the same identity and trust
-	}
-	conf.ClientCAs = conf.RootCAs
-	switch auth := strings.ToLower(strings.TrimSpace(props["ssl.client.auth"])); auth {
+	auth := tls.NoClientCert
+	switch a := strings.ToLower(strings.TrimSpace(props["ssl.client.auth"])); a {
 	case "", "none":
 	case "requested":
-		conf.ClientAuth = tls.VerifyClientCertIfGiven
+		auth = tls.VerifyClientCertIfGiven
 	case "required":
-		conf.ClientAuth = tls.RequireAndVerifyClientCert
+		auth = tls.RequireAndVerifyClientCert
 	default:
-		return nil, fmt.Errorf("%s: ssl.client.auth=%s: use none, requested or required", property, auth)
+		return nil, fmt.Errorf("%s: ssl.client.auth=%s: use none, requested or required", property, a)
 	}
-	return conf, nil
+	r, err := kafkaconf.RenewTLS(props, func(conf *tls.Config) error {
+		if len(conf.Certificates) == 0 {
+			return fmt.Errorf("an https listener needs a certificate: set %sssl.keystore.location (PEM, PKCS12 or JKS) and its passwords", prefix)
+		}
+		conf.ClientCAs, conf.ClientAuth = conf.RootCAs, auth
+		return nil
+	}, c.log)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", property, err)
+	}
+	if property == "listeners" {
+		c.toPeers = r.Config // with the same identity and trust
+	}
+	return r.Server(), nil
 }

@@ -49,7 +49,7 @@ func shadow(t *testing.T, r *rig) {
 	var out []byte
 	go func() {
 		var err error
-		out, err = cmd.CombinedOutput()
+		out, err = cmd.Output()
 		done <- err
 	}()
 	w.await(t, 1500) // the shadow reads the log by then

@@ -1,0 +1,127 @@
+package kafkaconf
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// renewEvery is how often key stores are looked at for a change, at most; they are
+// looked at when a connection is made.
+const renewEvery = time.Second
+
+// stamp is what tells a file from its older self.
+type stamp struct {
+	at   time.Time
+	size int64
+}
+
+func stampsOf(files []string) []stamp {
+	out := make([]stamp, len(files))
+	for i, f := range files {
+		if fi, err := os.Stat(f); err == nil { // a mounted secret is a link; Stat follows it
+			out[i] = stamp{fi.ModTime(), fi.Size()}
+		}
+	}
+	return out
+}
+
+// RenewedTLS is a TLS configuration that follows its key and trust stores: a
+// connection that is made after the files were replaced has the new ones, without a
+// restart. Files that cannot be read, as while they are being written, leave the old
+// ones in place. It is safe for concurrent use.
+type RenewedTLS struct {
+	load  func() (*tls.Config, error)
+	files []string
+	log   *slog.Logger
+
+	mu     sync.Mutex
+	conf   *tls.Config
+	seen   []stamp
+	looked time.Time
+}
+
+// RenewTLS reads the ssl.* properties as TLS does; shape, which may be nil, changes
+// what was read, each time.
+func RenewTLS(props map[string]string, shape func(*tls.Config) error, log *slog.Logger) (*RenewedTLS, error) {
+	r := &RenewedTLS{log: log, looked: time.Now()}
+	for _, k := range []string{"ssl.keystore.location", "ssl.truststore.location"} {
+		if f := strings.TrimSpace(props[k]); f != "" {
+			r.files = append(r.files, f)
+		}
+	}
+	r.load = func() (*tls.Config, error) {
+		conf, ps := TLS(props)
+		if len(ps) > 0 {
+			return nil, fmt.Errorf("%s", ps[0].Text)
+		}
+		if shape == nil {
+			return conf, nil
+		}
+		return conf, shape(conf)
+	}
+	r.seen = stampsOf(r.files)
+	var err error
+	r.conf, err = r.load()
+	return r, err
+}
+
+// Config is the newest configuration. It must not be changed.
+func (r *RenewedTLS) Config() *tls.Config {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.files) == 0 || time.Since(r.looked) < renewEvery {
+		return r.conf
+	}
+	r.looked = time.Now()
+	now := stampsOf(r.files)
+	same := true
+	for i := range now {
+		same = same && now[i] == r.seen[i]
+	}
+	if same {
+		return r.conf
+	}
+	r.seen = now
+	conf, err := r.load()
+	if err != nil {
+		r.log.Warn("replaced TLS files cannot be used; the ones before stay in use until they change again", "files", strings.Join(r.files, ", "), "error", err)
+		return r.conf
+	}
+	r.log.Info("TLS files were read anew", "files", strings.Join(r.files, ", "))
+	r.conf = conf
+	return conf
+}
+
+// renewedIdentity gives a client's certificate from a key store that may be replaced
+// while the client lives. One that cannot be read leaves the last one in use.
+func renewedIdentity(file string, get func(string) string, cert *tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	var mu sync.Mutex
+	seen, looked := stampsOf([]string{file})[0], time.Now()
+	return func(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(looked) >= renewEvery {
+			looked = time.Now()
+			if now := stampsOf([]string{file})[0]; now != seen {
+				seen = now
+				if c, _, err := identity(get); err == nil && c != nil {
+					cert = c
+				}
+			}
+		}
+		if asked.SupportsCertificate(cert) != nil {
+			return new(tls.Certificate), nil // none that this server takes
+		}
+		return cert, nil
+	}
+}
+
+// Server is a configuration for listeners that follows the files.
+func (r *RenewedTLS) Server() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return r.Config(), nil }}
+}
