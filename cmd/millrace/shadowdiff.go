@@ -35,6 +35,7 @@ var (
 	processed = []*regexp.Regexp{
 		regexp.MustCompile(`("?op"?[:=]"?[a-z]"?, ?"?ts_ms"?[:=])\d+(, ?"?ts_us"?[:=])\d+(, ?"?ts_ns"?[:=])\d+`),
 		regexp.MustCompile(`("?__ts_ms"?[:=])\d+()()`),
+		regexp.MustCompile(`("?version"?[:=]"?)[\w.]+("?, ?"?connector"?[:=])()`), // Java's may be of another release
 		regexp.MustCompile(`(\},"ts_ms":)\d+(,"databaseName":)()`),
 	}
 	seenBefore = regexp.MustCompile(`("?sequence"?[:=]"?\[)(?:null|\\?"\d+\\?")`)
