@@ -48,6 +48,7 @@ type rowTable struct {
 	track *snapmysql.Tracker
 	tsUs  int64
 	count int64 // rows emitted
+	noted int64 // of them in the metric
 }
 
 // rowReader reads tables row by row, one row behind, since the last row of a table
@@ -97,6 +98,11 @@ func (t *task) readRows(ctx context.Context, view snapmysql.View, job *rowJob, f
 		}
 	}
 	_, err = r.ahead.End()
+	if t.metrics != nil { // the last row of a table comes behind it
+		for _, rt := range r.tables {
+			r.tally(rt)
+		}
+	}
 	return r.rows, err
 }
 
@@ -285,7 +291,7 @@ func (r *rowReader) table(ctx context.Context, view snapmysql.View, i int, rt *r
 		return err
 	}
 	if r.t.metrics != nil {
-		r.t.metrics.SnapshotRows(rt.name).Add(float64(rt.count % metricRows))
+		r.tally(rt)
 		r.t.metrics.SnapshotTableDone(rt.name)
 		r.t.metrics.SnapshotRemaining(len(r.tables) - 1 - i)
 	}
@@ -294,6 +300,14 @@ func (r *rowReader) table(ctx context.Context, view snapmysql.View, i int, rt *r
 	}
 	r.t.log.Debug("table read", "table", rt.name, "rows", rows, "took", time.Since(began).Round(time.Millisecond).String())
 	return nil
+}
+
+// tally brings the rows of a table into the metric.
+func (r *rowReader) tally(rt *rowTable) {
+	if n := rt.count - rt.noted; n > 0 {
+		r.t.metrics.SnapshotRows(rt.name).Add(float64(n))
+		rt.noted = rt.count
+	}
 }
 
 // metricRows is how many rows of a table go into the metric at once.
@@ -337,7 +351,7 @@ func (r *rowReader) emit(ctx context.Context, i int, line []byte, m snapshot.Mar
 	}
 	rt.track.Emitted(int(binary.LittleEndian.Uint32(line)), r.raw)
 	if t.metrics != nil && rt.count%metricRows == 0 {
-		t.metrics.SnapshotRows(rt.name).Add(metricRows)
+		r.tally(rt)
 	}
 	if s.full() {
 		r.note()
