@@ -13,8 +13,9 @@ import (
 )
 
 // catalog reads what the log does not say: types, nullability, defaults and keys.
-// It uses an ordinary connection and remembers types for the life of the task, as
-// Debezium does, so enum labels that are added later show after a restart.
+// It uses an ordinary connection and remembers types, as Debezium does: the labels of
+// an enum are those that it had when the connection was opened, or when a type that
+// came later was first seen; labels that are added then show after a restart.
 type catalog struct {
 	conn  *pgconn.PgConn
 	types map[uint32]*pgvalue.Type
@@ -47,7 +48,32 @@ const typesSQL = `SELECT t.oid, n.nspname, t.typname, t.typtype, t.typbasetype, 
  pg_catalog.quote_ident(fn.nspname) || '.' || pg_catalog.quote_ident(f.proname)
  FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
  LEFT JOIN pg_catalog.pg_proc f ON f.oid = t.typoutput LEFT JOIN pg_catalog.pg_namespace fn ON fn.oid = f.pronamespace
- WHERE t.oid = ANY($1::oid[])`
+ WHERE `
+
+// prime loads all enums, with the labels that they have now.
+func (c *catalog) prime(ctx context.Context) error {
+	rows, err := query(ctx, c.conn, typesSQL+"t.typtype = 'e'")
+	if err != nil {
+		return fmt.Errorf("read the enums from pg_type: %w", err)
+	}
+	for _, r := range rows {
+		c.keep(r)
+	}
+	return nil
+}
+
+// keep remembers a row of typesSQL.
+func (c *catalog) keep(r [][]byte) *pgvalue.Type {
+	t := &pgvalue.Type{OID: oid(r[0]), Schema: string(r[1]), Name: string(r[2]), Kind: r[3][0],
+		Base: oid(r[4]), BaseMod: int32(num(r[5])), Elem: oid(r[6]), Output: string(r[8])}
+	if r[7] != nil {
+		for _, l := range bytes.Split(r[7], []byte{1}) {
+			t.Labels = append(t.Labels, string(l))
+		}
+	}
+	c.types[t.OID] = t
+	return t
+}
 
 // load makes sure that the types, and what they are made of, can be looked up.
 func (c *catalog) load(ctx context.Context, oids []uint32) error {
@@ -67,7 +93,7 @@ func (c *catalog) load(ctx context.Context, oids []uint32) error {
 			return nil
 		}
 		sb.WriteByte('}')
-		rows, err := query(ctx, c.conn, typesSQL, sb.String())
+		rows, err := query(ctx, c.conn, typesSQL+"t.oid = ANY($1::oid[])", sb.String())
 		if err != nil {
 			return fmt.Errorf("read the types of columns from pg_type: %w", err)
 		}
@@ -78,14 +104,7 @@ func (c *catalog) load(ctx context.Context, oids []uint32) error {
 		}
 		oids = oids[:0:0]
 		for _, r := range rows {
-			t := &pgvalue.Type{OID: oid(r[0]), Schema: string(r[1]), Name: string(r[2]), Kind: r[3][0],
-				Base: oid(r[4]), BaseMod: int32(num(r[5])), Elem: oid(r[6]), Output: string(r[8])}
-			if r[7] != nil {
-				for _, l := range bytes.Split(r[7], []byte{1}) {
-					t.Labels = append(t.Labels, string(l))
-				}
-			}
-			c.types[t.OID] = t
+			t := c.keep(r)
 			oids = append(oids, t.Base, t.Elem)
 		}
 	}

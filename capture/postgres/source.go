@@ -223,6 +223,9 @@ func (t *task) attempt(ctx context.Context, have *bool) (err error) {
 		return t.stopped(ctx, fmt.Errorf("connect to the database: %w", err))
 	}
 	t.cat.conn = t.general
+	if err := t.cat.prime(ctx); err != nil {
+		return t.stopped(ctx, err)
+	}
 	repl, buf, err := t.opts.Conn.connectReplication(ctx)
 	if err != nil {
 		return t.stopped(ctx, fmt.Errorf("open a replication connection: %w", err))
