@@ -100,7 +100,7 @@ func debeziumConfig(v configdef.Values) (*config, error) {
 		include:     fieldFilter(v.List("field.include.list"), v.List("field.exclude.list")),
 		placeholder: []byte(v.String("unavailable.value.placeholder")),
 		isolate:     strings.EqualFold(strings.TrimSpace(v.Props()["errors.tolerance"]), "all"),
-		retries:     -1, retryDelay: v.Millis("flush.retry.delay.ms"), lanes: v.Int(lanesOption), postgis: v.String("dialect.postgres.postgis.schema"),
+		retries:     -1, retryDelay: v.Millis("flush.retry.delay.ms"), lanes: min(v.Int(lanesOption), v.Int("connection.pool.max_size")), postgis: v.String("dialect.postgres.postgis.schema"),
 	}
 	c.mode = map[string]insertMode{"insert": modeInsert, "upsert": modeUpsert, "update": modeUpdate}[v.Enum("insert.mode")]
 	c.keyMode = map[string]keyMode{"none": keyNone, "kafka": keyKafka, "record_key": keyRecordKey, "record_value": keyRecordValue, "record_header": keyRecordHeader}[v.Enum("primary.key.mode")]

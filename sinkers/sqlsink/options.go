@@ -24,7 +24,7 @@ func Def() *configdef.Def {
 
 func connectionOptions() []configdef.Option {
 	const group = "Connection"
-	poolDoc := " One connection per task is used; the option is accepted because published configs carry it, and it bounds nothing below that."
+	poolDoc := " A task has one connection, and up to write.lanes for large batches; there is no pool, and the option is accepted because published configs carry it."
 	return []configdef.Option{
 		{Name: "connection.url", Type: configdef.String, Importance: configdef.High, Group: group, Order: 1, Width: configdef.WidthLong, Display: "Hostname",
 			Doc: "JDBC URL of the target: jdbc:postgresql://, jdbc:mysql://, jdbc:mariadb:// or jdbc:sqlite:.", Check: checkURL},
@@ -34,7 +34,7 @@ func connectionOptions() []configdef.Option {
 		{Name: "connection.provider", Type: configdef.String, Default: "", HasDefault: true, Importance: configdef.Low, Group: group, Order: 4, Display: "Connection provider",
 			Doc: "Java connection pool; only the built-in one exists here.", Check: oneOfSuffix("", "C3P0ConnectionProvider", "AgroalConnectionProvider")},
 		{Name: "connection.pool.min_size", Type: configdef.Int, Default: "5", HasDefault: true, Importance: configdef.Low, Group: group, Order: 5, Display: "Pool min size", Doc: "Smallest pool." + poolDoc, Check: atLeast(0)},
-		{Name: "connection.pool.max_size", Type: configdef.Int, Default: "32", HasDefault: true, Importance: configdef.Low, Group: group, Order: 6, Display: "Pool max size", Doc: "Largest pool." + poolDoc, Check: atLeast(1)},
+		{Name: "connection.pool.max_size", Type: configdef.Int, Default: "32", HasDefault: true, Importance: configdef.Low, Group: group, Order: 6, Display: "Pool max size", Doc: "Most connections of a task: one, and those of write.lanes, as far as this allows.", Check: atLeast(1)},
 		{Name: "connection.pool.acquire_increment", Type: configdef.Int, Default: "32", HasDefault: true, Importance: configdef.Low, Group: group, Order: 7, Display: "Pool increment", Doc: "Growth of the pool." + poolDoc, Check: atLeast(1)},
 		{Name: "connection.pool.timeout", Type: configdef.Long, Default: "1800", HasDefault: true, Importance: configdef.Low, Group: group, Order: 8, Display: "Pool timeout", Doc: "Seconds until an unused pooled connection is closed." + poolDoc, Check: atLeast(0)},
 		{Name: "connection.restart.on.errors", Type: configdef.Boolean, Default: "false", HasDefault: true, Importance: configdef.Low, Group: group, Order: 9, Display: "Restart on errors",
