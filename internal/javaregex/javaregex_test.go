@@ -1,6 +1,7 @@
 package javaregex
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -171,6 +172,25 @@ func TestReplaceAll(t *testing.T) {
 		}
 		if got := r.ReplaceAll(c[2], p); got != c[3] {
 			t.Errorf("%q in %q: %q, want %q", c[0], c[2], got, c[3])
+		}
+	}
+}
+
+// TestSplit compares with what Java's String.split gives.
+func TestSplit(t *testing.T) {
+	for _, c := range []struct {
+		pattern, text string
+		want          []string
+	}{
+		{`\.`, "a.b.c", []string{"a", "b", "c"}}, {`,`, "a,,b,,", []string{"a", "", "b"}}, {`,`, ",a", []string{"", "a"}}, {`x`, "abc", []string{"abc"}},
+		{``, "abc", []string{"a", "b", "c"}}, {`,`, ",", nil}, {`,`, "", []string{""}}, {`(?=b)`, "abab", []string{"a", "ba", "b"}}, {`\s+`, " a  b ", []string{"", "a", "b"}},
+	} {
+		r, err := Compile(c.pattern, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Split(c.text); !slices.Equal(got, c.want) {
+			t.Errorf("%q split at %q: %q, want %q", c.text, c.pattern, got, c.want)
 		}
 	}
 }

@@ -117,20 +117,51 @@ func (r *Regexp) ReplaceFirst(s string, p *Replacement) string {
 	return string(append(out, s[loc[1]:]...))
 }
 
+// matches is every match; ok is false when the time for it was over.
+func (r *Regexp) matches(s string) (locs [][]int, ok bool) {
+	if r.find != nil {
+		return r.find.FindAllStringSubmatchIndex(s, -1), true
+	}
+	m, err := r.bfind.FindStringMatch(s)
+	for ; m != nil && err == nil; m, err = r.bfind.FindNextMatch(m) {
+		locs = append(locs, r.offsets(s, m))
+	}
+	if err != nil {
+		r.timedOut.Store(true)
+	}
+	return locs, err == nil
+}
+
+// Split cuts s at every match, as String.split: without empty texts at the end, and
+// without one before a match of no length at the beginning.
+func (r *Regexp) Split(s string) []string {
+	locs, _ := r.matches(s)
+	if len(locs) == 0 {
+		return []string{s}
+	}
+	var out []string
+	from := 0
+	for _, loc := range locs {
+		if loc[1] == 0 {
+			continue
+		}
+		if loc[0] < len(s) || loc[1] > loc[0] {
+			out = append(out, s[from:loc[0]])
+			from = loc[1]
+		}
+	}
+	out = append(out, s[from:])
+	for len(out) > 0 && out[len(out)-1] == "" {
+		out = out[:len(out)-1]
+	}
+	return out
+}
+
 // ReplaceAll replaces every match, as Matcher.replaceAll.
 func (r *Regexp) ReplaceAll(s string, p *Replacement) string {
-	var locs [][]int
-	if r.find != nil {
-		locs = r.find.FindAllStringSubmatchIndex(s, -1)
-	} else {
-		m, err := r.bfind.FindStringMatch(s)
-		for ; m != nil && err == nil; m, err = r.bfind.FindNextMatch(m) {
-			locs = append(locs, r.offsets(s, m))
-		}
-		if err != nil {
-			r.timedOut.Store(true)
-			return s
-		}
+	locs, ok := r.matches(s)
+	if !ok {
+		return s
 	}
 	if len(locs) == 0 {
 		return s

@@ -173,6 +173,13 @@ func (e *exprEnv) eval(n *exprNode) (exprVal, error) {
 		return boolVal(n.regex.MatchWhole(text)), nil
 	case "!":
 		return boolVal(!e.truth(a)), nil
+	case "as":
+		if a.kind == exprNull && n.name != "Boolean" {
+			return a, nil
+		}
+		return e.converted(a, n.name)
+	case "instanceof":
+		return boolVal(instanceOf(a, n.name)), nil
 	case "neg":
 		return arithmetic("-", exprVal{kind: exprInt}, a)
 	case "&&":
@@ -365,13 +372,18 @@ var exprMethods = map[string][2]int{
 	"isEmpty": {0, 0}, "length": {0, 0}, "size": {0, 0}, "toLowerCase": {0, 0}, "toUpperCase": {0, 0}, "trim": {0, 0}, "toString": {0, 0},
 	"get": {1, 1}, "getString": {1, 1}, "getStruct": {1, 1}, "getInt8": {1, 1}, "getInt16": {1, 1}, "getInt32": {1, 1}, "getInt64": {1, 1},
 	"getFloat32": {1, 1}, "getFloat64": {1, 1}, "getBoolean": {1, 1}, "getArray": {1, 1}, "getMap": {1, 1}, "name": {0, 0}, "value": {0, 0}, "schema": {0, 0},
-	"field": {1, 1}, "replace": {2, 2}, "replaceAll": {2, 2}, "replaceFirst": {2, 2}, "substring": {1, 2}, "indexOf": {1, 1},
+	"field": {1, 1}, "replace": {2, 2}, "replaceAll": {2, 2}, "replaceFirst": {2, 2}, "substring": {1, 2}, "indexOf": {1, 1}, "lastIndexOf": {1, 1},
+	"concat": {1, 1}, "charAt": {1, 1}, "split": {1, 1}, "tokenize": {1, 1}, "first": {0, 0}, "last": {0, 0}, "containsKey": {1, 1},
+	"toInteger": {0, 0}, "intValue": {0, 0}, "toLong": {0, 0}, "longValue": {0, 0}, "toDouble": {0, 0}, "doubleValue": {0, 0}, "toBigDecimal": {0, 0},
 }
 
 func (e *exprEnv) call(v exprVal, n *exprNode) (exprVal, error) {
 	if v.kind == exprNull {
-		if n.safe {
+		switch {
+		case n.safe:
 			return v, nil
+		case n.name == "toString":
+			return exprVal{kind: exprText, s: "null"}, nil
 		}
 		return v, fmt.Errorf("Cannot invoke method %s() on null object", n.name)
 	}
@@ -417,6 +429,12 @@ func (e *exprEnv) call(v exprVal, n *exprNode) (exprVal, error) {
 	}
 	if strings.HasPrefix(n.name, "get") {
 		return e.index(v, arg)
+	}
+	if class := conversions[n.name]; class != "" {
+		return e.converted(v, class)
+	}
+	if out, ok, err := e.listMethod(v, n, arg); ok || err != nil {
+		return out, err
 	}
 	if v.kind != exprText {
 		return v, fmt.Errorf("No method %s for %s", n.name, kindNames[v.kind])
@@ -470,13 +488,24 @@ func textMethod(name, s string, arg exprVal) (exprVal, error) {
 		return exprVal{kind: exprText, s: strings.TrimSpace(s)}, nil
 	case "equalsIgnoreCase":
 		return boolVal(arg.kind == exprText && strings.EqualFold(s, arg.s)), nil
+	case "charAt":
+		units := []rune(s)
+		if arg.kind != exprInt || arg.i < 0 || arg.i >= int64(len(units)) {
+			return arg, fmt.Errorf("index %d, length %d", arg.i, len(units))
+		}
+		return exprVal{kind: exprText, s: string(units[arg.i])}, nil
 	}
 	if arg.kind != exprText {
 		return arg, fmt.Errorf("the argument of %s is no text but %s", name, kindNames[arg.kind])
 	}
 	switch name {
-	case "indexOf":
+	case "concat":
+		return exprVal{kind: exprText, s: s + arg.s}, nil
+	case "indexOf", "lastIndexOf":
 		i := strings.Index(s, arg.s)
+		if name == "lastIndexOf" {
+			i = strings.LastIndex(s, arg.s)
+		}
 		if i > 0 {
 			i = len([]rune(s[:i]))
 		}

@@ -48,12 +48,10 @@ type exprParser struct {
 
 func parseExpr(src string) (*exprNode, error) {
 	p := &exprParser{src: src}
-	p.word("return")
-	n, err := p.ternary()
+	n, err := p.statement()
 	if err != nil {
 		return nil, err
 	}
-	p.token(";")
 	if p.space(); p.pos < len(p.src) {
 		return nil, p.fail("%q is not understood here; the supported language is comparisons, &&, ||, !, in, ?:, arithmetic, property paths and methods of text and lists", p.src[p.pos:])
 	}
@@ -64,9 +62,26 @@ func (p *exprParser) fail(format string, args ...any) error {
 	return &exprError{p.pos + 1, fmt.Sprintf(format, args...)}
 }
 
+// space skips blanks and comments.
 func (p *exprParser) space() {
-	for p.pos < len(p.src) && strings.IndexByte(" \t\r\n", p.src[p.pos]) >= 0 {
-		p.pos++
+	for p.pos < len(p.src) {
+		rest := p.src[p.pos:]
+		switch end := -1; {
+		case strings.IndexByte(" \t\r\n", rest[0]) >= 0:
+			p.pos++
+		case strings.HasPrefix(rest, "//"):
+			if end = strings.IndexByte(rest, '\n'); end < 0 {
+				end = len(rest)
+			}
+			p.pos += end
+		case strings.HasPrefix(rest, "/*"):
+			if end = strings.Index(rest[2:], "*/"); end < 0 {
+				return
+			}
+			p.pos += end + 4
+		default:
+			return
+		}
 	}
 }
 
@@ -154,12 +169,30 @@ func (p *exprParser) ternary() (*exprNode, error) {
 // levels are the binary operators from weak to strong.
 var levels = [][]string{{"||"}, {"&&"}, {"==~", "=~", "==", "!="}, {"<=", ">=", "<", ">", "!in", "in"}, {"+", "-"}, {"*", "/", "%"}}
 
+// relational is the level of <, in, as and instanceof.
+const relational = 3
+
+func (p *exprParser) typeOperator() string {
+	for _, op := range []string{"instanceof", "as"} {
+		if p.word(op) {
+			return op
+		}
+	}
+	return ""
+}
+
 func (p *exprParser) binary(level int) (*exprNode, error) {
 	if level == len(levels) {
 		return p.unary()
 	}
 	left, err := p.binary(level + 1)
 	for err == nil {
+		if level == relational {
+			if op := p.typeOperator(); op != "" {
+				left, err = p.typed(left, op)
+				continue
+			}
+		}
 		op := ""
 		for _, o := range levels[level] {
 			if o == "in" && p.word(o) || o == "!in" && p.word(o) || o != "in" && o != "!in" && p.token(o) {
@@ -211,6 +244,8 @@ func (p *exprParser) unary() (*exprNode, error) {
 	case p.token("!"):
 		n, err := p.unary()
 		return &exprNode{op: "!", args: []*exprNode{n}}, err
+	case p.token("+"):
+		return p.unary()
 	case p.token("-"):
 		n, err := p.unary()
 		return &exprNode{op: "neg", args: []*exprNode{n}}, err
@@ -279,11 +314,28 @@ func (p *exprParser) member(n *exprNode, safe bool) (*exprNode, error) {
 		}
 		return p.match(n, "==~", args[0].value.s, at)
 	}
+	if name == "split" {
+		return p.splitting(n, args[0], safe, at)
+	}
 	out := &exprNode{op: "call", name: name, safe: safe, args: append([]*exprNode{n}, args...)}
 	if name == "replaceAll" || name == "replaceFirst" {
 		return out, p.replacing(out, at)
 	}
 	return out, nil
+}
+
+// splitting compiles the pattern of split.
+func (p *exprParser) splitting(n, pattern *exprNode, safe bool, at int) (*exprNode, error) {
+	if pattern.op != "const" || pattern.value.kind != exprText {
+		p.pos = at
+		return nil, p.fail("a pattern in quotes is expected")
+	}
+	r, err := javaregex.Compile(pattern.value.s, 0)
+	if err != nil {
+		p.pos = at
+		return nil, p.fail("%s", err.Error())
+	}
+	return &exprNode{op: "call", name: "split", safe: safe, args: []*exprNode{n}, regex: r}, nil
 }
 
 // replacing compiles the pattern and the replacement of replaceAll and replaceFirst.

@@ -26,6 +26,14 @@ func TestExpressions(t *testing.T) {
 		{"topic.replaceAll('i(t)', '<$1>')", "s.<t>ems"}, {"topic.replaceFirst('[a-z]', 'X')", "X.items"}, {"topic.replace('.', '-')", "s-items"}, {"topic.substring(2)", "items"},
 		{"topic.substring(2, 4) + topic.indexOf('t')", "it3"}, {"topic.substring(9)", "!begin 9, end 7, length 7"}, {"keySchema.field('id') != null && keySchema.field('x') == null", "true"},
 		{"value.after.id > 1.0e-8 && 1e3 == 1000", "true"},
+		{"topic.split('\\\\.')[1] + topic.tokenize('.i').last() + topic.lastIndexOf('m')", "itemstems5"}, {"'a1b2'.split('[0-9]').size()", "2"}, {"[].first()", "!Cannot access first() element from an empty List"},
+		{"value.op instanceof String && value.after.qty instanceof Integer && value.ts_ms instanceof Long && !(value.before.name instanceof String)", "true"},
+		{"value.after.qty as String", "8"}, {"('12' as int) + 1", "13"}, {"'x' as Long", "!x cannot be converted to Long"}, {"value.before.name as Integer", "null"},
+		{"'1.5'.toBigDecimal() * 2", "3"}, {"value.after.price.intValue()", "1"}, {"4294967297 as int", "1"}, {"'0x1'.toDouble()", "!0x1 cannot be converted to Double"},
+		{"value.op.charAt(0) == 'u' && 'a'.concat('b') == 'ab'", "true"}, {"'a'.charAt(1)", "!index 1, length 1"}, {"header.containsKey('h') && !header.containsKey('x')", "true"},
+		{"value.before.name.toString()", "null"}, {"+1 - -2", "3"}, {"/* a */ value.op // the operation\n == 'u'", "true"},
+		{"if (value.op == 'd') return true else return false", "false"}, {"if (value.op == 'u') { return 'a'; } else if (topic == 'x') { 'b' } else { 'c' }", "a"},
+		{"if (value.op == 'd') { return 'x' }\nreturn 'y'", "y"}, {"if (value.op == 'd') 'x'", "null"},
 	} {
 		n, err := parseExpr(c.expr)
 		if err != nil {
@@ -55,11 +63,16 @@ func TestExpressionsRefused(t *testing.T) {
 		"value.after.each { it }":        `column 18: "{ it }" is not understood here; the supported language is comparisons, &&, ||, !, in, ?:, arithmetic, property paths and methods of text and lists`,
 		"(value.op":                      "column 10: a ) is expected",
 		"new groovy.json.JsonSlurper()":  "column 1: new is not known; known are key, value, keySchema, valueSchema, topic and header",
-		"value.after.name.tokenize(',')": "column 18: the method tokenize with 1 arguments is not supported",
+		"value.after.name.padLeft(2)":    "column 18: the method padLeft with 1 arguments is not supported",
+		"value.after.id as Date":         `column 19: the class "Date" is not supported behind as`,
+		"value.op.split(topic)":          "column 10: a pattern in quotes is expected",
+		"if (value.op == 'd') 1; true":   "column 25: a return is expected in the if before, since a statement follows it",
+		"if value.op == 'd'":             "column 4: a ( is expected",
+		"if (value.op == 'd') { 1":       "column 25: a } is expected",
 		"value.op ==~ '('":               "column 14: Unclosed group near index 1\n(",
 		"":                               "column 1: the expression ends too early",
 		"headers.x":                      "column 1: headers is not known; it is called header",
-		strings.Repeat("(", 200) + "1":   "column 101: the expression is nested too deeply",
+		strings.Repeat("(", 200) + "1":   "column 100: the expression is nested too deeply",
 		"value.op == 'u' && ":            "column 20: the expression ends too early",
 	} {
 		_, err := parseExpr(expr)
