@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"millrace/capture"
@@ -47,7 +48,10 @@ func (d *doctor) examine(ctx context.Context, offset []byte) (err error) {
 	c := &d.o.Conn
 	address := fmt.Sprintf("%s:%d", c.Host, c.Port)
 	if d.db, err = c.open(ctx); err != nil {
-		text := strings.TrimSuffix(strings.TrimSpace(connectText(c, err)), "database:")
+		text := strings.TrimPrefix(connectText(c, err), "Error during connection validation: io.debezium.DebeziumException: ")
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			text = "nothing listens there (connection refused)"
+		}
 		d.Add(capture.StateFailed, "connection", address, text).Do = "Check database.hostname, database.port, database.user, database.password and database.ssl.mode"
 		return nil
 	}
@@ -111,7 +115,11 @@ func (d *doctor) take(check, subject string, fix func(text string) []string) boo
 	d.problems = nil
 	for _, p := range ps {
 		text := strings.TrimPrefix(p.Text, "Error during connection validation: ")
-		d.Add(capture.StateFailed, check, subject, text).SQL = fix(text)
+		sql := fix(text)
+		if i := strings.Index(text, ". Run GRANT "); i > 0 && sql != nil {
+			text = text[:i] // the statement follows, with the account's own host
+		}
+		d.Add(capture.StateFailed, check, subject, text).SQL = sql
 	}
 	return len(ps) > 0
 }
@@ -216,6 +224,10 @@ func (d *doctor) rights(ctx context.Context) error {
 		return nil
 	}) {
 		d.ok("grants", d.o.Conn.User, "may read the binary log and its position")
+	}
+	if m := &d.o.Snapshot; m.Locking != "none" && m.Mode != "recovery" && d.have != nil && !d.any("RELOAD", "FLUSH_TABLES", "LOCK TABLES") {
+		d.Add(capture.StateWarning, "grants", d.o.Conn.User, "may lock neither the server nor its tables for the moment in which a snapshot begins: rows changed in it come twice").
+			SQL = []string{"GRANT RELOAD ON *.* TO " + d.user}
 	}
 	id := strconv.FormatUint(uint64(d.o.Conn.ServerID), 10)
 	own, err := query(ctx, d.db, "SELECT @@server_id AS id")

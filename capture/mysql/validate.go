@@ -78,6 +78,12 @@ type check struct {
 	db       *sql.DB
 	server   *server
 	problems []configdef.Problem
+	have     map[string]bool // rights of the user; nil: roles give some that cannot be seen
+}
+
+// any reports whether the user has one of some rights.
+func (c *check) any(rights ...string) bool {
+	return slices.ContainsFunc(append(rights, "ALL PRIVILEGES", "ALL"), func(r string) bool { return c.have[r] })
 }
 
 // add notes what the real connector would fail with once it runs.
@@ -146,19 +152,19 @@ func (c *check) grants(ctx context.Context) error {
 			for _, right := range strings.Split(list, ",") {
 				have[strings.TrimSpace(right)] = true
 			}
+		} else if strings.Contains(list, "LOCK TABLES") || strings.HasPrefix(list, "ALL") {
+			have["LOCK TABLES"] = true // of a database, and the captured tables are most likely in it
 		}
 	}
 	if err := rows.Err(); err != nil || have["role"] {
 		return err
 	}
-	any := func(rights ...string) bool {
-		return slices.ContainsFunc(append(rights, "ALL PRIVILEGES", "ALL"), func(r string) bool { return have[r] })
-	}
+	c.have = have
 	user := c.o.Conn.User
-	if !any("REPLICATION SLAVE", "REPLICATION REPLICA") {
+	if !c.any("REPLICATION SLAVE", "REPLICATION REPLICA") {
 		c.add("database.user", "Error during connection validation: user %s may not read the binary log. Run GRANT REPLICATION SLAVE ON *.* TO '%s'@'%%'", user, user)
 	}
-	if !any("REPLICATION CLIENT", "BINLOG MONITOR", "SUPER", "REPLICATION SLAVE ADMIN") {
+	if !c.any("REPLICATION CLIENT", "BINLOG MONITOR", "SUPER", "REPLICATION SLAVE ADMIN") {
 		c.add("database.user", "Error during connection validation: user %s may not ask for the position of the binary log. Run GRANT REPLICATION CLIENT ON *.* TO '%s'@'%%'", user, user)
 	}
 	return nil
