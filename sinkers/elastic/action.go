@@ -97,7 +97,7 @@ func headerVersion(b *record.Batch, r *record.Record, name string) (int64, error
 
 // action writes the action and the document.
 func (s *Sink) action(l *lane, b *record.Batch, r *record.Record, to *resource, id []byte, versioned bool, version int64) error {
-	null := r.Value.IsNull()
+	null, start := r.Value.IsNull(), len(l.body)
 	op := "index"
 	switch {
 	case to.stream && null:
@@ -132,6 +132,7 @@ func (s *Sink) action(l *lane, b *record.Batch, r *record.Record, to *resource, 
 		l.body = append(l.body, `{"doc_as_upsert":true,"doc":`...)
 	}
 	from := len(l.body)
+	s.absent.met = false
 	var err error
 	if l.body, err = s.node(r, to).append(l.body, b, r.Value); err != nil {
 		return refusal("The value of a record of topic %s cannot become a document: %v", r.Topic.Name, err)
@@ -148,19 +149,38 @@ func (s *Sink) action(l *lane, b *record.Batch, r *record.Record, to *resource, 
 		l.body = append(l.body, '}')
 	}
 	l.body = append(l.body, '\n')
+	if op == "index" && s.absent.met && len(id) > 0 {
+		s.merge(l, to, id, start, from)
+	}
 	return nil
+}
+
+// merge turns an action that would replace a document into one that keeps what it
+// does not name: a member that was left out stays as it is stored. Updates carry no
+// version; the lane sends the next action of the document when this one is answered.
+func (s *Sink) merge(l *lane, to *resource, id []byte, start, from int) {
+	doc := append([]byte{}, l.body[from:len(l.body)-1]...)
+	l.body = append(l.body[:start], `{"update":{"_index":`...)
+	l.body = appendText(l.body, []byte(to.name))
+	l.body = appendText(append(l.body, `,"_id":`...), id)
+	if len(s.route) > 0 {
+		l.body = appendText(append(l.body, `,"routing":`...), s.route)
+	}
+	l.body = append(append(append(l.body, `,"retry_on_conflict":5}}`+"\n"+`{"doc_as_upsert":true,"doc":`...), doc...), "}\n"...)
+	l.merges = true
 }
 
 // node is the plan of a record's value. An index has one way with schemas for good,
 // so plans are kept by schema alone; two topics of different ways in one index
 // would be told apart by their schemas.
 func (s *Sink) node(r *record.Record, to *resource) *node {
-	if r.ValueSchema == nil {
-		return nil
-	}
 	n := s.nodes[r.ValueSchema]
 	if n == nil {
-		n = compile(r.ValueSchema, s.cfg.compactMaps || to.plain, !to.plain)
+		if r.ValueSchema == nil {
+			n = &node{typ: anyType, absent: &s.absent}
+		} else {
+			n = compile(r.ValueSchema, style{s.cfg.compactMaps || to.plain, !to.plain, &s.absent})
+		}
 		s.nodes[r.ValueSchema] = n
 	}
 	return n
@@ -180,7 +200,7 @@ func (s *Sink) stamp(l *lane, b *record.Batch, r *record.Record, from int) error
 		}
 		var n *node
 		if f != nil {
-			n = compile(f, true, true)
+			n = compile(f, style{compact: true, mapped: true})
 		}
 		if out, err := n.append(nil, b, c); err == nil {
 			if at = out; out[0] != '"' { // Java's sink makes it text

@@ -23,6 +23,8 @@ type lane struct {
 	err   error
 	seen  map[uint64]bool // ids of the request being filled
 	again []byte          // body of items that do not lie together
+
+	merges bool // there are updates although documents are replaced; see Sink.merge
 }
 
 // item is one action: its bytes in the lane's body and its record.
@@ -34,6 +36,7 @@ type item struct {
 
 func (l *lane) reset() {
 	l.body, l.items, l.left, l.bad, l.err = l.body[:0], l.items[:0], nil, nil, nil
+	l.merges = false
 }
 
 // send sends all lanes at once and joins them.
@@ -76,7 +79,7 @@ func (s *Sink) sendLane(ctx context.Context, l *lane) error {
 		n, size := 0, 0
 		clear(l.seen)
 		for n < len(left) && n < most && (n == 0 || size+left[n].to-left[n].from <= s.cfg.bulkBytes) {
-			if s.cfg.upsert && left[n].id != 0 {
+			if (s.cfg.upsert || l.merges) && left[n].id != 0 {
 				// Updates carry no version: a second one of a document waits for the
 				// answer to the first, which might have to be sent again.
 				if l.seen[left[n].id] {

@@ -25,12 +25,38 @@ type node struct {
 	fill     *record.Datum // stands for null
 	compact  bool          // a map becomes an object
 	mapped   bool          // the mapping is made of the schema
+	absent   *absent       // may be nil
 }
 
-// compile makes the plan of a schema. mapped: its index has the mapping of the
-// schema, in which dates are counted in milliseconds.
-func compile(s *record.Schema, compact, mapped bool) *node {
-	n := &node{typ: s.Type, name: s.Name, fill: s.Default, mapped: mapped, compact: compact && s.Key != nil && s.Key.Type == record.String}
+// style is what plans of one sink share.
+type style struct {
+	compact bool // maps with text keys become objects
+	mapped  bool // the index has the mapping of the schema, in which dates are counted in milliseconds
+	absent  *absent
+}
+
+// absent is the value that stands for one which the source could not read, such as
+// an unchanged TOAST value: members that hold it are left out. The zero absent
+// leaves out nothing.
+type absent struct {
+	text []byte
+	met  bool // one was left out
+}
+
+func (a *absent) is(b *record.Batch, c record.Cell) bool {
+	if a != nil && c.Kind() == record.Array && c.Len() == 1 { // of an array of texts
+		c = b.Child(c, 0)
+	}
+	if a == nil || len(a.text) == 0 || c.Kind() != record.String && c.Kind() != record.Bytes || !bytes.Equal(b.Raw(c), a.text) {
+		return false
+	}
+	a.met = true
+	return true
+}
+
+// compile makes the plan of a schema.
+func compile(s *record.Schema, st style) *node {
+	n := &node{typ: s.Type, name: s.Name, fill: s.Default, mapped: st.mapped, absent: st.absent, compact: st.compact && s.Key != nil && s.Key.Type == record.String}
 	if s.Name == record.DecimalName {
 		v, _ := s.Param("scale")
 		n.scale, _ = strconv.Atoi(v)
@@ -41,12 +67,12 @@ func compile(s *record.Schema, compact, mapped bool) *node {
 			sep = '{'
 		}
 		n.prefixes = append(n.prefixes, append(appendText([]byte{sep}, []byte(f.Name)), ':'))
-		n.children = append(n.children, compile(f.Schema, compact, mapped))
+		n.children = append(n.children, compile(f.Schema, st))
 	}
 	if s.Elem != nil {
-		n.elem = compile(s.Elem, compact, mapped)
+		n.elem = compile(s.Elem, st)
 		if s.Key != nil {
-			n.key = compile(s.Key, compact, mapped)
+			n.key = compile(s.Key, st)
 		}
 	}
 	return n
@@ -100,35 +126,59 @@ func (n *node) append(dst []byte, b *record.Batch, c record.Cell) (_ []byte, err
 		if c.Len() == 0 {
 			return append(dst, "{}"...), nil
 		}
-		for i, child := range n.children {
-			dst = append(dst, n.prefixes[i]...)
-			if dst, err = child.append(dst, b, b.Child(c, i)); err != nil {
-				return dst, err
-			}
-		}
-		return append(dst, '}'), nil
+		return n.appendStruct(dst, b, c)
 	}
 	return dst, errBytes
 }
 
+func (n *node) appendStruct(dst []byte, b *record.Batch, c record.Cell) (_ []byte, err error) {
+	dst = append(dst, '{')
+	from := len(dst)
+	for i, child := range n.children {
+		v := b.Child(c, i)
+		if n.absent.is(b, v) {
+			continue
+		}
+		prefix := n.prefixes[i][1:]
+		if len(dst) > from {
+			dst = append(dst, ',')
+		}
+		if dst, err = child.append(append(dst, prefix...), b, v); err != nil {
+			return dst, err
+		}
+	}
+	return append(dst, '}'), nil
+}
+
 func (n *node) element() *node {
-	if n == nil {
-		return nil
+	if n == nil || n.typ == anyType {
+		return n
 	}
 	return n.elem
 }
 
+// anyType is the type of the plan of values without a schema.
+const anyType record.Type = 255
+
 // appendMap writes a map as an object, or as a list of key/value objects when its
 // keys are no text or compact.map.entries is false. Schemaless maps are always objects.
 func (n *node) appendMap(dst []byte, b *record.Batch, c record.Cell) (_ []byte, err error) {
-	object := n == nil || n.compact
+	var gone *absent
+	if n != nil {
+		gone = n.absent
+	}
+	object := n == nil || n.compact || n.typ == anyType
 	open, end := byte('{'), byte('}')
 	if !object {
 		open, end = '[', ']'
 	}
 	dst = append(dst, open)
+	from := len(dst)
 	for i := 0; i < c.Len(); i += 2 {
-		if i > 0 {
+		if object && gone.is(b, b.Child(c, i+1)) {
+			continue
+		}
+		if len(dst) > from {
 			dst = append(dst, ',')
 		}
 		key := b.Child(c, i)
@@ -221,7 +271,7 @@ func appendMapping(dst []byte, s *record.Schema) []byte {
 	plain := func(t string) []byte {
 		dst = append(append(append(dst, `{"type":"`...), t...), '"')
 		if s.Default != nil && !s.Default.Root.IsNull() && s.Type != record.String && s.Type != record.Bytes {
-			if out, err := compile(s, true, true).append(append(dst, `,"null_value":`...), s.Default.Batch(), s.Default.Root); err == nil {
+			if out, err := compile(s, style{compact: true, mapped: true}).append(append(dst, `,"null_value":`...), s.Default.Batch(), s.Default.Root); err == nil {
 				dst = out
 			}
 		}

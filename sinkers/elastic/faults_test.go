@@ -242,3 +242,31 @@ func TestHalfOpen(t *testing.T) {
 		t.Fatalf("%v, %v", err, c.docs)
 	}
 }
+
+// TestUnavailableValues: what the source could not read is not written over what is
+// stored, whatever else comes for the document.
+func TestUnavailableValues(t *testing.T) {
+	onServers(t, func(t *testing.T, s *server) {
+		two := &record.Schema{Type: record.Struct, Fields: []record.Field{{Name: "a", Schema: record.OptionalString}, {Name: "b", Schema: record.OptionalString}}}
+		const gone = "__debezium_unavailable_value"
+		for _, method := range []string{"insert", "upsert"} {
+			topic := s.prefix + "-toast-" + method
+			b := at(topic, 0, "k k k m k", 0)
+			for i, v := range [][2]any{{"a0", "b0"}, {gone, "b1"}, {gone, "b2"}, {gone, "b3"}, {"a4", gone}} {
+				c, err := record.FromGo(b, two, map[string]any{"a": v[0], "b": v[1]})
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.Records[i].Value, b.Records[i].ValueSchema = c, two
+			}
+			x := s.sink("write.method="+method, "index.write.method="+method)
+			put(t, x, b)
+			same(t, method, s.docs(topic), map[string]string{"k": `{"a":"a4","b":"b2"}`, "m": `{"b":"b3"}`})
+			put(t, x, at(topic, 5, "k", 7)) // a whole document
+			if method == "insert" {
+				same(t, method, s.docs(topic), map[string]string{"k": `{"n":7}`, "m": `{"b":"b3"}`})
+			}
+			s.call("DELETE", "/"+topic, "")
+		}
+	})
+}

@@ -59,6 +59,7 @@ func common(nulls string, flushTimeout string) []configdef.Option {
 		option("drop.invalid.message", yes, "false", "Whether records that cannot become documents are left out.", nil),
 		option("behavior.on.null.values", str, nulls, "ignore, delete or fail.", configdef.OneOf("ignore", "delete", "fail")),
 		option("behavior.on.malformed.documents", str, "fail", "ignore, warn, report or fail; what is not written goes to the dead letter queue under errors.tolerance=all.", configdef.OneOf("ignore", "warn", "fail", "report")),
+		option("unavailable.value.placeholder", str, "__debezium_unavailable_value", "The source's unavailable.value.placeholder: a field that holds it is left out, and what is stored of it stays. Millrace's own option.", nil),
 		option("topic.index.map", list, "", "List of topic:index.", checkPairs),
 		option("type.name", str, "", "Document type of Elasticsearch 6; there are none since.", nil),
 		option("auto.create.indices.at.start", yes, "true", "Whether older Java sinks made the indices at start; here an index is made when its first record comes.", nil),

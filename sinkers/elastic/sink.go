@@ -26,6 +26,7 @@ type Sink struct {
 	lanes     []lane
 	use       int    // of lanes, by this batch
 	id, route []byte // of the record being added
+	absent    absent
 	tries     int
 	anew      map[partition]time.Time // read from their beginning; see Anew
 	last      stamp                   // of the batch that the lanes still hold; zero: none
@@ -71,7 +72,7 @@ func newSink(def *configdef.Def, read func(configdef.Values) (*config, error), p
 		return nil, err
 	}
 	return &Sink{cfg: c, log: log, client: newClient(c), nodes: map[*record.Schema]*node{}, topics: map[string]*resource{}, resources: map[string]*resource{},
-		lanes: make([]lane, c.lanes), anew: map[partition]time.Time{}}, nil
+		lanes: make([]lane, c.lanes), anew: map[partition]time.Time{}, absent: absent{text: []byte(v.String("unavailable.value.placeholder"))}}, nil
 }
 
 // Start asks the cluster for an answer.
