@@ -16,7 +16,7 @@ const (
 
 // records answers GET /connectors/NAME/topics/TOPIC/records?limit=20&key=…&after=0:17,1:9,
 // which Connect does not have: the newest records of a topic, decoded. With
-// at=0:17 those around a record; with
+// at=0:17 those around a record; with schema=true keys and values have their schemas; with
 // positions=true the answer is {"after": …, "records": […]}; after is for the next question.
 func (s *Server) records(c *call) error {
 	q := c.r.URL.Query()
@@ -48,6 +48,7 @@ func (s *Server) records(c *call) error {
 		}
 		ask.At = &worker.RecordPlace{Partition: int32(partition), Offset: offset}
 	}
+	ask.Schema = flag(q, "schema")
 	positions := flag(q, "positions")
 	if positions {
 		ask.Reached = map[int32]int64{}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -27,6 +28,8 @@ type RecordQuery struct {
 	Limit int
 	// Key is a text that the key's bytes must hold; "": any.
 	Key string
+	// Schema asks for {"schema": …, "payload": …} in place of plain keys and values.
+	Schema bool
 	// At asks for the records around one: a few before it, Limit in all. nil: not.
 	At *RecordPlace
 	// Reached, if not nil, is filled with the last offset that was looked at, by
@@ -77,7 +80,7 @@ func (w *Worker) Records(ctx context.Context, name, topic string, q RecordQuery)
 	if err != nil {
 		return nil, err
 	}
-	plain, err := convert.NewJSON(map[string]string{"schemas.enable": "false", "decimal.format": "NUMERIC"}, false)
+	plain, err := convert.NewJSON(map[string]string{"schemas.enable": strconv.FormatBool(q.Schema), "decimal.format": "NUMERIC"}, false)
 	if err != nil {
 		return nil, err
 	}

@@ -15,17 +15,19 @@ import (
 
 // eventRow is one record of a topic.
 type eventRow struct {
-	Partition   int32
-	Offset      int64
-	At          string
-	Op          string // create, update, delete, read, truncate, tombstone, record
-	Key         string
-	Changes     []change // what an update changed; of others, what is there
-	Raw         string
-	Headers     string
-	Problem     string
-	Place       string // partition:offset, the permalink
-	Highlighted bool
+	Partition int32
+	Offset    int64
+	At        string
+	Op        string // create, update, delete, read, truncate, tombstone, record
+	Key       string
+	Changes   []change // what an update changed; of others, what is there
+	Raw       string
+	Headers   string
+	Problem   string
+	Place     string // partition:offset, the permalink
+	// KeySchema and ValueSchema are empty when they were not asked for.
+	KeySchema, ValueSchema string
+	Highlighted            bool
 }
 
 type eventsData struct {
@@ -33,6 +35,7 @@ type eventsData struct {
 	Topics                []string
 	Rows                  []eventRow
 	Place                 string
+	Schema                bool // of each key and value, beside it
 }
 
 // records as the API gives them.
@@ -49,7 +52,7 @@ type recordBody struct {
 // events shows the newest records of a topic, or those around ?at=partition:offset.
 func (s *Server) events(r *http.Request) (string, any, error) {
 	name := r.PathValue("name")
-	d := eventsData{Name: name, Tab: "events", Topic: r.URL.Query().Get("topic"), Key: r.URL.Query().Get("key"), Place: r.URL.Query().Get("at")}
+	d := eventsData{Name: name, Tab: "events", Topic: r.URL.Query().Get("topic"), Key: r.URL.Query().Get("key"), Place: r.URL.Query().Get("at"), Schema: r.URL.Query().Has("schema")}
 	var topics map[string]struct {
 		Topics []string `json:"topics"`
 	}
@@ -68,6 +71,9 @@ func (s *Server) events(r *http.Request) (string, any, error) {
 	if d.Key != "" {
 		q.Set("key", d.Key)
 		q.Set("limit", "500")
+	}
+	if d.Schema {
+		q.Set("schema", "true")
 	}
 	if d.Place != "" {
 		q.Set("at", d.Place)
@@ -112,13 +118,29 @@ func (s *Server) tailing() model {
 	}
 }
 
+// payload divides a value and its schema.
+func payload(v json.RawMessage) (plain, schema json.RawMessage) {
+	var x struct{ Schema, Payload json.RawMessage }
+	if json.Unmarshal(v, &x) != nil || x.Payload == nil {
+		return v, nil
+	}
+	return x.Payload, x.Schema
+}
+
 // eventsShown is how many events a page shows.
 const eventsShown = 50
 
 // show makes rows of records, the newest first.
 func (d *eventsData) show(found []recordBody) {
 	for i := len(found) - 1; i >= 0; i-- {
-		row := eventOf(&found[i])
+		b := found[i]
+		var key, value json.RawMessage
+		if d.Schema {
+			b.Key, key = payload(b.Key)
+			b.Value, value = payload(b.Value)
+		}
+		row := eventOf(&b)
+		row.KeySchema, row.ValueSchema = pretty(string(key)), pretty(string(value))
 		row.Highlighted = row.Place == d.Place
 		d.Rows = append(d.Rows, row)
 	}

@@ -225,7 +225,7 @@ func (l *logLine) More() string {
 	var out []string
 	for k, v := range l.Details {
 		if k != "error" {
-			out = append(out, k+" "+v)
+			out = append(out, k+" "+short(v))
 		}
 	}
 	return strings.Join(sorted(out), " · ")

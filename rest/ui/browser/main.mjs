@@ -53,6 +53,9 @@ run(async () => {
     await shot(page, 'events');
     await page.getByRole('link', { name: 'Link to this record' }).first().click();
     await page.locator('li.here').waitFor();
+    await page.locator('li.here').getByRole('link', { name: 'with its schema' }).click();
+    await see(page, 'Schema of the value', 'li.here');
+    await see(page, 'io.debezium.connector.postgresql.Source', 'li.here');
     await page.goto(at(`connectors/${name}/events?topic=${set.prefix}.public.customers&key=8`));
     await see(page, '"id":8', '.key');
   });
