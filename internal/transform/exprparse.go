@@ -66,19 +66,18 @@ func (p *exprParser) fail(format string, args ...any) error {
 func (p *exprParser) space() {
 	for p.pos < len(p.src) {
 		rest := p.src[p.pos:]
-		switch end := -1; {
+		switch {
 		case strings.IndexByte(" \t\r\n", rest[0]) >= 0:
 			p.pos++
 		case strings.HasPrefix(rest, "//"):
-			if end = strings.IndexByte(rest, '\n'); end < 0 {
-				end = len(rest)
-			}
-			p.pos += end
+			line, _, _ := strings.Cut(rest, "\n")
+			p.pos += len(line)
 		case strings.HasPrefix(rest, "/*"):
-			if end = strings.Index(rest[2:], "*/"); end < 0 {
+			comment, _, ends := strings.Cut(rest[2:], "*/")
+			if !ends {
 				return
 			}
-			p.pos += end + 4
+			p.pos += len(comment) + 4
 		default:
 			return
 		}

@@ -57,23 +57,23 @@ func TestExpressions(t *testing.T) {
 
 func TestExpressionsRefused(t *testing.T) {
 	for expr, want := range map[string]string{
-		"operation != 'd'":               "column 1: operation is not known; known are key, value, keySchema, valueSchema, topic and header",
-		"value.op == 'd":                 "column 15: the text does not end",
-		"value.op = 'd'":                 `column 10: "= 'd'" is not understood here; the supported language is comparisons, &&, ||, !, in, ?:, arithmetic, property paths and methods of text and lists`,
-		"value.after.each { it }":        `column 18: "{ it }" is not understood here; the supported language is comparisons, &&, ||, !, in, ?:, arithmetic, property paths and methods of text and lists`,
-		"(value.op":                      "column 10: a ) is expected",
-		"new groovy.json.JsonSlurper()":  "column 1: new is not known; known are key, value, keySchema, valueSchema, topic and header",
-		"value.after.name.padLeft(2)":    "column 18: the method padLeft with 1 arguments is not supported",
-		"value.after.id as Date":         `column 19: the class "Date" is not supported behind as`,
-		"value.op.split(topic)":          "column 10: a pattern in quotes is expected",
-		"if (value.op == 'd') 1; true":   "column 25: a return is expected in the if before, since a statement follows it",
-		"if value.op == 'd'":             "column 4: a ( is expected",
-		"if (value.op == 'd') { 1":       "column 25: a } is expected",
-		"value.op ==~ '('":               "column 14: Unclosed group near index 1\n(",
-		"":                               "column 1: the expression ends too early",
-		"headers.x":                      "column 1: headers is not known; it is called header",
-		strings.Repeat("(", 200) + "1":   "column 100: the expression is nested too deeply",
-		"value.op == 'u' && ":            "column 20: the expression ends too early",
+		"operation != 'd'":              "column 1: operation is not known; known are key, value, keySchema, valueSchema, topic and header",
+		"value.op == 'd":                "column 15: the text does not end",
+		"value.op = 'd'":                `column 10: "= 'd'" is not understood here; the supported language is comparisons, &&, ||, !, in, ?:, arithmetic, property paths and methods of text and lists`,
+		"value.after.each { it }":       `column 18: "{ it }" is not understood here; the supported language is comparisons, &&, ||, !, in, ?:, arithmetic, property paths and methods of text and lists`,
+		"(value.op":                     "column 10: a ) is expected",
+		"new groovy.json.JsonSlurper()": "column 1: new is not known; known are key, value, keySchema, valueSchema, topic and header",
+		"value.after.name.padLeft(2)":   "column 18: the method padLeft with 1 arguments is not supported",
+		"value.after.id as Date":        `column 19: the class "Date" is not supported behind as`,
+		"value.op.split(topic)":         "column 10: a pattern in quotes is expected",
+		"if (value.op == 'd') 1; true":  "column 25: a return is expected in the if before, since a statement follows it",
+		"if value.op == 'd'":            "column 4: a ( is expected",
+		"if (value.op == 'd') { 1":      "column 25: a } is expected",
+		"value.op ==~ '('":              "column 14: Unclosed group near index 1\n(",
+		"":                              "column 1: the expression ends too early",
+		"headers.x":                     "column 1: headers is not known; it is called header",
+		strings.Repeat("(", 200) + "1":  "column 100: the expression is nested too deeply",
+		"value.op == 'u' && ":           "column 20: the expression ends too early",
 	} {
 		_, err := parseExpr(expr)
 		if err == nil || err.Error() != want {
@@ -124,7 +124,7 @@ func TestScripted(t *testing.T) {
 }
 
 func FuzzExpression(f *testing.F) {
-	for _, s := range []string{"value.op == 'u' && value.after.id in [1, 2.5]", `"a${value.op}b" =~ /x/`, "header['h'].value ?: -1 % 2", "!value.before?.name.isEmpty()", "topic[0]"} {
+	for _, s := range []string{"value.op == 'u' && value.after.id in [1, 2.5]", `"a${value.op}b" =~ /x/`, "header['h'].value ?: -1 % 2", "!value.before?.name.isEmpty()", "topic[0]", "if (value.op == 'd') { return 1 } else value.after.id as Long", "topic.split('[.]').last() instanceof String // x", "/* c */ +topic.tokenize('.')[-1].toInteger()"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
