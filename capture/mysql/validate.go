@@ -13,6 +13,7 @@ import (
 
 	driver "github.com/go-sql-driver/mysql"
 
+	"millrace/capture"
 	"millrace/internal/configdef"
 )
 
@@ -33,18 +34,11 @@ func Validate(flavor Flavor) func(ctx context.Context, v configdef.Values) []con
 		if err != nil {
 			return []configdef.Problem{{Property: "connector.class", Text: err.Error()}}
 		}
-		limit := o.Conn.ValidateTimeout
-		ctx, cancel := context.WithTimeout(ctx, limit)
-		defer cancel()
 		c := &check{o: o}
-		err = c.run(ctx)
-		switch {
-		case err == nil:
-			return c.problems
-		case errors.Is(ctx.Err(), context.DeadlineExceeded):
-			return []configdef.Problem{{Property: "database.hostname", Text: fmt.Sprintf("Connection validation timed out after %d ms", limit.Milliseconds())}}
-		}
-		return append(c.problems, configdef.Problem{Property: "database.hostname", Text: connectText(&o.Conn, err)})
+		return capture.ValidateServer(ctx, o.Conn.ValidateTimeout, func(ctx context.Context) ([]configdef.Problem, error) {
+			err := c.run(ctx)
+			return c.problems, err
+		}, func(err error) string { return connectText(&o.Conn, err) })
 	}
 }
 

@@ -197,7 +197,7 @@ func keepFinding(all []slotRow, limit int64) capture.Finding {
 func (d *doctor) storedOffset(ctx context.Context, offset []byte) error {
 	p, err := ParseOffset(offset)
 	if err != nil {
-		d.Add(capture.StateFailed, "stored offset", "", err.Error()).Do = "Delete the connector's offsets (PUT …/stop, then DELETE …/offsets), or write them anew"
+		d.UnreadableOffset(err)
 		return nil
 	}
 	if p == nil {

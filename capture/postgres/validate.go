@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"millrace/capture"
 	"millrace/internal/configdef"
 )
 
@@ -26,18 +27,11 @@ func Validate(ctx context.Context, v configdef.Values) []configdef.Problem {
 	if err != nil {
 		return []configdef.Problem{{Property: "connector.class", Text: err.Error()}}
 	}
-	limit := o.Conn.ValidateTimeout
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	c := &check{o: o}
-	err = c.run(ctx)
-	switch {
-	case err == nil:
-		return c.problems
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return []configdef.Problem{{Property: "database.hostname", Text: fmt.Sprintf("Connection validation timed out after %d ms", limit.Milliseconds())}}
-	}
-	return append(c.problems, configdef.Problem{Property: "database.hostname", Text: "Error while validating connector config: " + connectText(o.Conn, err)})
+	return capture.ValidateServer(ctx, o.Conn.ValidateTimeout, func(ctx context.Context) ([]configdef.Problem, error) {
+		err := c.run(ctx)
+		return c.problems, err
+	}, func(err error) string { return "Error while validating connector config: " + connectText(o.Conn, err) })
 }
 
 // connectText words a failure to connect: the server's own text as the JDBC
