@@ -29,7 +29,6 @@ type chainEnd struct {
 	db     *sql.DB
 	source map[string]string // config of a source that reads it
 	sink   map[string]string // config of a sink that writes it
-	table  string            // marker table in the target: SQL prefix of names
 	make   string            // the tables, when it is the source
 	fill   []string          // rows, a part of them
 	change []string          // updates, deletes and DDL
