@@ -87,6 +87,8 @@ type diagnosis struct {
 	Notes []string `json:"notes,omitempty"`
 	// Topics are those that the captured tables go to, before transforms.
 	Topics []string `json:"topics,omitempty"`
+	// Sample is an event as a new source would write it.
+	Sample *sample `json:"sample,omitempty"`
 }
 
 func (d *diagnosis) add(fs ...capture.Finding) { d.Findings = append(d.Findings, fs...) }
@@ -166,7 +168,7 @@ func diagnose(ctx context.Context, e *env, f *connectorFile, workerFile string) 
 // liveDoctor examines connectors for the REST API of a running worker.
 func liveDoctor(e *env, cfg *worker.Config, w *worker.Worker) rest.Doctor {
 	return func(ctx context.Context, name string, config *store.Map) (any, error) {
-		return examineConnector(ctx, e, cfg, &connectorFile{name: name, config: config}, func(d *diagnosis, _ *worker.Plugin, _ map[string]string) []byte {
+		d, err := examineConnector(ctx, e, cfg, &connectorFile{name: name, config: config}, func(d *diagnosis, _ *worker.Plugin, _ map[string]string) []byte {
 			stored, err := w.Offsets(ctx, name)
 			if err != nil || len(stored) != 1 {
 				d.add(capture.Finding{Check: "stored offset", State: capture.StateOK, Found: "none: this will be the connector's first start"})
@@ -174,6 +176,13 @@ func liveDoctor(e *env, cfg *worker.Config, w *worker.Worker) rest.Doctor {
 			}
 			return stored[0].Offset
 		})
+		if _, missing := w.Info(name); err != nil || !d.OK || missing == nil {
+			return d, err // of a connector that is there the page shows real events
+		}
+		if d.Sample, err = sampleEvent(ctx, cfg, config, d.Topics); err != nil {
+			d.Notes = append(d.Notes, "There is no sample event: "+err.Error())
+		}
+		return d, nil
 	}
 }
 

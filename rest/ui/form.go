@@ -252,7 +252,6 @@ func (s *Server) check(r *http.Request) (string, any, error) {
 type planData struct {
 	Doctor diagnosis
 	Name   string
-	Sample string // an event; "" unknown
 }
 
 // plan runs the doctor on the form.

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -54,9 +55,19 @@ type diagnosis struct {
 	Findings []finding `json:"findings"`
 	Notes    []string  `json:"notes"`
 	Topics   []string  `json:"topics"`
-	Fine     []finding `json:"-"` // those of Findings that need nothing
-	More     int       `json:"-"` // topics that are left out
+	Sample   *struct {
+		Topic      string
+		Key, Value json.RawMessage
+	} `json:"sample"`
+	Fine []finding `json:"-"` // those of Findings that need nothing
+	More int       `json:"-"` // topics that are left out
 }
+
+// KeyText and ValueText are the sample, for reading.
+func (d *diagnosis) KeyText() string { return pretty(string(d.Sample.Key)) }
+
+// ValueText is its value.
+func (d *diagnosis) ValueText() string { return pretty(string(d.Sample.Value)) }
 
 // topicsListed is how many topics of a new connector are listed.
 const topicsListed = 30

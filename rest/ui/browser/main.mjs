@@ -135,6 +135,7 @@ run(async () => {
     await accessible(page, 'new: form');
     await press(page, 'Examine it: what it would do');
     await see(page, set.prefix + 'o.public.orders', '#plan');
+    await see(page, '"customer": 1', '#sample');
     await shot(page, 'new-plan');
     if ((await page.content()).includes('s3cret')) throw new Error('the page shows a password');
     await press(page, 'Start it');
