@@ -48,6 +48,9 @@ func (e *explicitTopic) Partition(r *kgo.Record, n int) int {
 	if r.Partition >= 0 {
 		return int(r.Partition) // kgo refuses one that the topic does not have
 	}
+	if n == 1 {
+		return 0 // whatever the key's hash is
+	}
 	return e.TopicPartitioner.Partition(r, n)
 }
 
