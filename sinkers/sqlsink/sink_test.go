@@ -383,9 +383,7 @@ func TestServerHangs(t *testing.T) {
 	if _, err := lock.Exec(t.Context(), "rollback"); err != nil {
 		t.Fatal(err)
 	}
-	if err := k.Put(t.Context(), b); err != nil {
-		t.Fatal(err)
-	}
+	putUntil(t, k, b)
 	if got := readT(t, p); got != "[1 x <nil> <nil>]" {
 		t.Errorf("got %s", got)
 	}
