@@ -38,7 +38,7 @@ type Column struct {
 	HasDefault bool
 	Default    *string
 	Labels     []string // of ENUM and SET
-	Comment    *string // nil: none
+	Comment    *string  // nil: none
 
 	// Column options of the connector, already matched against this column.
 	Truncate  int                   // column.truncate.to.N.chars; -1 none

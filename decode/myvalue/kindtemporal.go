@@ -74,7 +74,7 @@ func le(p []byte) uint64 {
 }
 
 func jsonKind() *kind {
-	return &kind{schema: logical(record.String, "io.debezium.data.Json"), fallback: "{}", class: classNone, text: plainText,
+	return &kind{schema: logical(record.String, "io.debezium.data.Json"), fallback: "{}", class: classText, text: plainText,
 		wire: same(func(b *record.Batch, p []byte) (record.Cell, error) {
 			if len(p) == 0 {
 				return record.Cell{}, nil

@@ -127,16 +127,16 @@ func (p *parser) attribute(c *Column) {
 		c.Null = true
 	case p.take("DEFAULT"):
 		p.defaultValue(c)
+		if p.mariaDB && p.take("ON", "UPDATE") { // to the reference it is part of the default there
+			p.now()
+		}
 	case p.take("SERIAL", "DEFAULT", "VALUE"):
 		c.NotNull, c.AutoIncrement, c.Unique = true, true, true
 	case p.take("AUTO_INCREMENT"):
 		c.AutoIncrement = true
 	case p.take("ON", "UPDATE"):
 		c.OnUpdate = true
-		p.at++
-		if p.peek().is("(") {
-			p.skipParens()
-		}
+		p.now()
 	case p.take("PRIMARY"):
 		p.take("KEY")
 		c.PrimaryKey = true
@@ -209,6 +209,14 @@ func (p *parser) defaultValue(c *Column) {
 			c.DefaultExpr = !isNow(t.text) // MariaDB: an expression needs no brackets
 		}
 		set(hexDigits(p.src[from:to]))
+	}
+}
+
+// now passes CURRENT_TIMESTAMP and its synonyms.
+func (p *parser) now() {
+	p.at++
+	if p.peek().is("(") {
+		p.skipParens()
 	}
 }
 

@@ -7,7 +7,16 @@ import "strings"
 func Parse(src string, mode Mode) []Statement {
 	var out []Statement
 	for _, toks := range tokenize(src, mode) {
-		p := &parser{src: src, toks: toks}
+		p := &parser{src: src, toks: toks, mariaDB: mode.MariaDB}
+		if p.take("SET", "STATEMENT") { // MariaDB: SET STATEMENT v=x FOR statement
+			for !p.end() && !p.take("FOR") {
+				p.at++
+			}
+			if !p.end() {
+				p.toks = p.toks[p.at:]
+			}
+			p.at = 0
+		}
 		text := p.singleQuoted()
 		node := p.statement()
 		if node == nil || p.lost {
@@ -36,6 +45,8 @@ type parser struct {
 	toks []token
 	at   int
 	lost bool // the statement is not what its first words promised
+
+	mariaDB bool
 }
 
 func (p *parser) words() []string {
@@ -144,11 +155,6 @@ func (p *parser) skipTo() {
 }
 
 func (p *parser) statement() any {
-	if p.take("SET", "STATEMENT") { // MariaDB: SET STATEMENT v=x FOR statement
-		for !p.end() && !p.take("FOR") {
-			p.at++
-		}
-	}
 	switch {
 	case p.take("CREATE"):
 		return p.create()
