@@ -115,7 +115,7 @@ func (jc *jsonCompiler) compileNested(n *jsonNode, s *record.Schema) (err error)
 		return err
 	case record.Map:
 		n.op = jsonEntries
-		if s.Key != nil && s.Key.Type == record.String {
+		if s.Key != nil && s.Key.Type == record.String && !(jc.pairs && s.Key.Optional) {
 			n.op = jsonObject
 		} else if jc.pairs {
 			n.op = jsonPairs

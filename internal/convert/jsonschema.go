@@ -169,7 +169,7 @@ func (j *JSONSchema) readPlan(ctx context.Context, topic *record.Topic, id int) 
 			return nil, err
 		}
 		p := &jsonReadPlan{schema: in.Intern(cs)}
-		p.root, err = compileJSONRead(p.schema, !j.opts.jc.ignoreDefaults)
+		p.root, err = compileJSONRead(p.schema, true)
 		return p, err
 	})
 }

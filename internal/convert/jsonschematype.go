@@ -60,7 +60,7 @@ func (o *jsonSchemaOptions) kind(s *record.Schema) (typ, connect string) {
 	case record.Array:
 		return "array", ""
 	case record.Map:
-		if s.Key != nil && s.Key.Type == record.String {
+		if textKeys(s) {
 			return "object", "map"
 		}
 		return "array", "map"
@@ -68,11 +68,19 @@ func (o *jsonSchemaOptions) kind(s *record.Schema) (typ, connect string) {
 	return "object", ""
 }
 
+// textKeys reports whether a map is written as an object: its keys are required texts.
+func textKeys(s *record.Schema) bool {
+	return s.Key != nil && s.Key.Type == record.String && !s.Key.Optional
+}
+
 func (o *jsonSchemaOptions) appendType(dst []byte, s *record.Schema, index int) (_ []byte, err error) {
 	typ, connect := o.kind(s)
 	dst = append(dst, '{')
 	if typ != "boolean" {
 		dst = append(append(append(dst, `"type":"`...), typ...), '"', ',')
+	}
+	if s.Type == record.Struct && o.closed {
+		dst = append(dst, `"additionalProperties":false,`...)
 	}
 	if s.Name != "" {
 		dst = append(appendAvroText(append(dst, `"title":`...), s.Name), ',')
@@ -147,7 +155,7 @@ func (o *jsonSchemaOptions) appendNested(dst []byte, s *record.Schema) (_ []byte
 		}
 		return append(dst, ','), nil
 	case record.Map:
-		if s.Key != nil && s.Key.Type == record.String {
+		if textKeys(s) {
 			dst, err = o.append(append(dst, `"additionalProperties":`...), s.Elem, -1)
 		} else {
 			dst = append(dst, `"items":{"type":"object","properties":{"value":`...)
@@ -176,9 +184,6 @@ func (o *jsonSchemaOptions) appendNested(dst []byte, s *record.Schema) (_ []byte
 		}
 		if len(names) > 0 {
 			dst = append(dst, '}', ',')
-		}
-		if o.closed {
-			dst = append(dst, `"additionalProperties":false,`...)
 		}
 	}
 	return dst, nil
