@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -134,6 +135,29 @@ func (s *shop) sell(ctx context.Context) error {
 	})
 }
 
+// reconnect waits for a database that went away: whoever stops it to see what happens
+// finds the shop open again afterwards. An error that has another cause stays one.
+func (s *shop) reconnect(ctx context.Context) error {
+	if !s.conn.IsClosed() {
+		return errors.New("the connection is well")
+	}
+	for {
+		c, err := pgx.ConnectConfig(ctx, s.conn.Config())
+		if err == nil {
+			if _, err = c.Exec(ctx, "set search_path = inventory"); err == nil {
+				s.conn = c
+				return nil
+			}
+			_ = c.Close(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
 // sellAll sells at a steady rate of transactions per second until ctx ends.
 func sellAll(ctx context.Context, s database, rate int) error {
 	began := time.Now()
@@ -152,6 +176,15 @@ func sellAll(ctx context.Context, s database, rate int) error {
 		}
 		// A transaction that was begun is finished, so that the connection stays good.
 		if err := s.sell(context.WithoutCancel(ctx)); err != nil {
+			if r, ok := s.(interface {
+				reconnect(ctx context.Context) error
+			}); ok && r.reconnect(ctx) == nil {
+				began, i = time.Now(), 0
+				continue
+			}
+			if ctx.Err() != nil {
+				return nil
+			}
 			return fmt.Errorf("writing to the shop: %w", err)
 		}
 	}

@@ -49,25 +49,28 @@ type finding struct {
 
 // diagnosis is what the doctor says.
 type diagnosis struct {
-	OK       bool      `json:"ok"`
-	Failed   int       `json:"failed"`
-	Warnings int       `json:"warnings"`
-	Findings []finding `json:"findings"`
-	Notes    []string  `json:"notes"`
-	Topics   []string  `json:"topics"`
-	Sample   *struct {
-		Topic      string
-		Key, Value json.RawMessage
-	} `json:"sample"`
-	Fine []finding `json:"-"` // those of Findings that need nothing
-	More int       `json:"-"` // topics that are left out
+	OK       bool         `json:"ok"`
+	Failed   int          `json:"failed"`
+	Warnings int          `json:"warnings"`
+	Findings []finding    `json:"findings"`
+	Notes    []string     `json:"notes"`
+	Topics   []string     `json:"topics"`
+	Sample   *sampleEvent `json:"sample"`
+	Fine     []finding    `json:"-"` // those of Findings that need nothing
+	More     int          `json:"-"` // topics that are left out
 }
 
-// KeyText and ValueText are the sample, for reading.
-func (d *diagnosis) KeyText() string { return pretty(string(d.Sample.Key)) }
+// sampleEvent is an event as a new source would write it.
+type sampleEvent struct {
+	Topic      string
+	Key, Value json.RawMessage
+}
 
-// ValueText is its value.
-func (d *diagnosis) ValueText() string { return pretty(string(d.Sample.Value)) }
+// KeyText is the key, for reading.
+func (e *sampleEvent) KeyText() string { return pretty(string(e.Key)) }
+
+// ValueText is the value.
+func (e *sampleEvent) ValueText() string { return pretty(string(e.Value)) }
 
 // topicsListed is how many topics of a new connector are listed.
 const topicsListed = 30

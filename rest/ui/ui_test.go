@@ -53,6 +53,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		"/connector-plugins/x.PgConnector/config/validate": `{"name":"x","error_count":1,"configs":[{"definition":{"name":"port","type":"INT"},"value":{"name":"port","value":"x","errors":["bad port","bad port"]}}]}`,
 		"/connectors/a<b/topics/t1/records":                `[{"partition":0,"offset":7,"timestamp":1767225600000,"key":{"id":1},"value":{"before":{"id":1,"n":"<old>"},"after":{"id":1,"n":"new"},"op":"u"}},{"partition":0,"offset":8,"timestamp":1767225600001,"key":{"id":2},"value":null}]`,
 		"/connectors/a<b/log":                              `[{"time":"2026-01-01T00:00:00Z","level":"WARN","message":"said something","details":{"error":"<i>"}}]`,
+		"/connector-plugins/x.PgConnector/config/doctor":   `{"ok":false,"failed":1,"warnings":0,"findings":[{"check":"grant","subject":"<t>","state":"failed","found":"no right","sql":["GRANT x"],"do":"do so"},{"check":"tls","state":"ok","found":"fine"}],"topics":["p.<t>"],"sample":{"topic":"p.<t>","key":{"id":1},"value":{"op":"r"}}}`,
 		"/admin/loggers":                                   `{"root":{"level":"INFO"}}`,
 	}
 	text, ok := answers[r.URL.Path]
@@ -252,6 +253,28 @@ func TestSavingKeepsHiddenPasswords(t *testing.T) {
 	form.Set("config", `{"name":"n","config":{"a":[1]}}`)
 	if _, text := post(t, srv.URL, "/ui/do/save", page.token, form); !strings.Contains(text, "must be text") {
 		t.Errorf("a list as value: %s", text)
+	}
+}
+
+// TestPlan shows what the doctor says of a new connector, its topics and an event.
+func TestPlan(t *testing.T) {
+	a := &api{}
+	srv, page := start(t, a, false)
+	form := url.Values{"class": {"x.PgConnector"}, "f.name": {"new"}, "f.port": {""}, "more": {"a=b\n# no\nc = d"}}
+	_, text := post(t, srv.URL, "/ui/check/plan", page.token, form)
+	for _, want := range []string{"1 to mend", "GRANT x;", "do so", "p.&lt;t&gt;", "&#34;op&#34;: &#34;r&#34;", "/ui/do/create"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the plan lacks %q:\n%s", want, text)
+		}
+	}
+	if !strings.Contains(a.last(), `{"a":"b","c":"d","connector.class":"x.PgConnector","name":"new"}`) {
+		t.Errorf("the doctor was asked about %s", a.last())
+	}
+	if _, text := post(t, srv.URL, "/ui/check/plan", page.token, url.Values{"class": {"x.PgConnector"}, "f.name": {"a<b"}}); !strings.Contains(text, "choose another name") {
+		t.Errorf("a name that is taken: %s", text)
+	}
+	if _, text := post(t, srv.URL, "/ui/check/form", page.token, url.Values{"class": {"x.PgConnector"}, "f.name": {"new"}, "f.port": {"x"}}); !strings.Contains(text, `id="e-f.port" hx-swap-oob="true">bad port bad port</span>`) && !strings.Contains(text, `id="e-f.port" hx-swap-oob="true">bad port</span>`) {
+		t.Errorf("the form: %s", text)
 	}
 }
 
