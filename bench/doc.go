@@ -14,6 +14,9 @@
 //     CONFLICT by hand, and by a JDBC sink connector from Kafka; new rows, then updates of all.
 //   - start: from exec to the first answer of the REST server.
 //
+// How far a topic is, is asked of its leader every 20 ms; no record is read back, but for
+// the latency. With -touch the machine's memory is given before each measurement.
+//
 // Each measurement has a process of its own, so peak memory and CPU are that
 // measurement's. Kafka, PostgreSQL and millrace share the machine.
 package main
