@@ -45,15 +45,22 @@ var benchCases = []struct {
 	{"DecodeLogicalDecodingMessageContent", "io.debezium.connector.postgresql.transforms.DecodeLogicalDecodingMessageContent", nil, false},
 	{"CollectionNameTransformation", "io.debezium.connector.jdbc.transforms.CollectionNameTransformation", []string{"collection.naming.prefix", "p_"}, true},
 	{"FieldNameTransformation", "io.debezium.connector.jdbc.transforms.FieldNameTransformation", []string{"column.naming.style", "camel_case"}, true},
+	{"TimestampRouter", "TimestampRouter", []string{"timestamp.format", "yyyyMM"}, true},
+	{"ToLogicalTopicRouter", "ToLogicalTopicRouter", []string{"topic.regex", "(.*)items", "topic.replacement", "$1all"}, false},
+	{"ActivateTracingSpan", "tracing.ActivateTracingSpan", []string{"tracing.with.context.field.only", "true"}, false},
 	{"DropHeaders", "DropHeaders", []string{"headers", "h"}, true},
 }
 
 func benchRecord(t testing.TB, b *record.Batch, isFlat bool) record.Record {
 	b.Reset()
+	var r *record.Record
 	if isFlat {
-		return *flat(t, b, row(1, "bolt", 5))
+		r = flat(t, b, row(1, "bolt", 5))
+	} else {
+		r = event(t, b, "u", row(1, "bolt", 5), row(1, "nut", nil))
 	}
-	return *event(t, b, "u", row(1, "bolt", 5), row(1, "nut", nil))
+	r.Timestamp = 1614834367089
+	return *r
 }
 
 // TestAllocations: a step allocates nothing per record on a warm batch.
@@ -128,6 +135,26 @@ func BenchmarkEventRouter(bench *testing.B) {
 		x.Key, x.Value = b.Import(&src, r.Key), b.Import(&src, r.Value)
 		if keep, err := s.Apply(&b, x); err != nil || !keep {
 			bench.Fatal(keep, err)
+		}
+	}
+}
+
+// BenchmarkHeaderToValue puts a header into an event.
+func BenchmarkHeaderToValue(bench *testing.B) {
+	s := newStep(bench, "HeaderToValue", "headers", "h", "fields", "source.h", "operation", "move")
+	var src, b record.Batch
+	r := *event(bench, &src, "c", nil, row(1, "bolt", 5))
+	bench.ReportAllocs()
+	for i := 0; bench.Loop(); i++ {
+		if i&1023 == 0 {
+			b.Reset()
+		}
+		x := b.Append()
+		*x = r
+		x.Key, x.Value = b.Import(&src, r.Key), b.Import(&src, r.Value)
+		b.AddHeader(x, record.Header{Key: "h", Schema: record.PlainInt32, Value: record.Int32Cell(1)})
+		if _, err := s.Apply(&b, x); err != nil {
+			bench.Fatal(err)
 		}
 	}
 }
