@@ -2,8 +2,11 @@ package worker
 
 import (
 	"context"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millrace/internal/errs"
 )
 
 // Informed is a Sink that wants to know which partitions are read from where no
@@ -31,4 +34,30 @@ func (t *SinkTask) onFetched(_ context.Context, offsets map[string]map[int32]kgo
 		}
 	}
 	return offsets, nil
+}
+
+// strangerFor is how long a topic may be known under another id: a new topic is for
+// a moment, until all brokers have heard of it.
+const strangerFor = 5 * time.Second
+
+// stranger is a topic whose id the brokers do not know.
+type stranger struct{ first, last time.Time }
+
+// madeAnew is called with each answer that a topic's id is not known. A topic that
+// was deleted and made again while it was read stays unknown to this client, which
+// would ask for ever; a task that starts again reads it from its beginning.
+func (t *SinkTask) madeAnew(topic string, now time.Time) error {
+	s := t.strangers[topic]
+	if s == nil || now.Sub(s.last) > strangerFor {
+		if t.strangers == nil {
+			t.strangers = map[string]*stranger{}
+		}
+		s = &stranger{first: now}
+		t.strangers[topic] = s
+		t.cfg.Log.Warn("the brokers do not know the topic by its id; if it was deleted and made again, the task starts anew in a moment", "group", t.cfg.Group, "topic", topic)
+	}
+	if s.last = now; now.Sub(s.first) < strangerFor {
+		return nil
+	}
+	return &errs.Error{Java: errs.RetriableException, Msg: "The topic " + topic + " was deleted and made again while it was read; the task starts again and reads it from its beginning", Retriable: true}
 }

@@ -90,6 +90,8 @@ type SinkTask struct {
 	inflight *chunk      // being put, nil: none
 	result   chan error  // of the Put in flight
 	waiting  atomic.Bool // a rebalance waits for AllowRebalance
+
+	strangers map[string]*stranger // see madeAnew
 }
 
 // chunk is what is decoded and put at once.
@@ -345,6 +347,9 @@ func (t *SinkTask) fetchError(e kgo.FetchError) error {
 	if errors.As(e.Err, &loss) {
 		t.cfg.Log.Warn("records are gone from the topic before they were read", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
 		return nil
+	}
+	if errors.Is(e.Err, kerr.UnknownTopicID) {
+		return t.madeAnew(e.Topic, time.Now())
 	}
 	var ke *kerr.Error
 	if errors.As(e.Err, &ke) && !ke.Retriable && !errors.Is(e.Err, kerr.UnknownTopicOrPartition) {
