@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"bytes"
 	"strings"
 
 	"millrace/internal/configdef"
@@ -72,6 +73,9 @@ type timestampRouter struct {
 	date   *dateFormat
 	topics topicCache
 	buf    []byte
+	// The last answer: records of one topic and day come in runs.
+	from, to *record.Topic
+	stamp    []byte
 }
 
 func timestampRouterDef() *configdef.Def {
@@ -101,8 +105,13 @@ func (t *timestampRouter) Apply(_ *record.Batch, r *record.Record) (bool, error)
 		return true, dataErr("Timestamp missing on record: topic %s", r.Topic.Name)
 	}
 	t.buf = t.date.format(t.buf[:0], r.Timestamp)
+	if t.from == r.Topic && bytes.Equal(t.buf, t.stamp) {
+		r.Topic = t.to
+		return true, nil
+	}
 	name := strings.ReplaceAll(strings.ReplaceAll(t.format, "${topic}", r.Topic.Name), "${timestamp}", string(t.buf))
-	r.Topic = t.topics.get(name)
+	t.from, t.to, t.stamp = r.Topic, t.topics.get(name), append(t.stamp[:0], t.buf...)
+	r.Topic = t.to
 	return true, nil
 }
 
