@@ -133,34 +133,6 @@ func (s *session) note(e *replication.BinlogEvent, text string) {
 	_ = e
 }
 
-func (s *session) onGTID(e *replication.BinlogEvent, x *replication.GTIDEvent) error {
-	s.gtidPos = startOf(e)
-	if x.GNO == 0 { // of a server without GTIDs
-		s.setGTID("", int64(x.OriginalCommitTimestamp))
-		return nil
-	}
-	set, err := x.GTIDNext()
-	if err != nil {
-		return fmt.Errorf("read a GTID: %w", err)
-	}
-	text := ""
-	if set != nil {
-		text = set.String()
-	}
-	s.setGTID(text, int64(x.OriginalCommitTimestamp))
-	return nil
-}
-
-func (s *session) setGTID(text string, us int64) {
-	s.gtid, s.gtidUs = text, us
-	if text != "" {
-		s.lastGTID = text
-	}
-	s.dropRows = text != "" && s.t.opts.GTIDs.dropsRows(sourceOf(s.t.opts.Flavor, text))
-	s.src.gtid = text
-	s.src.moved()
-}
-
 // query handles a QUERY event: the begin and end of transactions, or a statement.
 func (s *session) query(ctx context.Context, e *replication.BinlogEvent, q *replication.QueryEvent) error {
 	text := string(q.Query)
@@ -296,42 +268,6 @@ func (s *session) finish(e *replication.BinlogEvent) error {
 	s.src.moved()
 	s.dirty, s.settled = true, true
 	return nil
-}
-
-// addGTID adds the transaction that has ended to those that were read. A set that may
-// lack one is no place to start from: it is given up, and file and position say where
-// reading goes on, until a file begins with the whole set.
-func (s *session) addGTID() error {
-	switch {
-	case s.gtid == "":
-		s.done, s.at.GTIDs = nil, ""
-		return nil
-	case s.done == nil && s.at.GTIDs == "" && s.t.opts.Flavor == MySQL:
-		return nil
-	case s.done == nil:
-		set, err := parseGTIDs(s.t.opts.Flavor, s.at.GTIDs)
-		if err != nil {
-			return err
-		}
-		s.done = set
-	}
-	if err := s.done.Update(s.gtid); err != nil {
-		return fmt.Errorf("add GTID %s: %w", s.gtid, err)
-	}
-	s.at.GTIDs = offsetText(s.t.opts.Flavor, s.done)
-	return nil
-}
-
-// fileBegins takes the set of all transactions before a log file, if what was read is
-// not known as a set.
-func (s *session) fileBegins(e *replication.BinlogEvent, gtids string) {
-	gtids = strings.Join(strings.Fields(gtids), "")
-	if s.at.GTIDs != "" || s.inTx || gtids == "" || s.at.File != s.file || s.at.Pos > startOf(e) {
-		return
-	}
-	if set, err := parseGTIDs(s.t.opts.Flavor, gtids); err == nil {
-		s.done, s.at.GTIDs = set, offsetText(s.t.opts.Flavor, set)
-	}
 }
 
 // payload handles a compressed transaction: its events have the place of the

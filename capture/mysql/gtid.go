@@ -1,9 +1,11 @@
 package mysql
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/go-mysql-org/go-mysql/mysql"
+	"github.com/go-mysql-org/go-mysql/replication"
 
 	"millrace/internal/javaregex"
 )
@@ -96,4 +98,68 @@ func offsetText(flavor Flavor, set mysql.GTIDSet) string {
 		entries[i] = strings.Join(parts, ":")
 	}
 	return strings.Join(entries, ",")
+}
+
+func (s *session) onGTID(e *replication.BinlogEvent, x *replication.GTIDEvent) error {
+	s.gtidPos = startOf(e)
+	if x.GNO == 0 { // of a server without GTIDs
+		s.setGTID("", int64(x.OriginalCommitTimestamp))
+		return nil
+	}
+	set, err := x.GTIDNext()
+	if err != nil {
+		return fmt.Errorf("read a GTID: %w", err)
+	}
+	text := ""
+	if set != nil {
+		text = set.String()
+	}
+	s.setGTID(text, int64(x.OriginalCommitTimestamp))
+	return nil
+}
+
+func (s *session) setGTID(text string, us int64) {
+	s.gtid, s.gtidUs = text, us
+	if text != "" {
+		s.lastGTID = text
+	}
+	s.dropRows = text != "" && s.t.opts.GTIDs.dropsRows(sourceOf(s.t.opts.Flavor, text))
+	s.src.gtid = text
+	s.src.moved()
+}
+
+// addGTID adds the transaction that has ended to those that were read. A set that may
+// lack one is no place to start from: it is given up, and file and position say where
+// reading goes on, until a file begins with the whole set.
+func (s *session) addGTID() error {
+	switch {
+	case s.gtid == "":
+		s.done, s.at.GTIDs = nil, ""
+		return nil
+	case s.done == nil && s.at.GTIDs == "" && s.t.opts.Flavor == MySQL:
+		return nil
+	case s.done == nil:
+		set, err := parseGTIDs(s.t.opts.Flavor, s.at.GTIDs)
+		if err != nil {
+			return err
+		}
+		s.done = set
+	}
+	if err := s.done.Update(s.gtid); err != nil {
+		return fmt.Errorf("add GTID %s: %w", s.gtid, err)
+	}
+	s.at.GTIDs = offsetText(s.t.opts.Flavor, s.done)
+	return nil
+}
+
+// fileBegins takes the set of all transactions before a log file, if what was read is
+// not known as a set.
+func (s *session) fileBegins(e *replication.BinlogEvent, gtids string) {
+	gtids = strings.Join(strings.Fields(gtids), "")
+	if s.at.GTIDs != "" || s.inTx || gtids == "" || s.at.File != s.file || s.at.Pos > startOf(e) {
+		return
+	}
+	if set, err := parseGTIDs(s.t.opts.Flavor, gtids); err == nil {
+		s.done, s.at.GTIDs = set, offsetText(s.t.opts.Flavor, set)
+	}
 }

@@ -185,11 +185,9 @@ func (p *parser) defaultValue(c *Column) {
 		set(p.skipParens())
 	case t.kind == tokString:
 		c.DefaultQuoted = true
-		text := t.text
+		text := p.stringText(t)
 		if c := p.src[t.from]; c == 'N' || c == 'n' { // the reference keeps N'…' as it is written
 			text = p.src[t.from:t.to]
-		} else {
-			text = p.stringText(t)
 		}
 		for p.peek().kind == tokString { // 'a' 'b' is one literal
 			text += p.next().text
