@@ -79,7 +79,7 @@ func (t *Topics) recordLimits(topic string) (bytes int, setting string, needsKey
 // pause between attempts while Kafka cannot be reached, and how long to wait for
 // a topic that somebody else must create before saying so.
 const (
-	topicRetryFirst = 10 * time.Millisecond
+	topicRetryFirst = 5 * time.Millisecond // a broker shows a new topic after 10 to 30 ms
 	topicRetryMost  = 5 * time.Second
 	topicComplain   = time.Minute
 )
@@ -113,7 +113,7 @@ func (t *Topics) Ensure(ctx context.Context, topic string) error {
 			timer.Stop()
 			return ctx.Err()
 		}
-		pause = min(2*pause, topicRetryMost)
+		pause = min(pause*3/2, topicRetryMost)
 	}
 }
 
