@@ -256,6 +256,10 @@ func (i *Incremental) Opened(id string) { i.win.Open(id) }
 // Seen takes the identity of a row that the stream has a newer state of.
 func (i *Incremental) Seen(identity string) { i.win.Seen(identity) }
 
+// Unread takes the identity of a row that a transaction has changed which the chunk in
+// flight did not see, wherever that lies in the log.
+func (i *Incremental) Unread(identity string) { i.win.Unread(identity) }
+
 // Truncated takes that the table being read was emptied.
 func (i *Incremental) Truncated(id string) {
 	if i.Reads(id) {

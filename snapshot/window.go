@@ -58,9 +58,15 @@ func (w *Window) Open(id string) {
 
 // Seen takes the key of a change that lies in the log between the watermarks.
 func (w *Window) Seen(key string) {
-	if !w.open {
-		return
+	if w.open {
+		w.Unread(key)
 	}
+}
+
+// Unread takes the key of a change that the chunk's query did not see, wherever it
+// lies in the log: a transaction may be logged before the opening watermark and be
+// visible to queries only after it.
+func (w *Window) Unread(key string) {
 	if i, ok := w.at[key]; ok && i >= 0 {
 		w.rows[i].dead = true
 	}

@@ -11,6 +11,7 @@ func TestWindow(t *testing.T) {
 		{"nothing happens", "start 1, add a, add b, open 1, close 1", "a b"},
 		{"a change between the watermarks wins", "start 1, add a, add b, open 1, seen a, close 1", "b"},
 		{"changes before the window are older than the chunk", "start 1, add a, seen a, open 1, close 1", "a"},
+		{"a change that the chunk did not see wins before the window, too", "start 1, add a, add b, unread a, open 1, close 1", "b"},
 		{"marks of other chunks", "start 2, add a, open 1, seen a, close 1, open 2, close 2", "a"},
 		{"a new start forgets", "start 1, add a, open 1, start 2, add b, open 2, seen a, close 2", "b"},
 		{"rows without a key stay", "start 1, add -, add -, open 1, seen -, close 1", "- -"},
@@ -32,6 +33,8 @@ func TestWindow(t *testing.T) {
 				w.Open(arg)
 			case "seen":
 				w.Seen(key)
+			case "unread":
+				w.Unread(key)
 			case "truncate":
 				w.Clear()
 			case "close":

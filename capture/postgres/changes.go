@@ -51,6 +51,7 @@ func (s *session) begin(ctx context.Context, at LSN, m []byte) error {
 func (s *session) beginTx(ctx context.Context, at LSN, x *pgoutput.Begin) error {
 	s.final, s.commitUs, s.xid = LSN(x.FinalLSN), x.CommitUs+pgEpochUs, int64(x.XID)
 	s.inTx, s.eventLSN, s.events = true, 0, 0
+	s.streamed.add(s.xid)
 	s.src.tsUs, s.src.txID, s.src.commit = s.commitUs, s.xid, s.lastCommit
 	s.src.origin, s.src.originLSN = "", 0
 	if err := s.pollXmin(ctx); err != nil {
@@ -86,7 +87,6 @@ func (s *session) commitTx(ctx context.Context, at LSN, x *pgoutput.Commit) erro
 		m.Transaction()
 	}
 	s.lastCommit = end
-	s.streamed.add(s.xid)
 	s.resume.commit()
 	s.at.TxID, s.at.TsUsec = s.xid, s.commitUs
 	s.settle(end)

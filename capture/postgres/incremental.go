@@ -32,6 +32,9 @@ type incrementalEngine struct {
 	// reading is the table under way; nil before its first chunk.
 	reading *chunkReader
 	until   LSN // read-only: the window closes here
+	// unread are the transactions that the chunk in flight may not see. They may lie
+	// before the opening watermark: a commit is logged before queries see it.
+	unread []uint32
 	// since is when the stream was first ahead of what queries see; zero: it is not.
 	since time.Time
 }
@@ -39,7 +42,7 @@ type incrementalEngine struct {
 // close gives up what belongs to connections.
 func (e *incrementalEngine) close() {
 	closeConn(e.conn)
-	e.conn, e.reading, e.until, e.since = nil, nil, 0, time.Time{}
+	e.conn, e.reading, e.until, e.since, e.unread = nil, nil, 0, time.Time{}, nil
 }
 
 // Notify implements capture.IncrementalEngine.
@@ -107,7 +110,12 @@ func (e *incrementalEngine) Begin(ctx context.Context, id string, began time.Tim
 	if ready, err := e.caughtUp(ctx); err != nil || !ready || e.s.t.opts.ReadOnly {
 		return ready, err
 	}
-	return true, e.mark(ctx, "INSERT INTO "+e.signalTable()+" VALUES ($1, $2, $3)", id+"-open", capture.SignalOpen, `{"openWindowTimestamp": "`+stamp(began)+`"}`)
+	if err := e.mark(ctx, "INSERT INTO "+e.signalTable()+" VALUES ($1, $2, $3)", id+"-open", capture.SignalOpen, `{"openWindowTimestamp": "`+stamp(began)+`"}`); err != nil {
+		return false, err
+	}
+	running, _, err := runningXIDs(ctx, e.conn)
+	e.unread = running
+	return err == nil, err
 }
 
 // End implements capture.IncrementalEngine.
@@ -214,36 +222,42 @@ func (x *streamedXIDs) add(xid int64) {
 	x.n++
 }
 
-func (x *streamedXIDs) has(xid uint32) bool {
-	return slices.Contains(x.ids[:min(x.n, uint(len(x.ids)))], xid)
-}
-
 // visible reports whether queries on a connection see every transaction that was
 // streamed.
 func (s *session) visible(ctx context.Context, conn *pgconn.PgConn) (bool, error) {
-	rows, err := exec(ctx, conn, "SELECT txid_current_snapshot()::text")
+	running, next, err := runningXIDs(ctx, conn)
 	if err != nil {
-		return false, fmt.Errorf("ask which transactions are visible: %w", err)
-	}
-	f := strings.Split(string(rows[0][0]), ":") // xmin:xmax:running,…
-	if len(f) != 3 {
-		return true, nil
-	}
-	for _, text := range strings.Split(f[2], ",") {
-		if id, err := strconv.ParseUint(text, 10, 64); err == nil && s.streamed.has(uint32(id)) {
-			return false, nil
-		}
-	}
-	most, err := strconv.ParseUint(f[1], 10, 64)
-	if err != nil {
-		return true, nil
+		return false, err
 	}
 	for _, id := range s.streamed.ids[:min(s.streamed.n, uint(len(s.streamed.ids)))] {
-		if int32(id-uint32(most)) >= 0 {
+		if int32(id-next) >= 0 || slices.Contains(running, id) {
 			return false, nil
 		}
 	}
 	return true, nil
+}
+
+// runningXIDs asks which transactions queries do not see: those that run, and all from
+// next on.
+func runningXIDs(ctx context.Context, conn *pgconn.PgConn) (running []uint32, next uint32, err error) {
+	rows, err := exec(ctx, conn, "SELECT txid_current_snapshot()::text")
+	if err != nil {
+		return nil, 0, fmt.Errorf("ask which transactions are visible: %w", err)
+	}
+	f := strings.Split(string(rows[0][0]), ":") // xmin:xmax:running,...
+	if len(f) != 3 {
+		return nil, 0, fmt.Errorf("ask which transactions are visible: the server answers %s", rows[0][0])
+	}
+	most, err := strconv.ParseUint(f[1], 10, 64)
+	if err != nil {
+		return nil, 0, fmt.Errorf("ask which transactions are visible: %w", err)
+	}
+	for _, text := range strings.Split(f[2], ",") {
+		if id, err := strconv.ParseUint(text, 10, 64); err == nil {
+			running = append(running, uint32(id))
+		}
+	}
+	return running, uint32(most), nil
 }
 
 // windowSeen tells the window of an incremental snapshot about a change of a row.
@@ -264,7 +278,11 @@ func (s *session) windowSeen(tb *table, ch pgoutput.Change) error {
 				return nil
 			}
 		}
-		s.inc.Seen(keyText(texts, cols))
+		if id := keyText(texts, cols); slices.Contains(s.chunks.unread, uint32(s.xid)) {
+			s.inc.Unread(id)
+		} else {
+			s.inc.Seen(id)
+		}
 	}
 	return nil
 }

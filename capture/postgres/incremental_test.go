@@ -130,6 +130,11 @@ func TestIncrementalUnderWrites(t *testing.T) {
 				if _, ok := want[k]; !ok {
 					if bad++; bad < 5 {
 						t.Errorf("%s: the consumer has %q, the table nothing", k, v)
+						for i, g := range rs {
+							if g.Key == k {
+								t.Logf("record %d: %s tx %d lsn %d snapshot %q sequence %s", i, g, g.TxID, g.LSN, g.Snapshot, g.Sequence)
+							}
+						}
 					}
 				}
 			}
