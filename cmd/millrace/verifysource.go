@@ -130,6 +130,7 @@ func snapshotConfig(props map[string]string) (*store.Map, error) {
 	out := ownConverters(m.Strings())
 	out["snapshot.mode"] = "initial_only"
 	out["producer.override.metadata.max.age.ms"] = "200" // topics come into being as it goes
+	out["producer.override.compression.type"] = "lz4"    // records wait in this process's memory
 	out["notification.enabled.channels"], out["notification.sink.topic.name"] = "sink", verifyTopic
 	return store.FromStrings(out), nil
 }
