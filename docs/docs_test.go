@@ -84,18 +84,18 @@ func TestBlocksAreOfAKind(t *testing.T) {
 			continue
 		}
 		for _, line := range strings.Split(strings.TrimSpace(b.text), "\n") {
-			if why := notRun[strings.TrimSpace(line)]; why == "" {
+			if !slices.ContainsFunc(notRun, func(x [2]string) bool { return strings.HasPrefix(strings.TrimSpace(line), x[0]) }) {
 				t.Errorf("%s:%d: nothing says why %q is not run", b.page, b.line, line)
 			}
 		}
 	}
 }
 
-// notRun are lines that this test does not run, and what does.
-var notRun = map[string]string{
-	"make demo": "internal/demo runs it",
-	"millrace verify sink.json connector.json":    "the command's own test runs it",
-	"millrace takeover --check worker.properties": "the command's own test runs it",
+// notRun are the beginnings of lines that this test does not run, and what does.
+var notRun = [][2]string{
+	{"make demo", "internal/demo runs it"},
+	{"millrace verify ", "the command's own test runs it"},
+	{"millrace takeover --check ", "the command's own test runs it"},
 }
 
 // world is where the commands run: a database, a worker, a directory with the files.
