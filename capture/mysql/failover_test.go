@@ -13,6 +13,7 @@ import (
 // logs and servers in operation. No change may be lost or come twice, and where the
 // log is gone the task says what is lost instead of going on behind the gap.
 func TestFailover(t *testing.T) {
+	t.Parallel() // it waits for servers most of the time
 	if testing.Short() {
 		t.Skip("starts two servers")
 	}
@@ -117,6 +118,7 @@ func lastLog(t *testing.T, m *testkit.Mysqld) string {
 // On MariaDB a position is one in the history of its domains, whatever the files are
 // called; one that the server has not reached yet is no position of this server.
 func TestMariaDBPosition(t *testing.T) {
+	t.Parallel() // it waits for servers most of the time
 	r := newRig(t, MariaDB)
 	r.exec("create table t (id int primary key)")
 	out := newSink()

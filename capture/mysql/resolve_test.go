@@ -62,6 +62,7 @@ func TestCatalogOfAnotherTime(t *testing.T) {
 
 // With binlog_row_metadata=FULL the log names its columns.
 func TestNamesInTheLog(t *testing.T) {
+	t.Parallel() // it waits for servers most of the time
 	if testing.Short() {
 		t.Skip("starts a server")
 	}

@@ -16,6 +16,7 @@ import (
 // What servers in operation do to their logs. One server of the test's own goes through
 // it, and a connector is started anew from every place that was stored on the way.
 func TestServerTroubles(t *testing.T) {
+	t.Parallel() // it waits for servers most of the time
 	if testing.Short() {
 		t.Skip("starts a server")
 	}
