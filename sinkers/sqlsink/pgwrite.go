@@ -389,6 +389,9 @@ func (p *postgres) encodeCopy(src *rows, x *pgPlan, records []int32) error {
 
 func (p *postgres) copyIn(ctx context.Context, t *table, sql string) error {
 	if _, err := p.conn.CopyFrom(ctx, bytes.NewReader(p.buf), sql); err != nil {
+		// When the connection is lost, pgx returns while the goroutine that reads the buffer may still be at it:
+		// the buffer is left to that goroutine.
+		p.buf = nil
 		return pgError("copy into "+t.name, err)
 	}
 	return nil
