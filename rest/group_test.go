@@ -128,3 +128,53 @@ func TestEagerGroup(t *testing.T) {
 		t.Errorf("requests are signed again: %d %v", code, got)
 	}
 }
+
+// rebalanced waits until a rebalance that a worker remembers is accepted, and returns it.
+func rebalanced(t *testing.T, w *testWorker, accept func(r any) bool) any {
+	t.Helper()
+	var got map[string]any
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		_, got = ask(t, w, "GET", "/worker/rebalances", "")
+		list, _ := got["rebalances"].([]any)
+		for _, r := range list {
+			if accept(r) {
+				return r
+			}
+		}
+	}
+	t.Fatalf("never as expected: %v", got)
+	return nil
+}
+
+// Workers remember the rebalances they took part in: the join and the leave of another
+// one, and what they had to start and stop.
+func TestRebalancesAreRemembered(t *testing.T) {
+	boot := newKafka(t)
+	a := startWorkerOn(t, boot)
+	first := rebalanced(t, a, func(r any) bool { return look(r, "reason") == "this worker joined the group" })
+	if look(first, "leader") != a.advertised || fmt.Sprint(look(first, "members")) != fmt.Sprint([]string{a.advertised}) {
+		t.Errorf("the first rebalance: %v", first)
+	}
+	dir := t.TempDir()
+	for i := range 2 {
+		f := filepath.Join(dir, fmt.Sprint(i))
+		appendLine(t, f, "line")
+		tell(t, a, "PUT", fmt.Sprintf("/connectors/c%d/config", i), fmt.Sprintf(`{"connector.class":"FileStreamSource","file":%q,"topic":"t%d","value.converter":"StringConverter"}`, f, i))
+	}
+	owners(t, a, 2, func(map[string][]string) bool { return true })
+	rebalanced(t, a, func(r any) bool {
+		return look(r, "reason") == "connectors or tasks were added or removed" && look(r, "started.connectors.#") != 0.0
+	})
+	b := startWorkerOn(t, boot)
+	newcomer := fmt.Sprint([]string{b.advertised})
+	joined := func(r any) bool { return fmt.Sprint(look(r, "joined")) == newcomer && look(r, "members.#") == 2.0 }
+	rebalanced(t, a, joined)
+	owners(t, a, 2, func(m map[string][]string) bool { return len(m[a.advertised]) == 1 && len(m[b.advertised]) == 1 })
+	rebalanced(t, a, func(r any) bool { return look(r, "stopped.tasks.#") == 1.0 })
+	rebalanced(t, b, func(r any) bool { return look(r, "started.tasks.#") == 1.0 && look(r, "leader") == a.advertised })
+	a.stop() // the leader leaves; the one that leads after it knows
+	left := rebalanced(t, b, func(r any) bool { return fmt.Sprint(look(r, "left")) == fmt.Sprint([]string{a.advertised}) })
+	if look(left, "leader") != b.advertised || !strings.Contains(fmt.Sprint(look(left, "reason")), a.advertised+" left") {
+		t.Errorf("the leave: %v", left)
+	}
+}

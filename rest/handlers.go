@@ -41,6 +41,7 @@ func (s *Server) routes() {
 	add("PUT", "/connectors/*/topics/reset", s.ready(s.resetTopics))
 	add("POST", "/connectors/*/signals", s.ready(s.signal))
 	add("GET", "/connectors/*/log", s.ready(s.recentLog))
+	add("GET", "/worker/rebalances", s.ready(s.rebalances))
 	if s.opt.Doctor != nil {
 		add("GET", "/connectors/*/doctor", s.ready(s.examineRunning))
 		add("PUT", "/connector-plugins/*/config/doctor", s.examine)

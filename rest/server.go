@@ -84,8 +84,9 @@ type Fencer interface {
 	FenceTasks(ctx context.Context, name string) error
 }
 
-// Viewer shows records of topics.
+// Viewer shows what Connect does not: records of topics, rebalances of the group.
 type Viewer interface {
+	Rebalances() worker.Rebalances
 	Records(ctx context.Context, name, topic string, q worker.RecordQuery) ([]worker.TopicRecord, error)
 }
 

@@ -66,6 +66,10 @@ func (s *Server) recentLog(c *call) error {
 	return c.json(200, lines)
 }
 
+// rebalances answers GET /worker/rebalances, which Connect does not have: the rounds of
+// the group that this worker took part in, newest first.
+func (s *Server) rebalances(c *call) error { return c.json(200, s.b.Rebalances()) }
+
 // Doctor examines everything that a connector of this name and config needs; what it
 // returns is the answer. Nothing is changed by it.
 type Doctor func(ctx context.Context, name string, config *store.Map) (any, error)

@@ -23,6 +23,8 @@ type memberHost interface {
 	apply(owned []Unit)
 	// became tells who leads now.
 	became(view groupView)
+	// rebalanced is told of every round that came to its end.
+	rebalanced(r Rebalance)
 }
 
 // groupView is what a worker knows about its group.
@@ -61,6 +63,7 @@ type member struct {
 	leaderURL  string
 	owned      []Unit
 	protocol   string
+	story      story
 }
 
 // requestRejoin asks for a rebalance soon.
@@ -109,6 +112,7 @@ var errLost = errors.New("the group's coordinator no longer knows this worker")
 
 func (m *member) forget() {
 	m.host.became(groupView{generation: int(m.generation), lost: true})
+	m.story = story{why: whyLost, dropped: m.owned}
 	m.id, m.generation, m.owned, m.leaderID, m.leaderURL = "", -1, nil, "", ""
 	m.host.apply(nil)
 }
@@ -116,6 +120,7 @@ func (m *member) forget() {
 // round is one generation: join, sync, apply, then heartbeats until something
 // happens. A nil error means: go on with the next round.
 func (m *member) round(ctx context.Context) error {
+	at, fresh := time.Now(), m.generation < 0
 	drain(m.rejoin)
 	if m.protocol == protoEager {
 		m.stopAll()
@@ -127,6 +132,7 @@ func (m *member) round(ctx context.Context) error {
 	if m.protocol == protoEager {
 		m.stopAll() // also when the protocol has just become this one
 	}
+	before, past := m.owned, m.story
 	shares, owners, wait, err := m.lead(ctx, join)
 	if err != nil {
 		return err
@@ -145,13 +151,20 @@ func (m *member) round(ctx context.Context) error {
 	if a.Version == 0 {
 		m.owned = nil
 	}
-	if a.Err == 0 && m.catchUp(ctx, a.Offset) {
+	current := a.Err == 0 && m.catchUp(ctx, a.Offset)
+	if current {
 		m.owned = union(m.owned, a.Assigned)
 	}
 	m.host.became(groupView{generation: int(join.Generation), leader: a.Leader == m.id, leaderURL: a.LeaderURL, sessioned: m.protocol == protoSessioned, owners: owners})
 	m.host.apply(m.owned)
+	m.story.why, m.story.dropped = "", nil
+	m.tell(at, join, before, fresh, past)
 	m.log.Debug("group assignment", "generation", join.Generation, "leader", a.LeaderURL, "owned", len(m.owned), "revoked", len(a.Revoked))
 	if len(a.Revoked) > 0 || a.Err != 0 {
+		m.story.why = whyRevoked
+		if a.Err != 0 {
+			m.story.why = whyBehind
+		}
 		return nil // what was revoked has stopped: let it be given away
 	}
 	if a.DelayMs > 0 {
@@ -169,8 +182,13 @@ func (m *member) round(ctx context.Context) error {
 	case err := <-event:
 		return err
 	case <-delayed:
+		m.story.why = whyDelay
 		return nil
 	case <-m.rejoin:
+		m.story.why = whyWork
+		if !current {
+			m.story.why = whyBehind
+		}
 		return nil
 	}
 }
@@ -178,6 +196,7 @@ func (m *member) round(ctx context.Context) error {
 // stopAll: under the eager protocol nothing runs while the group assigns.
 func (m *member) stopAll() {
 	if len(m.owned) > 0 {
+		m.story.dropped = union(m.story.dropped, m.owned)
 		m.owned = nil
 		m.host.apply(nil)
 	}
@@ -269,8 +288,10 @@ func (m *member) lead(ctx context.Context, join *kmsg.JoinGroupResponse) (map[st
 	}
 	out := map[string][]byte{}
 	owners := map[Unit]string{}
+	m.story.revoked = false
 	for id, s := range states {
 		sh := shares[id]
+		m.story.revoked = m.story.revoked || len(sh.Revoked) > 0
 		a := Assignment{Version: protoVersions[m.protocol], Leader: m.id, LeaderURL: states[m.id].URL, Offset: offset,
 			Assigned: sh.Assigned, Revoked: sh.Revoked, DelayMs: int32(wait.Milliseconds())}
 		if mismatch {

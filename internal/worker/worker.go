@@ -47,6 +47,7 @@ type Worker struct {
 	peers      *http.Client  // for requests to other workers
 	counts     counts
 	recent     recent
+	past       pastRebalances
 
 	mu       sync.Mutex
 	sups     map[string]*supervisor

@@ -148,11 +148,12 @@ func (s *Server) data(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(out)
 }
 
-// clusterData is the workers and the loggers.
+// clusterData is the workers, the rebalances that this one saw, and the loggers.
 type clusterData struct {
 	Version, Commit, Cluster string
 	Workers                  []workerRow
 	Loggers                  []loggerRow
+	Rebalances               *rebalancesBody
 }
 
 type workerRow struct {
@@ -198,6 +199,7 @@ func (s *Server) cluster(r *http.Request) (string, any, error) {
 		d.Workers = append(d.Workers, *w)
 	}
 	slices.SortFunc(d.Workers, func(a, b workerRow) int { return cmp.Compare(a.ID, b.ID) })
+	d.Rebalances = s.rebalances(r)
 	var loggers map[string]struct {
 		Level *string `json:"level"`
 	}

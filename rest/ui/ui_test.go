@@ -23,9 +23,10 @@ import (
 // api answers as a worker does for one connector whose task has failed, and keeps
 // what it was sent.
 type api struct {
-	mu   sync.Mutex
-	sent []string
-	user string // needed when not ""
+	standalone bool // no group of workers
+	mu         sync.Mutex
+	sent       []string
+	user       string // needed when not ""
 }
 
 const trace = "org.apache.kafka.connect.errors.ConnectException: <b>cannot</b> reach it\nCaused by: java.net.ConnectException: refused"
@@ -54,6 +55,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		"/connectors/a<b/topics/t1/records":                `[{"partition":0,"offset":7,"timestamp":1767225600000,"key":{"id":1},"value":{"before":{"id":1,"n":"<old>"},"after":{"id":1,"n":"new"},"op":"u"}},{"partition":0,"offset":8,"timestamp":1767225600001,"key":{"id":2},"value":null}]`,
 		"/connectors/a<b/log":                              `[{"time":"2026-01-01T00:00:00Z","level":"WARN","message":"said something","details":{"error":"<i>"}}]`,
 		"/connector-plugins/x.PgConnector/config/doctor":   `{"ok":false,"failed":1,"warnings":0,"findings":[{"check":"grant","subject":"<t>","state":"failed","found":"no right","sql":["GRANT x"],"do":"do so"},{"check":"tls","state":"ok","found":"fine"}],"topics":["p.<t>"],"sample":{"topic":"p.<t>","key":{"id":1},"value":{"op":"r"}}}`,
+		"/worker/rebalances":                               a.rebalances(),
 		"/admin/loggers":                                   `{"root":{"level":"INFO"}}`,
 	}
 	text, ok := answers[r.URL.Path]
@@ -134,7 +136,7 @@ func TestPagesAndEscapes(t *testing.T) {
 		"/ui/new":                       {"?class=x.PgConnector"},
 		"/ui/new?class=x.PgConnector":   {`name="f.database.password"`, `type="password"`},
 		"/ui/connectors/a%3Cb/doctor":   {"/ui/check/doctor/a%3Cb"},
-		"/ui/cluster":                   {"w:1", "root"},
+		"/ui/cluster":                   {"w:1", "root", "w:2 left &amp; more", "2 min ago", "350 ms", "stopped 1 task (a&lt;b-1)", "left: w:2", "1: w:1", "The leader, w:2, knows", "started 1 connector, 7 tasks (c, c-0, c-1, c-2, c-3, c-4, 2 more)"},
 		"/ui/static/LICENSES.txt":       {"htmx", "uPlot"},
 		"/ui/data/connectors/a%3Cb":     {"[[],[],[],[],[]]"},
 		"/ui/connectors/nobody%20there": {"there is no such connector"},
@@ -156,6 +158,28 @@ func TestPagesAndEscapes(t *testing.T) {
 	}
 	if code, _ := get(t, srv.URL, "/ui/connectors/none"); code != http.StatusNotFound {
 		t.Errorf("a connector that is not there: HTTP %d", code)
+	}
+}
+
+// rebalances is a clean leave two minutes ago, and a start before it.
+func (a *api) rebalances() string {
+	if a.standalone {
+		return `{"distributed":false,"worker_id":"w:1","rebalances":[]}`
+	}
+	at := time.Now().Add(-2*time.Minute - 5*time.Second).Format(time.RFC3339)
+	var tasks []string
+	for i := range 7 {
+		tasks = append(tasks, fmt.Sprintf(`{"connector":"c","task":%d}`, i))
+	}
+	return `{"distributed":true,"worker_id":"w:1","rebalances":[` +
+		`{"at":"` + at + `","duration_ms":350,"generation":2,"leader":"w:1","members":["w:1"],"left":["w:2"],"started":{"connectors":[],"tasks":[]},"stopped":{"connectors":[],"tasks":[{"connector":"a<b","task":1}]},"reason":"w:2 left & more"},` +
+		`{"at":"` + at + `","duration_ms":10,"generation":1,"leader":"w:2","started":{"connectors":["c"],"tasks":[` + strings.Join(tasks, ",") + `]},"stopped":{"connectors":[],"tasks":[]}}]}`
+}
+
+func TestStandaloneHasNoRebalances(t *testing.T) {
+	srv, _ := start(t, &api{standalone: true}, false)
+	if _, text := get(t, srv.URL, "/ui/cluster"); !strings.Contains(text, "This worker is standalone") || strings.Contains(text, "ago</time>") {
+		t.Errorf("the page of a standalone worker:\n%s", text)
 	}
 }
 
