@@ -112,3 +112,18 @@ func TestResume(t *testing.T) {
 		}
 	}
 }
+
+// The server's first word behind a snapshot may be of the slot's old place.
+func TestKeepaliveNeverMovesBack(t *testing.T) {
+	p, err := ParseOffset([]byte(recordedOffsets[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &session{at: *p}
+	if s.keepalive(p.LSN - 1); s.dirty || !reflect.DeepEqual(s.at, *p) {
+		t.Errorf("a keepalive before the snapshot moved %+v to %+v", *p, s.at)
+	}
+	if s.keepalive(p.LSN); !s.dirty || s.at.LSN != p.LSN || s.at.Commit != p.LSN {
+		t.Errorf("a keepalive at the snapshot's place gave %+v", s.at)
+	}
+}

@@ -167,6 +167,8 @@ func (s *session) takeStored() bool {
 // keepalive takes the server's word that everything before end was sent. Outside
 // of a transaction that is progress: an idle or filtered database does not keep
 // its log for ever. The progress is stored before it is confirmed like any other.
+// Behind a snapshot the first word may be of the slot's old place, before what the
+// snapshot holds: the place never moves back.
 func (s *session) keepalive(end LSN) {
 	if s.resume.active {
 		if !s.resume.passed(end, s.headAtStart) {
@@ -174,7 +176,7 @@ func (s *session) keepalive(end LSN) {
 		}
 		s.resume.active = false
 	}
-	if s.inTx || end <= s.at.Commit || end < s.at.Proc {
+	if s.inTx || end <= s.at.Commit || end < s.at.Proc || end < s.at.LSN {
 		return
 	}
 	s.settle(end)
