@@ -34,6 +34,7 @@ type sink struct {
 	mu      sync.Mutex
 	changed chan struct{}
 	recs    []got
+	rows    map[string]int // rows of snapshots per table, "" for all
 	ends    []end
 	dead    chan struct{}
 }
@@ -44,7 +45,9 @@ type end struct {
 	records int
 }
 
-func newSink() *sink { return &sink{changed: make(chan struct{}, 1), dead: make(chan struct{})} }
+func newSink() *sink {
+	return &sink{changed: make(chan struct{}, 1), dead: make(chan struct{}), rows: map[string]int{}}
+}
 
 func (s *sink) Send(ctx context.Context, b *record.Batch, _ func() error) error {
 	if err := ctx.Err(); err != nil {
@@ -54,6 +57,10 @@ func (s *sink) Send(ctx context.Context, b *record.Batch, _ func() error) error 
 	for i := range b.Records {
 		if g := render(b, &b.Records[i]); g.Op != "" {
 			s.recs = append(s.recs, g)
+			if g.Op == "r" {
+				s.rows[""]++
+				s.rows[g.Topic]++
+			}
 		}
 	}
 	s.ends = append(s.ends, end{b.End.Offset(), len(s.recs)})

@@ -70,6 +70,7 @@ func TestIncrementalUnderWrites(t *testing.T) {
 				rnd := rand.New(rand.NewPCG(uint64(w), 7))
 				wg.Go(func() {
 					for i := 0; ctx.Err() == nil; i++ {
+						time.Sleep(time.Duration(rnd.IntN(6)) * time.Millisecond) // a slow machine's connector must be able to follow
 						k := 1 + rnd.IntN(10000)
 						sql := fmt.Sprintf("insert into a values (%d, 'w%d-%d') on conflict (id) do update set v = excluded.v", k, w, i)
 						switch rnd.IntN(4) {

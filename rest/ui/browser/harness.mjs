@@ -32,6 +32,14 @@ export async function api(method, path, body, base = set.url) {
   }
 }
 
+// until asks again and again for what no page shows.
+export async function until(what, done) {
+  for (const end = Date.now() + patience; !await done();) {
+    if (Date.now() > end) throw new Error('waited in vain for ' + what);
+    await new Promise(ok => setTimeout(ok, 100));
+  }
+}
+
 const browser = await chromium.launch({ executablePath: set.browser, args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'] });
 
 // open makes a page; what a page must never do is collected in problems.

@@ -1,5 +1,5 @@
 // The main paths through the page and its failures, in the order in which somebody meets them.
-import { accessible, api, ask, fits, open, problems, run, see, set, shot, step } from './harness.mjs';
+import { accessible, api, ask, fits, open, problems, run, see, set, shot, step, until } from './harness.mjs';
 
 const name = set.prefix + '-shop';
 const base = { 'connector.class': 'io.debezium.connector.postgresql.PostgresConnector', 'tasks.max': '1', 'plugin.name': 'pgoutput',
@@ -182,7 +182,9 @@ run(async () => {
 
   await step('a task that fails shows cause and cure', async () => {
     await api('PUT', `/connectors/${second}/stop`);
-    await ask(`sql select pg_drop_replication_slot('${set.prefix}_orders') from (select pg_sleep(0)) x where exists (select from pg_replication_slots where slot_name = '${set.prefix}_orders' and not active)`);
+    await until('its tasks to have ended', async () => (await api('GET', `/connectors/${second}/status`)).tasks.length === 0);
+    const slot = `'${set.prefix}_orders'`; // its connection may end a little later than the task
+    await ask(`sql do $$ begin while exists (select from pg_replication_slots where slot_name = ${slot} and active) loop perform pg_sleep(0.05); end loop; perform pg_drop_replication_slot(${slot}); end $$`);
     await api('PUT', `/connectors/${second}/resume`);
     await page.goto(at('connectors/' + second));
     await see(page, 'Task 0 failed', '.error');
