@@ -14,7 +14,8 @@ type dialer struct {
 	send, receive int   // buffer sizes; -1 leaves them to the system
 }
 
-func (d dialer) dial(conf *tls.Config) func(ctx context.Context, network, host string) (net.Conn, error) {
+// dial makes the function that connects; conf is nil without TLS.
+func (d dialer) dial(conf func() *tls.Config) func(ctx context.Context, network, host string) (net.Conn, error) {
 	nd := &net.Dialer{Timeout: time.Duration(d.setupMs) * time.Millisecond, KeepAlive: 30 * time.Second}
 	send, receive := d.send, d.receive
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -33,7 +34,7 @@ func (d dialer) dial(conf *tls.Config) func(ctx context.Context, network, host s
 		if conf == nil {
 			return c, nil
 		}
-		own := conf.Clone()
+		own := conf().Clone()
 		if own.ServerName == "" {
 			if h, _, err := net.SplitHostPort(addr); err == nil {
 				own.ServerName = h

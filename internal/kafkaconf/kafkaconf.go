@@ -168,7 +168,7 @@ func (r *reader) property(name, v string) {
 		return
 	}
 	if row.refuse != "" && !row.harmless(v) {
-		r.problem(name, fmt.Sprintf("The '%s' property is not supported by millrace: %s", name, row.refuse))
+		r.problem(name, refusal(row))
 		return
 	}
 	if row.note != "" {
@@ -187,8 +187,7 @@ func (r *reader) common() {
 	r.add(kgo.MetadataMaxAge(age), kgo.MetadataMinAge(min(250*time.Millisecond, age)))
 	r.add(kgo.RetryBackoffFn(r.backoff.after))
 	conf := r.tls()
-	dial := r.net.dial(conf)
-	r.add(kgo.Dialer(dial))
+	r.add(kgo.Dialer(r.net.dial(conf)))
 	r.sasl(conf)
 }
 

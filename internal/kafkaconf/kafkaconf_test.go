@@ -165,6 +165,24 @@ func TestUnknownAndNotes(t *testing.T) {
 	}
 }
 
+// What a client cannot do is known before it is made, and only then.
+func TestUnsupported(t *testing.T) {
+	for _, x := range []struct {
+		of, name, value string
+		refused         bool
+	}{
+		{"producer", "interceptor.classes", "com.example.Audit", true}, {"producer", "interceptor.classes", "", false}, {"admin", "interceptor.classes", "com.example.Audit", false},
+		{"consumer", "group.protocol", "consumer", true}, {"consumer", "group.protocol", "Classic", false}, {"producer", "acks", "7", false}, {"producer", "no.such", "1", false},
+	} {
+		if got := Unsupported(x.of, x.name, x.value); (got != "") != x.refused {
+			t.Errorf("%s %s=%s: %q", x.of, x.name, x.value, got)
+		}
+	}
+	if r := Admin(map[string]string{"bootstrap.servers": "a:1", "security.protocol": "ssl", "metadata.recovery.strategy": "REBOOTSTRAP"}); r.Err() != nil {
+		t.Errorf("any case is fine: %v", r.Err())
+	}
+}
+
 // Every row does something: it applies, refuses, or says why it has no effect.
 // The rows of the security table are read as a group.
 func TestNoRowIsSilent(t *testing.T) {

@@ -39,22 +39,17 @@ type RenewedTLS struct {
 	files []string
 	log   *slog.Logger
 
-	mu     sync.Mutex
-	conf   *tls.Config
-	seen   []stamp
-	looked time.Time
+	mu       sync.Mutex
+	conf     *tls.Config
+	listener *tls.Config // conf for a listener
+	seen     []stamp
+	looked   time.Time
 }
 
 // RenewTLS reads the ssl.* properties as TLS does; shape, which may be nil, changes
 // what was read, each time.
 func RenewTLS(props map[string]string, shape func(*tls.Config) error, log *slog.Logger) (*RenewedTLS, error) {
-	r := &RenewedTLS{log: log, looked: time.Now()}
-	for _, k := range []string{"ssl.keystore.location", "ssl.truststore.location"} {
-		if f := strings.TrimSpace(props[k]); f != "" {
-			r.files = append(r.files, f)
-		}
-	}
-	r.load = func() (*tls.Config, error) {
+	load := func() (*tls.Config, error) {
 		conf, ps := TLS(props)
 		if len(ps) > 0 {
 			return nil, fmt.Errorf("%s", ps[0].Text)
@@ -64,18 +59,63 @@ func RenewTLS(props map[string]string, shape func(*tls.Config) error, log *slog.
 		}
 		return conf, shape(conf)
 	}
-	r.seen = stampsOf(r.files)
-	var err error
-	r.conf, err = r.load()
+	files := storeFiles(props)
+	seen := stampsOf(files)
+	conf, err := load()
+	r := &RenewedTLS{log: log, looked: time.Now(), load: load, files: files, seen: seen}
+	r.take(conf)
 	return r, err
+}
+
+// follow is RenewTLS for a Kafka client whose properties were just read to conf. A
+// client has no log: replaced files that cannot be used show in the errors of its
+// connections once the old ones are refused.
+func follow(props map[string]string, conf *tls.Config) *RenewedTLS {
+	r := &RenewedTLS{log: slog.New(slog.DiscardHandler), looked: time.Now(), files: storeFiles(props)}
+	r.load = func() (*tls.Config, error) {
+		conf, ps := TLS(props)
+		if len(ps) > 0 {
+			return nil, fmt.Errorf("%s", ps[0].Text)
+		}
+		return conf, nil
+	}
+	r.seen = stampsOf(r.files)
+	r.take(conf)
+	return r
+}
+
+func storeFiles(props map[string]string) []string {
+	var out []string
+	for _, k := range []string{"ssl.keystore.location", "ssl.truststore.location"} {
+		if f := strings.TrimSpace(props[k]); f != "" {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// take makes conf the newest. What a client checks about a server is not asked of
+// the clients of a listener.
+func (r *RenewedTLS) take(conf *tls.Config) {
+	if r.conf = conf; conf == nil {
+		return
+	}
+	r.listener = conf.Clone()
+	r.listener.InsecureSkipVerify, r.listener.VerifyConnection = false, nil
 }
 
 // Config is the newest configuration. It must not be changed.
 func (r *RenewedTLS) Config() *tls.Config {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.look()
+	return r.conf
+}
+
+// look reads the files anew if they have changed.
+func (r *RenewedTLS) look() {
 	if len(r.files) == 0 || time.Since(r.looked) < renewEvery {
-		return r.conf
+		return
 	}
 	r.looked = time.Now()
 	now := stampsOf(r.files)
@@ -84,17 +124,16 @@ func (r *RenewedTLS) Config() *tls.Config {
 		same = same && now[i] == r.seen[i]
 	}
 	if same {
-		return r.conf
+		return
 	}
 	r.seen = now
 	conf, err := r.load()
 	if err != nil {
 		r.log.Warn("replaced TLS files cannot be used; the ones before stay in use until they change again", "files", strings.Join(r.files, ", "), "error", err)
-		return r.conf
+		return
 	}
 	r.log.Info("TLS files were read anew", "files", strings.Join(r.files, ", "))
-	r.conf = conf
-	return conf
+	r.take(conf)
 }
 
 // renewedIdentity gives a client's certificate from a key store that may be replaced
@@ -123,5 +162,10 @@ func renewedIdentity(file string, get func(string) string, cert *tls.Certificate
 
 // Server is a configuration for listeners that follows the files.
 func (r *RenewedTLS) Server() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return r.Config(), nil }}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.look()
+		return r.listener, nil
+	}}
 }

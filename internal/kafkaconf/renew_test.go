@@ -96,6 +96,68 @@ func TestRenewedTLS(t *testing.T) {
 	await(3)
 }
 
+// A Kafka client trusts what replaces its trust store, from the next connection on.
+// The listener is one whose settings look at no host name: that is asked of servers,
+// and a client without certificate gets in.
+func TestRenewedTrust(t *testing.T) {
+	dir := t.TempDir()
+	place := func(name string, data []byte) {
+		next := filepath.Join(dir, "next")
+		if err := os.WriteFile(next, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(next, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, second := selfSigned(t, 1), selfSigned(t, 2)
+	place("server.pem", first)
+	place("trusted.pem", first)
+	server, err := RenewTLS(map[string]string{"ssl.keystore.type": "PEM", "ssl.keystore.location": filepath.Join(dir, "server.pem"), "ssl.endpoint.identification.algorithm": ""}, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", server.Server())
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { // ends with the listener
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(c, io.LimitReader(c, 1)) // completes the handshake
+			_ = c.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = ln.Close() })
+	r := &reader{protocol: "SSL", props: map[string]string{"ssl.truststore.type": "PEM", "ssl.truststore.location": filepath.Join(dir, "trusted.pem")}}
+	dial := dialer{setupMs: 30000, send: -1, receive: -1}.dial(r.tls())
+	trusts := func() bool {
+		c, err := dial(t.Context(), "tcp", ln.Addr().String())
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	}
+	await := func(want bool) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); trusts() != want; time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("the server's certificate should be trusted: %t", want)
+			}
+		}
+	}
+	if len(r.res.Problems) > 0 || !trusts() {
+		t.Fatalf("the first certificate is not trusted: %v", r.res.Problems)
+	}
+	place("server.pem", second)
+	await(false)
+	place("trusted.pem", second)
+	await(true)
+}
+
 // selfSigned is a certificate with its key, which is its own authority.
 func selfSigned(t *testing.T, serial int64) []byte {
 	t.Helper()

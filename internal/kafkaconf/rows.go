@@ -1,6 +1,7 @@
 package kafkaconf
 
 import (
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -53,7 +54,7 @@ var commonRows = []row{
 	{name: "reconnect.backoff.ms", roles: forAll, typ: configdef.Long, hasMin: true, note: "retry.backoff.ms paces reconnecting too"},
 	{name: "reconnect.backoff.max.ms", roles: forAll, typ: configdef.Long, hasMin: true, note: "retry.backoff.max.ms paces reconnecting too"},
 	{name: "metadata.max.age.ms", roles: forAll, typ: configdef.Long, hasMin: true, apply: ms(func(r *reader, n int64) { r.ages.metadataMs = n })},
-	{name: "metadata.recovery.strategy", roles: forAll, typ: configdef.String, oneOf: []string{"none", "rebootstrap"}, note: "the bootstrap servers are always asked again when no broker answers"},
+	{name: "metadata.recovery.strategy", roles: forAll, typ: configdef.String, anyCase: true, oneOf: []string{"none", "rebootstrap"}, note: "the bootstrap servers are always asked again when no broker answers"},
 	{name: "metadata.recovery.rebootstrap.trigger.ms", roles: forAll, typ: configdef.Long, hasMin: true, note: "the bootstrap servers are always asked again when no broker answers"},
 	{name: "socket.connection.setup.timeout.ms", roles: forAll, typ: configdef.Long, apply: ms(func(r *reader, n int64) { r.net.setupMs = n })},
 	{name: "socket.connection.setup.timeout.max.ms", roles: forAll, typ: configdef.Long, note: "every attempt has socket.connection.setup.timeout.ms"},
@@ -83,13 +84,14 @@ var commonRows = []row{
 	}},
 	{name: "bootstrap.controllers", roles: forAdmin, typ: configdef.List, refuse: "use bootstrap.servers"},
 	{name: "security.providers", roles: forAll, typ: configdef.String, refuse: javaPlugin},
+	{name: "config.providers", roles: forAll, typ: configdef.List, fine: []string{""}, refuse: "set config.providers of the worker; its placeholders work in every property"},
 }
 
 // securityRows are read as a group by tls and sasl; here they are only known and
 // checked.
 var securityRows = []row{
-	{name: "security.protocol", roles: forAll, typ: configdef.String, oneOf: []string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"},
-		apply: func(r *reader, v string, _ int64) { r.protocol = v }},
+	{name: "security.protocol", roles: forAll, typ: configdef.String, anyCase: true, oneOf: []string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"},
+		apply: func(r *reader, v string, _ int64) { r.protocol = strings.ToUpper(v) }},
 	{name: "ssl.protocol", roles: forAll}, {name: "ssl.enabled.protocols", roles: forAll}, {name: "ssl.cipher.suites", roles: forAll},
 	{name: "ssl.endpoint.identification.algorithm", roles: forAll},
 	{name: "ssl.truststore.location", roles: forAll}, {name: "ssl.truststore.type", roles: forAll},
@@ -112,10 +114,20 @@ var securityRows = []row{
 		"org.apache.kafka.common.security.oauthbearer.secured.OAuthBearerLoginCallbackHandler"}},
 	{name: "sasl.oauthbearer.jwt.retriever.class", roles: forAll, refuse: "use sasl.oauthbearer.token.endpoint.url", fine: []string{"",
 		"org.apache.kafka.common.security.oauthbearer.DefaultJwtRetriever", "org.apache.kafka.common.security.oauthbearer.ClientCredentialsJwtRetriever"}},
-	{name: "sasl.oauthbearer.jwt.validator.class", roles: forAll, note: "the broker validates tokens"},
-	{name: "sasl.oauthbearer.sub.claim.name", roles: forAll, note: "the broker validates tokens"},
-	{name: "sasl.oauthbearer.scope.claim.name", roles: forAll, note: "the broker validates tokens"},
-	{name: "sasl.oauthbearer.header.urlencode", roles: forAll, typ: configdef.Boolean, fine: []string{"false"}, refuse: "use a client id and secret without special characters"},
+	{name: "sasl.oauthbearer.jwt.validator.class", roles: forAll, note: brokerChecks},
+	{name: "sasl.oauthbearer.sub.claim.name", roles: forAll, note: brokerChecks},
+	{name: "sasl.oauthbearer.scope.claim.name", roles: forAll, note: brokerChecks},
+	{name: "sasl.oauthbearer.header.urlencode", roles: forAll, typ: configdef.Boolean},
+	{name: "sasl.oauthbearer.clock.skew.seconds", roles: forAll, note: brokerChecks}, {name: "sasl.oauthbearer.expected.audience", roles: forAll, note: brokerChecks},
+	{name: "sasl.oauthbearer.expected.issuer", roles: forAll, note: brokerChecks}, {name: "sasl.oauthbearer.jwks.endpoint.url", roles: forAll, note: brokerChecks},
+	{name: "sasl.oauthbearer.jwks.endpoint.refresh.ms", roles: forAll, note: brokerChecks}, {name: "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms", roles: forAll, note: brokerChecks},
+	{name: "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms", roles: forAll, note: brokerChecks},
+	{name: "sasl.oauthbearer.assertion.algorithm", roles: forAll, note: assertion}, {name: "sasl.oauthbearer.assertion.claim.aud", roles: forAll, note: assertion},
+	{name: "sasl.oauthbearer.assertion.claim.exp.seconds", roles: forAll, note: assertion}, {name: "sasl.oauthbearer.assertion.claim.iss", roles: forAll, note: assertion},
+	{name: "sasl.oauthbearer.assertion.claim.jti.include", roles: forAll, note: assertion}, {name: "sasl.oauthbearer.assertion.claim.nbf.seconds", roles: forAll, note: assertion},
+	{name: "sasl.oauthbearer.assertion.claim.sub", roles: forAll, note: assertion}, {name: "sasl.oauthbearer.assertion.file", roles: forAll, note: assertion},
+	{name: "sasl.oauthbearer.assertion.private.key.file", roles: forAll, note: assertion}, {name: "sasl.oauthbearer.assertion.template.file", roles: forAll, note: assertion},
+	{name: "sasl.oauthbearer.assertion.private.key.passphrase", roles: forAll, secret: true, note: assertion},
 	{name: "sasl.login.connect.timeout.ms", roles: forAll, note: "a login has 30 seconds"},
 	{name: "sasl.login.read.timeout.ms", roles: forAll, note: "a login has 30 seconds"},
 	{name: "sasl.login.retry.backoff.ms", roles: forAll, note: "retry.backoff.ms paces logins too"},
@@ -129,5 +141,10 @@ var securityRows = []row{
 	{name: "sasl.kerberos.ticket.renew.jitter", roles: forAll, refuse: kerberos},
 	{name: "sasl.kerberos.min.time.before.relogin", roles: forAll, refuse: kerberos},
 }
+
+const (
+	brokerChecks = "the broker validates tokens"
+	assertion    = "it is for JwtBearerJwtRetriever, which millrace does not have; tokens are fetched with a client id and secret"
+)
 
 const kerberos = "Kerberos is not available; use SCRAM-SHA-512 or OAUTHBEARER"

@@ -86,6 +86,8 @@ var consumerRows = []row{
 		}
 	}},
 	{name: "group.protocol", roles: forConsumer, typ: configdef.String, fine: []string{"classic"}, refuse: "sinks use the classic group protocol"},
+	{name: "share.acknowledgement.mode", roles: forConsumer, note: "it is for share groups; sinks use consumer groups"},
+	{name: "share.acquire.mode", roles: forConsumer, note: "it is for share groups; sinks use consumer groups"},
 	{name: "group.remote.assignor", roles: forConsumer, typ: configdef.String, fine: []string{""}, refuse: "sinks use the classic group protocol"},
 	{name: "session.timeout.ms", roles: forConsumer, typ: configdef.Int, apply: ms(func(r *reader, n int64) { r.sessionMs = n })},
 	{name: "heartbeat.interval.ms", roles: forConsumer, typ: configdef.Int, apply: ms(func(r *reader, n int64) { r.heartbeatMs = n })},

@@ -20,7 +20,7 @@ import (
 )
 
 // sasl adds the login of SASL_PLAINTEXT and SASL_SSL.
-func (r *reader) sasl(conf *tls.Config) {
+func (r *reader) sasl(conf func() *tls.Config) {
 	if !strings.HasPrefix(r.protocol, "SASL_") {
 		return
 	}
@@ -69,7 +69,7 @@ func (r *reader) sasl(conf *tls.Config) {
 
 // oauth fetches tokens by client credentials, as Kafka's own login callback
 // handler does with sasl.oauthbearer.token.endpoint.url.
-func (r *reader) oauth(j jaas, conf *tls.Config) {
+func (r *reader) oauth(j jaas, conf func() *tls.Config) {
 	prop := func(names ...string) string {
 		for _, n := range names {
 			if v := strings.TrimSpace(r.props[n]); v != "" {
@@ -103,13 +103,20 @@ func (r *reader) oauth(j jaas, conf *tls.Config) {
 			t.ext[name] = v
 		}
 	}
-	t.client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: conf.Clone()}}
+	tr := &http.Transport{Proxy: http.ProxyFromEnvironment}
+	if conf != nil {
+		tr.TLSClientConfig = conf().Clone() // behind a proxy
+		tr.DialTLSContext = (dialer{setupMs: r.net.setupMs, send: -1, receive: -1}).dial(conf)
+	}
+	t.client = &http.Client{Timeout: 30 * time.Second, Transport: tr}
+	t.escape = strings.EqualFold(prop("sasl.oauthbearer.header.urlencode"), "true")
 	r.add(kgo.SASL(oauth.Oauth(t.get)))
 }
 
 // tokens caches one bearer token until four fifths of its life are over.
 type tokens struct {
 	endpoint, id, secret, scope string
+	escape                      bool // sasl.oauthbearer.header.urlencode
 	ext                         map[string]string
 	client                      *http.Client
 
@@ -140,7 +147,11 @@ func (t *tokens) fetch(ctx context.Context) error {
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
-	req.SetBasicAuth(t.id, t.secret)
+	id, secret := t.id, t.secret
+	if t.escape {
+		id, secret = url.QueryEscape(id), url.QueryEscape(secret)
+	}
+	req.SetBasicAuth(id, secret)
 	resp, err := t.client.Do(req)
 	if err != nil {
 		return err

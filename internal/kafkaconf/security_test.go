@@ -297,6 +297,17 @@ func TestTokens(t *testing.T) {
 	if asked != 1 {
 		t.Errorf("asked %d times", asked)
 	}
+	encoded := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, pass, _ := r.BasicAuth(); user != "i%3Ad" || pass != "s+3" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, _ = w.Write([]byte(`{"access_token":"tok"}`))
+	}))
+	defer encoded.Close()
+	if _, err := (&tokens{endpoint: encoded.URL, id: "i:d", secret: "s 3", escape: true, client: encoded.Client()}).get(t.Context()); err != nil {
+		t.Errorf("with sasl.oauthbearer.header.urlencode: %v", err)
+	}
 	bad := &tokens{endpoint: srv.URL, id: "id", secret: "other", client: srv.Client()}
 	if _, err := bad.get(t.Context()); err == nil || strings.Contains(err.Error(), "other") || !strings.Contains(err.Error(), "401") {
 		t.Errorf("error %v", err)

@@ -20,13 +20,14 @@ const (
 
 // row is one property.
 type row struct {
-	name   string
-	roles  role
-	typ    configdef.Type
-	oneOf  []string // allowed values
-	min    int64    // least number, if hasMin
-	hasMin bool
-	secret bool
+	name    string
+	roles   role
+	typ     configdef.Type
+	oneOf   []string // allowed values
+	anyCase bool     // of oneOf
+	min     int64    // least number, if hasMin
+	hasMin  bool
+	secret  bool
 
 	// refuse, when not "", is why any value but those in fine is a problem.
 	refuse string
@@ -50,6 +51,22 @@ var index = func() map[string]*row {
 
 // Known reports whether a client of any role knows the property.
 func Known(name string) bool { return find(name) != nil }
+
+// Unsupported is the text of the problem with a property that a Kafka client has and
+// millrace's do not, "" if it has none with this value. of is producer, consumer or
+// admin.
+func Unsupported(of, name, value string) string {
+	w, v := find(name), strings.TrimSpace(value)
+	as := map[string]role{"producer": forProducer, "consumer": forConsumer, "admin": forAdmin}[of]
+	if w == nil || w.roles&as == 0 || w.refuse == "" || w.harmless(v) {
+		return ""
+	}
+	return refusal(w)
+}
+
+func refusal(w *row) string {
+	return fmt.Sprintf("The '%s' property is not supported by millrace: %s", w.name, w.refuse)
+}
 
 // Secret reports whether the value of a property must not be shown.
 func Secret(name string) bool {
@@ -88,7 +105,7 @@ func (w *row) check(v string) (n int64, text string) {
 	}
 	if w.oneOf != nil {
 		for _, o := range w.oneOf {
-			if v == o {
+			if v == o || w.anyCase && strings.EqualFold(v, o) {
 				return n, ""
 			}
 		}

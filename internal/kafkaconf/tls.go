@@ -16,14 +16,18 @@ import (
 	"millrace/internal/configdef"
 )
 
-// tls makes the TLS configuration of SSL and SASL_SSL, nil for the others.
-func (r *reader) tls() *tls.Config {
+// tls makes the TLS configuration of SSL and SASL_SSL, nil for the others. A
+// connection that is made after its files were replaced has the new ones.
+func (r *reader) tls() func() *tls.Config {
 	if r.protocol != "SSL" && r.protocol != "SASL_SSL" {
 		return nil
 	}
 	conf, ps := TLS(r.props)
 	r.res.Problems = append(r.res.Problems, ps...)
-	return conf
+	if len(ps) > 0 {
+		return func() *tls.Config { return conf }
+	}
+	return follow(r.props, conf).Config
 }
 
 // TLS reads the ssl.* properties of a client in Java's spelling. It is also what
