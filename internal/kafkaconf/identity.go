@@ -46,7 +46,7 @@ func storeIdentity(kind string, data []byte, storePass, keyPass string) (*tls.Ce
 	case bytes.HasPrefix(data, []byte(pkcs12Magic)):
 		key, leaf, cas, err := pkcs12.DecodeChain(data, storePass)
 		if err != nil {
-			return nil, err
+			return nil, severalKeys(err)
 		}
 		c := &tls.Certificate{PrivateKey: key, Leaf: leaf, Certificate: [][]byte{leaf.Raw}}
 		for _, ca := range cas {

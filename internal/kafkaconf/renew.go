@@ -14,17 +14,23 @@ import (
 // looked at when a connection is made.
 const renewEvery = time.Second
 
-// stamp is what tells a file from its older self.
-type stamp struct {
-	at   time.Time
-	size int64
+// stamp is what tells a file from its older self: nil while there is none.
+type stamp struct{ info os.FileInfo }
+
+// same compares also which file it is: two may have been written within one tick of
+// the file system's clock.
+func (s stamp) same(t stamp) bool {
+	if s.info == nil || t.info == nil {
+		return s.info == nil && t.info == nil
+	}
+	return os.SameFile(s.info, t.info) && s.info.ModTime().Equal(t.info.ModTime()) && s.info.Size() == t.info.Size()
 }
 
 func stampsOf(files []string) []stamp {
 	out := make([]stamp, len(files))
 	for i, f := range files {
 		if fi, err := os.Stat(f); err == nil { // a mounted secret is a link; Stat follows it
-			out[i] = stamp{fi.ModTime(), fi.Size()}
+			out[i].info = fi
 		}
 	}
 	return out
@@ -121,7 +127,7 @@ func (r *RenewedTLS) look() {
 	now := stampsOf(r.files)
 	same := true
 	for i := range now {
-		same = same && now[i] == r.seen[i]
+		same = same && now[i].same(r.seen[i])
 	}
 	if same {
 		return
@@ -146,7 +152,7 @@ func renewedIdentity(file string, get func(string) string, cert *tls.Certificate
 		defer mu.Unlock()
 		if time.Since(looked) >= renewEvery {
 			looked = time.Now()
-			if now := stampsOf([]string{file})[0]; now != seen {
+			if now := stampsOf([]string{file})[0]; !now.same(seen) {
 				seen = now
 				if c, _, err := identity(get); err == nil && c != nil {
 					cert = c

@@ -225,6 +225,23 @@ func (p *pki) jks(t *testing.T) (trust, key []byte) {
 	return a.Bytes(), b.Bytes()
 }
 
+// As in Java a key store serves as trust store: the first certificate of each key is
+// trusted. That of our client is one the server's own authority has made.
+func TestKeyStoreAsTrustStore(t *testing.T) {
+	p := newPKI(t)
+	_, key := p.jks(t)
+	conf, ps := TLS(map[string]string{"ssl.truststore.location": write(t, "k.jks", key), "ssl.truststore.password": "changeit"})
+	if len(ps) > 0 {
+		t.Fatal(ps)
+	}
+	if _, err := p.client.Leaf.Verify(x509.VerifyOptions{Roots: conf.RootCAs}); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.server.Leaf.Verify(x509.VerifyOptions{Roots: conf.RootCAs}); err == nil {
+		t.Error("what the key's authority signed is trusted")
+	}
+}
+
 func TestHostNames(t *testing.T) {
 	p := newPKI(t)
 	props := map[string]string{"bootstrap.servers": p.cluster(t, p.otherName), "security.protocol": "SSL", "ssl.truststore.type": "PEM",

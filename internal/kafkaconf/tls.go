@@ -172,22 +172,7 @@ func storeCerts(kind string, data []byte, password string) ([]*x509.Certificate,
 		if err != nil {
 			return nil, err
 		}
-		var out []*x509.Certificate
-		for _, alias := range ks.Aliases() {
-			if !ks.IsTrustedCertificateEntry(alias) {
-				continue
-			}
-			e, err := ks.GetTrustedCertificateEntry(alias)
-			if err != nil {
-				return nil, err
-			}
-			c, err := x509.ParseCertificate(e.Certificate.Content)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, c)
-		}
-		return out, nil
+		return jksCerts(ks)
 	case bytes.HasPrefix(data, []byte(pkcs12Magic)):
 		certs, err := pkcs12.DecodeTrustStore(data, password)
 		if err == nil {
@@ -196,11 +181,50 @@ func storeCerts(kind string, data []byte, password string) ([]*x509.Certificate,
 		// A store with a key, or one made without Java's mark of trust.
 		_, cert, cas, kerr := pkcs12.DecodeChain(data, password)
 		if kerr != nil {
-			return nil, err
+			return nil, severalKeys(err)
 		}
 		return append(cas, cert), nil
 	}
 	return nil, errors.New("it is neither a JKS nor a PKCS12 file")
+}
+
+// jksCerts are the trusted certificates of a store, and, as in Java, those of its own
+// keys: a self-signed server's key store serves its clients as trust store.
+func jksCerts(ks keystore.KeyStore) ([]*x509.Certificate, error) {
+	var out []*x509.Certificate
+	for _, alias := range ks.Aliases() {
+		var der []byte
+		if ks.IsTrustedCertificateEntry(alias) {
+			e, err := ks.GetTrustedCertificateEntry(alias)
+			if err != nil {
+				return nil, err
+			}
+			der = e.Certificate.Content
+		} else {
+			chain, err := ks.GetPrivateKeyEntryCertificateChain(alias)
+			if err != nil {
+				return nil, err
+			}
+			if len(chain) == 0 {
+				continue
+			}
+			der = chain[0].Content
+		}
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// severalKeys says what to do about a file that the library cannot read whole.
+func severalKeys(err error) error {
+	if strings.Contains(err.Error(), "expected exactly") {
+		return fmt.Errorf("a PKCS12 file may hold one key here (make one with keytool -importkeystore -srcalias ALIAS -deststoretype PKCS12): %w", err)
+	}
+	return err
 }
 
 func loadJKS(data []byte, password string) (keystore.KeyStore, error) {
