@@ -14,6 +14,7 @@ type valueError struct {
 	path string
 	msg  string
 	java bool // the text is Java's
+	text bool // the bytes are not what the format is: Java has such an error in another one
 }
 
 func (e *valueError) Error() string {
@@ -26,6 +27,10 @@ func (e *valueError) Error() string {
 func valueErrorf(format string, args ...any) error {
 	return &valueError{msg: fmt.Sprintf(format, args...)}
 }
+
+// javaError is a value error in Java's words, which goes out without a beginning of
+// our own.
+func javaError(msg string) error { return &valueError{msg: msg, java: true} }
 
 // within adds a field name to the path of a value error.
 func within(name string, err error) error {
@@ -40,7 +45,7 @@ func within(name string, err error) error {
 }
 
 func errNullRequired() error {
-	return &valueError{msg: "Conversion error: null value for field that is required and has no default value", java: true}
+	return javaError("Conversion error: null value for field that is required and has no default value")
 }
 
 func errKind(want, got record.Type) error {
@@ -55,6 +60,14 @@ func dataError(topic *record.Topic, what string, cause error) error {
 			hint = "in field " + v.path + " " + hint
 		}
 		return &errs.Error{Java: errs.DataException, Msg: v.msg, Hint: hint}
+	}
+	if v, ok := cause.(*valueError); ok && v.text { //nolint:errorlint // see above
+		hint := ""
+		if topic != nil && topic.Name != "" {
+			hint = "for topic " + topic.Name
+		}
+		return &errs.Error{Java: errs.DataException, Msg: what + " due to serialization error: ",
+			Cause: &errs.Error{Java: errs.SerializationException, Msg: v.Error(), Hint: hint}}
 	}
 	msg := what
 	if topic != nil && topic.Name != "" {

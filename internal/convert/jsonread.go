@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/big"
 	"strconv"
+	"strings"
 	"unsafe"
 
 	"millrace/internal/record"
@@ -64,7 +65,7 @@ func (n *jsonReadNode) nullValue(b *record.Batch) (record.Cell, error) {
 		return b.Put(n.null), nil
 	}
 	if n.bad {
-		return record.Cell{}, valueErrorf("Invalid null value for required %s field", n.schema.Type)
+		return record.Cell{}, javaError("Invalid null value for required " + strings.ToUpper(n.schema.Type.String()) + " field")
 	}
 	return record.Cell{}, nil
 }

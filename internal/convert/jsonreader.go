@@ -158,7 +158,11 @@ type textSpan struct{ from, to int }
 // envelope finds the two members of {"schema":…,"payload":…}.
 func (r *jsonReader) envelope(s *jsonScanner) (schema []byte, payload textSpan, err error) {
 	other, seen := s.peek() != '{', 0
-	if !other {
+	if other {
+		if s.pos < len(s.data) {
+			_, err = s.skip() // text that is no JSON at all is told from a wrong document
+		}
+	} else {
 		err = s.members('{', func(name []byte) error {
 			isSchema := string(name) == "schema"
 			if !isSchema && string(name) != "payload" {
@@ -178,12 +182,13 @@ func (r *jsonReader) envelope(s *jsonScanner) (schema []byte, payload textSpan, 
 			}
 			return err
 		})
-		if err == nil {
-			err = s.end()
-		}
 	}
-	if err == nil && (other || seen != 3) {
-		err = valueErrorf(`JsonConverter with schemas.enable requires "schema" and "payload" fields and may not contain additional fields. If you are trying to deserialize plain JSON data, set schemas.enable=false in your converter configuration`)
+	switch {
+	case err != nil:
+	case other || seen != 3:
+		err = javaError(`JsonConverter with schemas.enable requires "schema" and "payload" fields and may not contain additional fields. If you are trying to deserialize plain JSON data, set schemas.enable=false in your converter configuration.`)
+	default:
+		err = s.end()
 	}
 	return schema, payload, err
 }
@@ -294,7 +299,7 @@ func parseJSONSchema(text []byte, replaceNull bool, depth int) (*record.Schema, 
 	var p jsonSchemaParts
 	s := jsonScanner{data: text, depth: depth}
 	if s.peek() != '{' {
-		return nil, nil, valueErrorf("Schema must contain 'type' field")
+		return nil, nil, javaError("Schema must contain 'type' field")
 	}
 	err := s.members('{', func(name []byte) error {
 		slot := p.slot(string(name))
@@ -309,11 +314,11 @@ func parseJSONSchema(text []byte, replaceNull bool, depth int) (*record.Schema, 
 	}
 	name, ok := jsonTextOf(p.typ)
 	if !ok {
-		return nil, nil, valueErrorf("Schema must contain 'type' field")
+		return nil, nil, javaError("Schema must contain 'type' field")
 	}
 	t, ok := jsonTypes[name]
 	if !ok {
-		return nil, nil, valueErrorf("Unknown schema type: %s", name)
+		return nil, nil, javaError("Unknown schema type: " + name)
 	}
 	out := &record.Schema{Type: t, Optional: string(p.optional) == "true"}
 	if err := p.children(out, replaceNull, depth+1); err != nil {
@@ -332,7 +337,7 @@ func (p *jsonSchemaParts) children(out *record.Schema, replaceNull bool, depth i
 			c, _, err = parseJSONSchema(text, replaceNull, depth)
 		}
 		if err == nil && c == nil {
-			err = valueErrorf("%s", missing)
+			err = javaError(missing)
 		}
 		return c
 	}
@@ -344,7 +349,7 @@ func (p *jsonSchemaParts) children(out *record.Schema, replaceNull bool, depth i
 		out.Elem = child(p.values, "Map schema did not specify the value type")
 	case record.Struct:
 		if len(p.fields) == 0 || p.fields[0] != '[' {
-			return valueErrorf("Struct schema's \"fields\" argument is not an array.")
+			return javaError("Struct schema's \"fields\" argument is not an array.")
 		}
 		s := jsonScanner{data: p.fields, depth: depth}
 		seen := map[string]bool{}
@@ -359,7 +364,7 @@ func (p *jsonSchemaParts) children(out *record.Schema, replaceNull bool, depth i
 			}
 			name, ok := jsonTextOf(field)
 			if !ok || c == nil || seen[name] {
-				return valueErrorf("Struct schema's field name not specified properly")
+				return javaError("Struct schema's field name not specified properly")
 			}
 			seen[name] = true
 			out.Fields = append(out.Fields, record.Field{Name: name, Schema: c})
@@ -384,7 +389,7 @@ func (p *jsonSchemaParts) attributes(out *record.Schema, replaceNull bool) error
 			}
 			v, ok := jsonTextOf(text)
 			if !ok {
-				return valueErrorf("Schema parameters must have string values.")
+				return javaError("Schema parameters must have string values.")
 			}
 			out.Params = append(out.Params, record.Param{Key: string(name), Value: v})
 			return nil

@@ -2,6 +2,7 @@ package convert
 
 import (
 	"bytes"
+	"strconv"
 	"unicode/utf8"
 
 	"millrace/internal/record"
@@ -21,7 +22,7 @@ type jsonScanner struct {
 }
 
 func (s *jsonScanner) fail(what string) error {
-	return valueErrorf("invalid JSON at byte %d: %s", s.pos, what)
+	return &valueError{msg: "invalid JSON at byte " + strconv.Itoa(s.pos) + ": " + what, text: true}
 }
 
 // peek skips white space and returns the next byte, 0 at the end.

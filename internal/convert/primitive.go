@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
+	"strconv"
 
 	"millrace/internal/configdef"
+	"millrace/internal/errs"
 	"millrace/internal/record"
 )
 
@@ -82,19 +84,20 @@ type Primitive struct {
 	kind   record.Type
 	schema *record.Schema
 	size   int
-	name   string
+	name   string // of the converter, without that word
+	java   string // of the deserializer, as its errors have it
 }
 
 // PrimitiveDef is the option table of every primitive converter.
 func PrimitiveDef() *configdef.Def { return converterTypeDef() }
 
 var primitives = map[record.Type]Primitive{
-	record.Boolean: {record.Boolean, record.OptionalBoolean, 1, "BooleanConverter"},
-	record.Int16:   {record.Int16, record.OptionalInt16, 2, "ShortConverter"},
-	record.Int32:   {record.Int32, record.OptionalInt32, 4, "IntegerConverter"},
-	record.Int64:   {record.Int64, record.OptionalInt64, 8, "LongConverter"},
-	record.Float32: {record.Float32, record.OptionalFloat32, 4, "FloatConverter"},
-	record.Float64: {record.Float64, record.OptionalFloat64, 8, "DoubleConverter"},
+	record.Boolean: {record.Boolean, record.OptionalBoolean, 1, "boolean", "BooleanDeserializer"},
+	record.Int16:   {record.Int16, record.OptionalInt16, 2, "short", "ShortDeserializer"},
+	record.Int32:   {record.Int32, record.OptionalInt32, 4, "integer", "IntegerDeserializer"},
+	record.Int64:   {record.Int64, record.OptionalInt64, 8, "long", "LongDeserializer"},
+	record.Float32: {record.Float32, record.OptionalFloat32, 4, "float", "Deserializer"},
+	record.Float64: {record.Float64, record.OptionalFloat64, 8, "double", "Deserializer"},
 }
 
 // NewPrimitive returns the constructor of the converter for Boolean, Int16, Int32,
@@ -151,13 +154,26 @@ func (e *primitiveEncoder) Append(dst []byte, _ *record.Batch, c record.Cell) (o
 	return binary.BigEndian.AppendUint64(dst, math.Float64bits(c.Float())), false, nil
 }
 
+// broken is Java's error for data that this type cannot have.
+func (p *Primitive) broken(topic *record.Topic, why string) error {
+	hint := ""
+	if topic != nil {
+		hint = "for topic " + topic.Name
+	}
+	return &errs.Error{Java: errs.DataException, Msg: "Failed to deserialize " + p.name + ": ",
+		Cause: &errs.Error{Java: errs.SerializationException, Msg: why, Hint: hint}}
+}
+
 // Decode implements Converter.
 func (p *Primitive) Decode(_ context.Context, topic *record.Topic, data []byte, _ *record.Batch) (*record.Schema, record.Cell, error) {
 	if data == nil {
 		return p.schema, record.Cell{}, nil
 	}
-	if len(data) != p.size || p.kind == record.Boolean && data[0] > 1 {
-		return nil, record.Cell{}, dataError(topic, "Failed to deserialize "+p.kind.String()+": the data is not what "+p.name+" writes", nil)
+	if len(data) != p.size {
+		return nil, record.Cell{}, p.broken(topic, "Size of data received by "+p.java+" is not "+strconv.Itoa(p.size))
+	}
+	if p.kind == record.Boolean && data[0] > 1 {
+		return nil, record.Cell{}, p.broken(topic, "Unexpected byte received by "+p.java+": "+strconv.Itoa(int(data[0])))
 	}
 	switch p.kind {
 	case record.Boolean:

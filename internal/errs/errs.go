@@ -36,13 +36,13 @@ const (
 func (e *Error) Error() string {
 	s := e.Msg
 	if e.Cause != nil {
-		if s != "" {
+		if s != "" && !strings.HasSuffix(s, ": ") { // some of Java's texts end that way
 			s += ": "
 		}
 		s += e.Cause.Error()
 	}
 	if e.Hint != "" {
-		s += ". " + e.Hint
+		s = strings.TrimSuffix(s, ".") + ". " + e.Hint
 	}
 	return s
 }
