@@ -33,11 +33,21 @@ type timescale struct {
 	schemas map[string]bool
 	prefix  string
 	read    ReadHypertables
-	known   Hypertables
+	routes  map[TableName]*timescaleRoute
 	topics  topicCache
 	plans   planCache[*timescalePlan]
 	at      int // where the last record lay
 }
+
+// timescaleRoute is where the changes of a chunk go.
+type timescaleRoute struct {
+	chunk, hyper, to TableName
+	aggregate        bool // to is the view of a continuous aggregate, hyper what it is kept in
+	topic            *record.Topic
+}
+
+// maxChunks bounds the routes that are kept; beyond it they are made anew.
+const maxChunks = 1 << 16
 
 type timescalePlan struct{ source, schema, table int }
 
@@ -92,31 +102,22 @@ func (t *timescale) Apply(b *record.Batch, r *record.Record) (bool, error) {
 	if schema.Kind() != record.String || table.Kind() != record.String || !t.schemas[b.Str(schema)] {
 		return true, nil
 	}
-	chunk := TableName{b.Str(schema), b.Str(table)}
-	hyper, err := t.hypertable(chunk)
-	if err != nil || hyper == (TableName{}) {
+	to, err := t.route(TableName{b.Str(schema), b.Str(table)})
+	if err != nil || to == nil {
 		return true, err
 	}
-	to, aggregate := t.known.Aggregates[hyper]
-	if !aggregate {
-		to = hyper
-	}
 	next := sharedTombstone(b, r, &t.at)
-	chunk = TableName{strings.Clone(chunk.Schema), strings.Clone(chunk.Table)} // the arena moves
 	source = b.CloneChildren(source, 0)
-	b.SetChild(source, p.schema, b.StringCell(to.Schema))
-	b.SetChild(source, p.table, b.StringCell(to.Table))
+	b.SetChild(source, p.schema, b.StringCell(to.to.Schema))
+	b.SetChild(source, p.table, b.StringCell(to.to.Table))
 	out := b.CloneChildren(r.Value, 0)
 	b.SetChild(out, p.source, source)
-	r.Value, r.Topic = out, t.topics.get(t.prefix+"."+to.Schema+"."+to.Table)
-	add := func(key, value string) {
-		b.AddHeader(r, record.Header{Key: "__debezium_timescaledb_" + key, Schema: record.PlainString, Value: b.StringCell(value)})
-	}
-	add("chunk_table", chunk.Table)
-	add("chunk_schema", chunk.Schema)
-	if aggregate {
-		add("hypertable_table", hyper.Table)
-		add("hypertable_schema", hyper.Schema)
+	r.Value, r.Topic = out, to.topic
+	addText(b, r, "__debezium_timescaledb_chunk_table", to.chunk.Table)
+	addText(b, r, "__debezium_timescaledb_chunk_schema", to.chunk.Schema)
+	if to.aggregate {
+		addText(b, r, "__debezium_timescaledb_hypertable_table", to.hyper.Table)
+		addText(b, r, "__debezium_timescaledb_hypertable_schema", to.hyper.Schema)
 	}
 	if next != nil { // it shares its headers with the delete, as in Connect
 		b.ShareHeaders(next, r)
@@ -124,18 +125,36 @@ func (t *timescale) Apply(b *record.Batch, r *record.Record) (bool, error) {
 	return true, nil
 }
 
-// hypertable returns the hypertable of a chunk; none when the catalog has none.
-func (t *timescale) hypertable(chunk TableName) (TableName, error) {
-	if h, ok := t.known.Chunks[chunk]; ok {
-		return h, nil
+func addText(b *record.Batch, r *record.Record, key, value string) {
+	b.AddHeader(r, record.Header{Key: key, Schema: record.PlainString, Value: b.StringCell(value)})
+}
+
+// route returns where changes of a chunk go, nil when the catalog has no such
+// chunk. The names may lie in an arena that moves.
+func (t *timescale) route(chunk TableName) (*timescaleRoute, error) {
+	if to := t.routes[chunk]; to != nil {
+		return to, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timescaleTimeout)
 	defer cancel()
 	known, err := t.read(ctx)
 	if err != nil {
-		return TableName{}, &errs.Error{Java: errs.DebeziumException, Msg: "Failed to read TimescaleDB metadata", Cause: err,
+		return nil, &errs.Error{Java: errs.DebeziumException, Msg: "Failed to read TimescaleDB metadata", Cause: err,
 			Hint: "The transform's database.* options must name the database that the connector reads, and its user needs SELECT on the tables of _timescaledb_catalog"}
 	}
-	t.known = known
-	return known.Chunks[chunk], nil
+	hyper, ok := known.Chunks[chunk]
+	if !ok {
+		return nil, nil
+	}
+	chunk = TableName{strings.Clone(chunk.Schema), strings.Clone(chunk.Table)}
+	to := &timescaleRoute{chunk: chunk, hyper: hyper, to: hyper}
+	if view, ok := known.Aggregates[hyper]; ok {
+		to.to, to.aggregate = view, true
+	}
+	to.topic = t.topics.get(t.prefix + "." + to.to.Schema + "." + to.to.Table)
+	if t.routes == nil || len(t.routes) >= maxChunks {
+		t.routes = map[TableName]*timescaleRoute{}
+	}
+	t.routes[chunk] = to
+	return to, nil
 }

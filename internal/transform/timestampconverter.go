@@ -92,6 +92,9 @@ func (t *timestampConverter) Apply(b *record.Batch, r *record.Record) (bool, err
 	p, ok := t.plans.lookup(s)
 	if !ok {
 		if len(t.path) > 0 && s.Type != record.Struct {
+			if !c.IsNull() {
+				return true, requireStruct(c, s, "converting timestamp formats")
+			}
 			return true, notStruct("list")
 		}
 		p = t.plans.store(s, t.compile(s, t.path))
