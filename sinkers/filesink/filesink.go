@@ -4,12 +4,12 @@
 package filesink
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
+	"syscall"
 
 	"millrace/internal/configdef"
 	"millrace/internal/convert"
@@ -31,6 +31,9 @@ func Def() *configdef.Def {
 	}}}
 }
 
+// writeSize is about how many bytes of lines go to the file at once.
+const writeSize = 64 << 10
+
 // Sink appends lines. Lines are in the file when Put returns, and synced to disk
 // when Flush does.
 type Sink struct {
@@ -38,9 +41,13 @@ type Sink struct {
 	log  *slog.Logger
 	text convert.Converter
 	file *os.File
-	out  *bufio.Writer
 	enc  map[planID]convert.Encoder
-	buf  []byte
+	// out are lines that are not in the file yet. After a write that the disk had no
+	// room for it may begin within a line.
+	out []byte
+	// done is, after such a write, up to which offset the lines of the batch are in the
+	// file or in out, by topic and partition: the batch comes again.
+	done map[record.Origin]int64
 }
 
 type planID struct {
@@ -58,7 +65,7 @@ func New(props map[string]string, log *slog.Logger) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sink{path: v.String("file"), log: log, text: text, enc: map[planID]convert.Encoder{}}, nil
+	return &Sink{path: v.String("file"), log: log, text: text, enc: map[planID]convert.Encoder{}, done: map[record.Origin]int64{}}, nil
 }
 
 // Start opens the file for appending, or takes standard output.
@@ -71,8 +78,28 @@ func (s *Sink) Start(context.Context) error {
 		}
 	}
 	s.file = f // only now: Stop closes it
-	s.out = bufio.NewWriterSize(s.file, 64<<10)
+	s.out = s.out[:0]
+	if s.torn() {
+		s.out = append(s.out, '\n')
+	}
 	return nil
+}
+
+// torn tells whether the file ends within a line: a process was killed or the disk was
+// full. The next line must not become part of that one.
+func (s *Sink) torn() bool {
+	info, err := s.file.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		return false
+	}
+	f, err := os.Open(s.path)
+	if err != nil {
+		return false // it may be written only
+	}
+	defer func() { _ = f.Close() }()
+	var last [1]byte
+	_, err = f.ReadAt(last[:], info.Size()-1)
+	return err == nil && last[0] != '\n'
 }
 
 // openError is worded as Connect's task fails with it.
@@ -84,54 +111,89 @@ func (s *Sink) openError(err error) error {
 	return &errs.Error{Java: errs.ConnectException, Msg: "Couldn't find or create file '" + s.path + "' for FileStreamSinkTask", Cause: cause}
 }
 
-// Put appends a line per record.
+// Put appends a line per record. While the disk is full the error can be tried again:
+// the batch then goes on behind the last byte that was written.
 func (s *Sink) Put(ctx context.Context, b *record.Batch) error {
 	var bad []errs.BadRecord
 	for i := range b.Records {
-		line, err := s.line(ctx, b, &b.Records[i])
-		if err != nil {
+		r := &b.Records[i]
+		from := len(s.out)
+		if err := s.line(ctx, b, r); err != nil {
+			s.out = s.out[:from]
 			bad = append(bad, errs.BadRecord{Index: i, Err: err})
 			continue
 		}
-		if _, err := s.out.Write(line); err != nil {
-			return s.writeError(err)
+		if upTo, ok := s.done[partition(r)]; ok && r.Origin.Offset <= upTo {
+			s.out = s.out[:from]
+			continue
+		}
+		if len(s.out) < writeSize {
+			continue
+		}
+		if err := s.write(b.Records[:i+1]); err != nil {
+			return err
 		}
 	}
-	if err := s.out.Flush(); err != nil {
-		return s.writeError(err)
+	if err := s.write(b.Records); err != nil {
+		return err
 	}
+	clear(s.done)
 	if len(bad) > 0 {
 		return &errs.RecordError{Bad: bad}
 	}
 	return nil
 }
 
+func partition(r *record.Record) record.Origin {
+	return record.Origin{Topic: r.Origin.Topic, Partition: r.Origin.Partition}
+}
+
+// write sends what is gathered to the file; taken are the records of the batch whose
+// lines that includes. What did not fit stays in out.
+func (s *Sink) write(taken []record.Record) error {
+	if len(s.out) == 0 {
+		return nil
+	}
+	n, err := s.file.Write(s.out)
+	s.out = s.out[:copy(s.out, s.out[n:])]
+	if err == nil {
+		return nil
+	}
+	for i := range taken {
+		s.done[partition(&taken[i])] = taken[i].Origin.Offset
+	}
+	return s.writeError(err)
+}
+
+// writeError words a failed write. One for want of room passes.
 func (s *Sink) writeError(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return &errs.Error{Java: errs.RetriableException, Msg: "write to file '" + s.path + "'", Retriable: true, Cause: err, Hint: "Make room on its disk; writing goes on by itself"}
+	}
 	return &errs.Error{Java: errs.ConnectException, Msg: "write to file '" + s.path + "'", Cause: err}
 }
 
-// line returns the value's text and a newline, valid until the next call.
-func (s *Sink) line(ctx context.Context, b *record.Batch, r *record.Record) ([]byte, error) {
-	s.buf = s.buf[:0]
+// line appends the value's text and a newline to out.
+func (s *Sink) line(ctx context.Context, b *record.Batch, r *record.Record) error {
 	if r.Value.IsNull() {
-		s.buf = append(s.buf, "null\n"...)
-		return s.buf, nil
+		s.out = append(s.out, "null\n"...)
+		return nil
 	}
 	id := planID{r.Topic, r.ValueSchema}
 	enc := s.enc[id]
 	if enc == nil {
 		var err error
 		if enc, err = s.text.Encoder(ctx, r.Topic, r.ValueSchema); err != nil {
-			return nil, err
+			return err
 		}
 		s.enc[id] = enc
 	}
-	out, _, err := enc.Append(s.buf, b, r.Value)
+	out, _, err := enc.Append(s.out, b, r.Value)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s.buf = append(out, '\n')
-	return s.buf, nil
+	s.out = append(out, '\n')
+	return nil
 }
 
 // Flush syncs the file to disk. Targets that cannot be synced (a pipe, a terminal)
@@ -144,7 +206,8 @@ func (s *Sink) Flush(context.Context) error {
 		if info, e := s.file.Stat(); e == nil && !info.Mode().IsRegular() {
 			return nil
 		}
-		return s.writeError(err)
+		// Lines may be gone from the system's memory: they have to be read again.
+		return &errs.Error{Java: errs.ConnectException, Msg: "sync file '" + s.path + "' to its disk", Cause: err}
 	}
 	return nil
 }

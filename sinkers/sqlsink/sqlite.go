@@ -183,7 +183,13 @@ func (t *sqliteTarget) write(ctx context.Context, src *rows, units []*unit) erro
 			return &unitError{unit: n, err: err}
 		}
 	}
-	return t.exec(ctx, "COMMIT")
+	err := t.exec(ctx, "COMMIT")
+	if err != nil { // the transaction may be open still, when there is no room for its pages
+		if e := t.exec(context.WithoutCancel(ctx), "ROLLBACK"); e != nil {
+			t.log.Debug("rolling back", "error", e)
+		}
+	}
+	return err
 }
 
 func (t *sqliteTarget) unit(ctx context.Context, src *rows, u *unit) error {
