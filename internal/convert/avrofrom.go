@@ -176,7 +176,7 @@ func (b *avroBuilder) connectProps(t *avroSchema, s *record.Schema, connectType 
 			t.add(propConnectParams, append(text, '}'))
 		}
 		if hasDefault(s) {
-			text, err := avroDefault(nil, s, s.Default.Batch(), s.Default.Root)
+			text, err := b.defaultJSON(nil, s, s.Default.Batch(), s.Default.Root)
 			if err != nil {
 				return err
 			}
@@ -222,11 +222,16 @@ func (b *avroBuilder) enum(s *record.Schema) *avroSchema {
 	return t
 }
 
+// isAvroMap reports whether a map is an Avro map; else it is an array of entries.
+func (b *avroBuilder) isAvroMap(s *record.Schema) bool {
+	return s.Key.Type == record.String && (!s.Key.Optional || b.optionalKeys)
+}
+
 func (b *avroBuilder) mapType(s *record.Schema) (*avroSchema, error) {
 	if s.Key == nil || s.Elem == nil {
 		return nil, valueErrorf("a map without key or value schema cannot be written as Avro")
 	}
-	if s.Key.Type == record.String && (!s.Key.Optional || b.optionalKeys) {
+	if b.isAvroMap(s) {
 		elem, err := b.build(s.Elem)
 		return &avroSchema{kind: avroMap, elem: elem}, err
 	}
@@ -322,7 +327,7 @@ func (b *avroBuilder) field(parent *record.Schema, f record.Field) (avroField, e
 	}
 	switch {
 	case hasAvroDefault(f.Schema):
-		out.def, err = avroDefault(nil, f.Schema, f.Schema.Default.Batch(), f.Schema.Default.Root)
+		out.def, err = b.defaultJSON(nil, f.Schema, f.Schema.Default.Batch(), f.Schema.Default.Root)
 	case f.Schema.Optional:
 		out.def = []byte("null")
 	}
@@ -371,9 +376,9 @@ func scrubName(n string) string {
 	return string(out)
 }
 
-// avroDefault appends a default as JSON: numbers in Java's text, bytes as text of
+// defaultJSON appends a default as JSON: numbers in Java's text, bytes as text of
 // one character per byte.
-func avroDefault(dst []byte, s *record.Schema, b *record.Batch, c record.Cell) (_ []byte, err error) {
+func (ab *avroBuilder) defaultJSON(dst []byte, s *record.Schema, b *record.Batch, c record.Cell) (_ []byte, err error) {
 	switch c.Kind() {
 	case record.Null:
 		return append(dst, "null"...), nil
@@ -399,17 +404,33 @@ func avroDefault(dst []byte, s *record.Schema, b *record.Batch, c record.Cell) (
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			if dst, err = avroDefault(dst, elemOf(s), b, e); err != nil {
+			if dst, err = ab.defaultJSON(dst, elemOf(s), b, e); err != nil {
 				return dst, err
 			}
 		}
 		return append(dst, ']'), nil
 	}
-	return avroDefaultMembers(dst, s, b, c)
+	return ab.defaultMembers(dst, s, b, c)
 }
 
-func avroDefaultMembers(dst []byte, s *record.Schema, b *record.Batch, c record.Cell) (_ []byte, err error) {
+func (ab *avroBuilder) defaultMembers(dst []byte, s *record.Schema, b *record.Batch, c record.Cell) (_ []byte, err error) {
 	cells := b.Children(c)
+	if c.Kind() == record.Map && s != nil && s.Key != nil && !ab.isAvroMap(s) {
+		dst = append(dst, '[')
+		for i := 0; i+1 < len(cells); i += 2 {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			if dst, err = ab.defaultJSON(append(dst, `{"key":`...), s.Key, b, cells[i]); err != nil {
+				return dst, err
+			}
+			if dst, err = ab.defaultJSON(append(dst, `,"value":`...), s.Elem, b, cells[i+1]); err != nil {
+				return dst, err
+			}
+			dst = append(dst, '}')
+		}
+		return append(dst, ']'), nil
+	}
 	if c.Kind() == record.Map {
 		dst = append(dst, '{')
 		for i := 0; i+1 < len(cells); i += 2 {
@@ -420,7 +441,7 @@ func avroDefaultMembers(dst []byte, s *record.Schema, b *record.Batch, c record.
 				dst = append(dst, ',')
 			}
 			dst = append(appendAvroText(dst, string(b.Raw(cells[i]))), ':')
-			if dst, err = avroDefault(dst, elemOf(s), b, cells[i+1]); err != nil {
+			if dst, err = ab.defaultJSON(dst, elemOf(s), b, cells[i+1]); err != nil {
 				return dst, err
 			}
 		}
@@ -435,7 +456,7 @@ func avroDefaultMembers(dst []byte, s *record.Schema, b *record.Batch, c record.
 			dst = append(dst, ',')
 		}
 		dst = append(appendAvroText(dst, f.Name), ':')
-		if dst, err = avroDefault(dst, f.Schema, b, cells[i]); err != nil {
+		if dst, err = ab.defaultJSON(dst, f.Schema, b, cells[i]); err != nil {
 			return dst, within(f.Name, err)
 		}
 	}

@@ -179,21 +179,35 @@ func (ac *avroCompiler) compileValue(n *avroNode, s *record.Schema, a *avroSchem
 			if n.key, err = ac.compile(s.Key, a.elem.fields[0].typ); err != nil {
 				return within("key", err)
 			}
-			n.elem, err = ac.compile(s.Elem, a.elem.fields[1].typ)
+			n.elem, err = ac.compileElement(s.Elem, a.elem.fields[1].typ)
 			return err
 		}
 		n.op = opArray
-		n.elem, err = ac.compile(s.Elem, a.elem)
+		n.elem, err = ac.compileElement(s.Elem, a.elem)
 	case avroMap:
 		n.op = opMap
 		if s.Key == nil || s.Key.Type != record.String {
 			return valueErrorf("a map whose keys are no texts cannot be written as an Avro map")
 		}
-		n.elem, err = ac.compile(s.Elem, a.elem)
+		n.elem, err = ac.compileElement(s.Elem, a.elem)
 	case avroRecord:
 		return ac.compileRecord(n, s, a)
 	}
 	return err
+}
+
+// compileElement makes the plan of an element of an array or of a value of a map.
+// A null among them stays null: only fields of structs take their default.
+func (ac *avroCompiler) compileElement(s *record.Schema, a *avroSchema) (*avroNode, error) {
+	n, err := ac.compile(s, a)
+	if err == nil && s.Optional && hasDefault(s) && a.kind == avroUnion {
+		for i, b := range a.branches {
+			if b.kind == avroNull {
+				n.null = appendVarint(nil, int64(i))
+			}
+		}
+	}
+	return n, err
 }
 
 func (ac *avroCompiler) compileRecord(n *avroNode, s *record.Schema, a *avroSchema) error {

@@ -84,10 +84,11 @@ func (tc *avroToConnect) base(s *record.Schema, n *avroReadNode, a *avroSchema) 
 		if isMapEntry(a.elem) {
 			s.Type = record.Map
 			entry := a.elem
-			if s.Key, n.key, err = tc.compile(entry.fields[0].typ, false, &entry.fields[0]); err != nil {
+			// Defaults of the entry's fields are none of the map's.
+			if s.Key, n.key, err = tc.compile(entry.fields[0].typ, false, nil); err != nil {
 				return within("key", err)
 			}
-			s.Elem, n.elem, err = tc.compile(entry.fields[1].typ, false, &entry.fields[1])
+			s.Elem, n.elem, err = tc.compile(entry.fields[1].typ, false, nil)
 			return within("value", err)
 		}
 		s.Type = record.Array
@@ -156,7 +157,7 @@ func (tc *avroToConnect) attributes(s *record.Schema, n *avroReadNode, a *avroSc
 	if v, ok := a.intProp(propConnectVersion); ok {
 		s.Version = v
 	}
-	if doc := a.textProp(propConnectDoc); doc != "" && !tc.docDefault {
+	if doc := a.textProp(propConnectDoc); doc != "" && (!tc.docDefault || field == nil) {
 		s.Doc = doc
 	}
 	if field != nil && tc.docDefault {

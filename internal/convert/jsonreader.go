@@ -376,7 +376,9 @@ func (p *jsonSchemaParts) children(out *record.Schema, replaceNull bool, depth i
 
 func (p *jsonSchemaParts) attributes(out *record.Schema, replaceNull bool) error {
 	out.Name, _ = jsonTextOf(p.name)
-	out.Doc, _ = jsonTextOf(p.doc)
+	var have bool
+	out.Doc, have = jsonTextOf(p.doc)
+	out.EmptyDoc = have && out.Doc == ""
 	if v, err := strconv.ParseInt(string(p.version), 10, 32); err == nil {
 		out.Version = int(v)
 	}
