@@ -68,20 +68,20 @@ func (s *Server) forward(c *call, to string) error {
 	if to == "" {
 		return errNoLeader
 	}
-	q := c.r.URL.Query()
+	q := query(c.r)
 	next := "true"
-	switch q.Get("forward") {
-	case "true":
+	switch {
+	case flag(q, "forward"):
 		next = "false"
-	case "false":
+	case q.Has("forward"):
 		return errConflict
 	}
 	q.Set("forward", next)
-	body, err := c.body()
+	body, err := c.bytes()
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(c.r.Context(), c.r.Method, strings.TrimSuffix(to, "/")+c.r.URL.EscapedPath()+"?"+q.Encode(), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(c.r.Context(), c.r.Method, strings.TrimSuffix(to, "/")+rawPath(c.r)+"?"+q.Encode(), bytes.NewReader(body))
 	if err != nil {
 		return &worker.StatusError{Code: 500, Msg: "IO Error trying to forward REST request: " + err.Error()}
 	}
@@ -112,7 +112,9 @@ func (s *Server) forward(c *call, to string) error {
 	if l := res.Header.Get("Location"); l != "" {
 		c.w.Header().Set("Location", location(c.r, created(l)))
 	}
-	if ct := res.Header.Get("Content-Type"); ct != "" && len(answer) > 0 {
+	if ct := res.Header.Get("Content-Type"); len(answer) > 0 && strings.HasPrefix(ct, jsonType) {
+		c.w.Header().Set("Content-Type", c.answer)
+	} else if ct != "" && len(answer) > 0 {
 		c.w.Header().Set("Content-Type", ct)
 	}
 	c.w.WriteHeader(res.StatusCode)
@@ -128,7 +130,7 @@ func created(l string) string {
 
 // putTasks is how the worker that owns a connector commits its task configs.
 func (s *Server) putTasks(c *call) error {
-	b, err := c.body()
+	b, err := c.bytes()
 	if err != nil {
 		return err
 	}
@@ -137,7 +139,7 @@ func (s *Server) putTasks(c *call) error {
 		return err
 	}
 	list, ok := v.([]any)
-	if !ok {
+	if !ok && (v != nil || len(b) == 0) {
 		return bodyError("the body must be a list of task configs")
 	}
 	if err := s.b.VerifyInternal(c.r.Header, b); err != nil {
@@ -164,7 +166,7 @@ func (s *Server) putTasks(c *call) error {
 // fence is how a worker that is about to start a task has the leader fence those
 // before it.
 func (s *Server) fence(c *call) error {
-	b, err := c.body()
+	b, err := c.bytes()
 	if err != nil {
 		return err
 	}

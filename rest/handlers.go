@@ -19,6 +19,9 @@ func (s *Server) routes() {
 	}
 	add("GET", "/", s.root)
 	add("GET", "/health", s.health)
+	for _, r := range s.rt.routes {
+		r.anyBody = true
+	}
 	add("GET", "/connectors", s.ready(s.list))
 	add("POST", "/connectors", s.ready(s.onLeader(s.create)))
 	add("GET", "/connectors/*", s.ready(s.info))
@@ -100,7 +103,7 @@ func (s *Server) health(c *call) error {
 }
 
 func (s *Server) list(c *call) error {
-	q := c.r.URL.Query()
+	q := query(c.r)
 	if !q.Has("expand") {
 		return c.json(200, s.b.Names())
 	}
@@ -242,7 +245,7 @@ func (s *Server) patchConfig(c *call) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.b.Info(c.args[0]); err != nil && len(strings.TrimSpace(string(b))) == 0 {
+	if _, err := s.b.Info(c.args[0]); err != nil && (len(strings.TrimSpace(string(b))) == 0 || strings.TrimSpace(string(b)) == "null") {
 		return err
 	}
 	patch, err := configOf(b)
@@ -307,7 +310,7 @@ func (s *Server) restartTask(c *call) error {
 }
 
 func (s *Server) restart(c *call) error {
-	q := c.r.URL.Query()
+	q := query(c.r)
 	include, failed := flag(q, "includeTasks"), flag(q, "onlyFailed")
 	if !include && !failed {
 		if there, err := s.elsewhere(c, c.args[0], -1); there || err != nil {
@@ -391,7 +394,7 @@ func (s *Server) setLogger(c *call) error {
 		return &worker.StatusError{Code: 404, Msg: "invalid log level '" + level + "'."}
 	}
 	level = strings.ToUpper(level)
-	cluster := strings.EqualFold(c.r.URL.Query().Get("scope"), "cluster")
+	cluster := strings.EqualFold(query(c.r).Get("scope"), "cluster")
 	changed, err := s.b.SetLogger(c.r.Context(), c.args[0], level, cluster)
 	if err != nil {
 		return err

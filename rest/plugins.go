@@ -9,13 +9,13 @@ import (
 )
 
 func (s *Server) plugins(c *call) error {
-	q := c.r.URL.Query()
+	q := query(c.r)
 	only := !q.Has("connectorsOnly") || flag(q, "connectorsOnly")
 	return c.json(200, s.b.Plugins(only))
 }
 
 func (s *Server) pluginConfig(c *call) error {
-	q := c.r.URL.Query()
+	q := query(c.r)
 	version := q.Get("version")
 	if q.Has("version") && version == "" {
 		version = "," // an empty text is a range, which nothing matches

@@ -19,7 +19,7 @@ const (
 // at=0:17 those around a record; with schema=true keys and values have their schemas; with
 // positions=true the answer is {"after": …, "records": […]}; after is for the next question.
 func (s *Server) records(c *call) error {
-	q := c.r.URL.Query()
+	q := query(c.r)
 	ask := worker.RecordQuery{Limit: usualRecords, Key: q.Get("key"), After: map[int32]int64{}}
 	if v := q.Get("limit"); v != "" {
 		n, err := strconv.Atoi(v)

@@ -14,6 +14,8 @@ type call struct {
 	w    http.ResponseWriter
 	r    *http.Request
 	args []string // path parameters, decoded
+	// answer is the Content-Type of a JSON answer, as the client's Accept has it.
+	answer string
 }
 
 // handler answers a request; an error becomes Connect's error body.
@@ -23,7 +25,8 @@ type handler func(c *call) error
 type route struct {
 	segments []string
 	methods  map[string]handler
-	plain    bool // no JSON content rules: /metrics
+	plain    bool // not JSON whatever is accepted: /metrics
+	anyBody  bool // takes bodies of every type, as / and /health do
 }
 
 type router struct{ routes []*route }
@@ -47,9 +50,10 @@ func split(path string) []string {
 	return strings.Split(path, "/")
 }
 
-// match finds the route of an escaped path. Fixed segments win over parameters.
-func (rt *router) match(escaped string) (*route, []string) {
-	raw := split(escaped)
+// match finds the route of a path as it was written, without matrix parameters. Fixed
+// segments win over parameters, and are not decoded.
+func (rt *router) match(path string) (*route, []string) {
+	raw := split(path)
 	for _, r := range rt.routes {
 		if len(r.segments) != len(raw) {
 			continue
@@ -57,15 +61,15 @@ func (rt *router) match(escaped string) (*route, []string) {
 		var args []string
 		ok := true
 		for i, s := range r.segments {
-			seg, _, _ := strings.Cut(raw[i], ";") // matrix parameters are no part of the name
-			dec, err := url.PathUnescape(seg)
-			if err != nil || (s != "*" && s != dec) {
+			if s == raw[i] {
+				continue
+			}
+			dec, err := url.PathUnescape(raw[i])
+			if err != nil || s != "*" {
 				ok = false
 				break
 			}
-			if s == "*" {
-				args = append(args, dec)
-			}
+			args = append(args, dec)
 		}
 		if ok {
 			return r, args

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -156,29 +155,25 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.cors(w, r) {
 		return
 	}
-	escaped := r.URL.EscapedPath()
-	if !s.admits(r, escaped) {
+	path := withoutParameters(rawPath(r))
+	if !s.admits(r, path) {
 		refuse(w)
 		return
 	}
-	if strings.Contains(escaped, "//") {
-		badURI(w, "Ambiguous URI empty segment")
+	if s.refusesPath(w, r, path) {
 		return
 	}
-	if strings.Contains(escaped, "%00") {
-		badURI(w, "Bad Request")
+	if r.Method == http.MethodConnect {
+		htmlPage(w, http.StatusBadRequest, http.StatusText(http.StatusBadRequest))
 		return
 	}
-	route, args := s.rt.match(escaped)
+	if _, _, ok := contentType(r); !ok {
+		jettyError(w, r, http.StatusBadRequest, http.StatusText(http.StatusBadRequest))
+		return
+	}
+	route, args := s.rt.match(path)
 	if route == nil {
 		plainError(w, http.StatusNotFound)
-		return
-	}
-	if r.Method == http.MethodOptions {
-		allow := strings.Join(route.allow(), ", ")
-		w.Header().Set("Allow", allow)
-		w.Header().Set("Content-Type", "text/plain")
-		_, _ = io.WriteString(w, allow)
 		return
 	}
 	method := r.Method
@@ -186,26 +181,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		method = http.MethodGet
 	}
 	h := route.methods[method]
-	if h == nil {
+	if h == nil && method != http.MethodOptions {
 		plainError(w, http.StatusMethodNotAllowed)
 		return
 	}
-	if !route.plain && !acceptsJSON(r.Header.Values("Accept")) {
-		plainError(w, http.StatusNotAcceptable)
-		return
-	}
-	if code, typed := bodyType(r); code != 0 {
-		if typed {
-			plainError(w, code)
-		} else {
-			writeError(w, &worker.StatusError{Code: code, Msg: httpText(code)})
-		}
+	answer, done := mediaProblem(w, r, route)
+	if done {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.opt.Timeout)
 	defer cancel()
-	if err := h(&call{w: w, r: r.WithContext(ctx), args: args}); err != nil {
-		s.fail(w, r, err)
+	if err := h(&call{w: w, r: r.WithContext(ctx), args: args, answer: answer}); err != nil {
+		s.fail(w, r, answer, err)
 	}
 }
 
@@ -239,53 +226,20 @@ func allows(origins []string, origin string) bool {
 	return false
 }
 
-func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, answer string, err error) {
 	var se *worker.StatusError
 	if !errors.As(err, &se) {
 		se = &worker.StatusError{Code: http.StatusInternalServerError, Msg: err.Error()}
 		if errors.Is(err, context.DeadlineExceeded) {
 			se.Msg = "Request timed out. " + se.Msg
 		}
-		s.opt.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
-	}
-	writeError(w, se)
-}
-
-// bodyType answers 415 for a body that is not JSON. typed tells that the request
-// named another type.
-func bodyType(r *http.Request) (code int, typed bool) {
-	if r.Method != http.MethodPost && r.Method != http.MethodPut && r.Method != http.MethodPatch {
-		return 0, false
-	}
-	ct := r.Header.Get("Content-Type")
-	if ct == "" {
-		if r.ContentLength > 0 {
-			return http.StatusUnsupportedMediaType, false
-		}
-		return 0, false
-	}
-	if mt, _, err := mime.ParseMediaType(ct); err == nil && mt == "application/json" {
-		return 0, false
-	}
-	return http.StatusUnsupportedMediaType, true
-}
-
-func acceptsJSON(values []string) bool {
-	if len(values) == 0 {
-		return true
-	}
-	for _, v := range values {
-		for _, p := range strings.Split(v, ",") {
-			mt, params, err := mime.ParseMediaType(strings.TrimSpace(p))
-			if err != nil || params["q"] == "0" {
-				continue
-			}
-			if mt == "*/*" || mt == "application/*" || mt == "application/json" {
-				return true
-			}
+		if r.Context().Err() != nil && errors.Is(err, context.Canceled) { // who asked has gone, such as a page that was left
+			s.opt.Log.Debug("a request was given up", "method", r.Method, "path", r.URL.Path, "error", err)
+		} else {
+			s.opt.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 		}
 	}
-	return false
+	writeError(w, answer, se)
 }
 
 func httpText(code int) string {
@@ -300,8 +254,8 @@ func plainError(w http.ResponseWriter, code int) {
 	_, _ = w.Write(errorBody(code, httpText(code)))
 }
 
-func writeError(w http.ResponseWriter, e *worker.StatusError) {
-	w.Header().Set("Content-Type", "application/json")
+func writeError(w http.ResponseWriter, answer string, e *worker.StatusError) {
+	w.Header().Set("Content-Type", answer)
 	w.WriteHeader(e.Code)
 	_, _ = w.Write(errorBody(e.Code, e.Msg))
 }
@@ -312,16 +266,9 @@ func errorBody(code int, msg string) []byte {
 	return append(b, '}')
 }
 
-// badURI is what Jetty answers for a path it does not take.
-func badURI(w http.ResponseWriter, reason string) {
-	w.Header().Set("Content-Type", "text/html;charset=iso-8859-1")
-	w.WriteHeader(http.StatusBadRequest)
-	_, _ = io.WriteString(w, "<html>\n<head>\n<title>Error 400 "+reason+"</title>\n</head>\n<body>\n<h2>HTTP ERROR 400 "+reason+"</h2>\n</body>\n</html>\n")
-}
-
 // json answers a JSON document.
 func (c *call) json(code int, v any) error {
-	c.w.Header().Set("Content-Type", "application/json")
+	c.w.Header().Set("Content-Type", c.answer)
 	c.w.WriteHeader(code)
 	enc := json.NewEncoder(trim{c.w})
 	enc.SetEscapeHTML(false)
@@ -348,7 +295,16 @@ func (c *call) empty(code int) error {
 // maxBody bounds what a request may send.
 const maxBody = 64 << 20
 
+// body reads a JSON body.
 func (c *call) body() ([]byte, error) {
+	if err := bodyProblem(c.r); err != nil {
+		return nil, err
+	}
+	return c.bytes()
+}
+
+// bytes reads a body of whatever type.
+func (c *call) bytes() ([]byte, error) {
 	b, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
 	if err != nil {
 		return nil, &worker.StatusError{Code: 500, Msg: "cannot read the request: " + err.Error()}
