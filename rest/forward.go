@@ -89,11 +89,7 @@ func (s *Server) forward(c *call, to string) error {
 	if len(body) > 0 {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	for _, h := range []string{"Authorization", "X-Connect-Authorization", "X-Connect-Request-Signature-Algorithm"} {
-		if v := c.r.Header.Get(h); v != "" {
-			req.Header.Set(h, v)
-		}
-	}
+	passAuthorization(req, c.r)
 	res, err := s.client.Do(req)
 	if err != nil {
 		return &worker.StatusError{Code: 500, Msg: "IO Error trying to forward REST request: " + err.Error()}
@@ -120,6 +116,15 @@ func (s *Server) forward(c *call, to string) error {
 	c.w.WriteHeader(res.StatusCode)
 	_, err = c.w.Write(answer)
 	return err
+}
+
+// passAuthorization has a request to another worker made as who asked here.
+func passAuthorization(to, from *http.Request) {
+	for _, h := range []string{"Authorization", "X-Connect-Authorization", "X-Connect-Request-Signature-Algorithm"} {
+		if v := from.Header.Get(h); v != "" {
+			to.Header.Set(h, v)
+		}
+	}
 }
 
 // created is the name in another worker's Location.

@@ -39,7 +39,7 @@ func ask(t *testing.T, w *testWorker, method, path, body string) (int, map[strin
 func owners(t *testing.T, w *testWorker, n int, accept func(map[string][]string) bool) map[string][]string {
 	t.Helper()
 	var last map[string][]string
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		last = map[string][]string{}
 		running := 0
 		_, all := ask(t, w, "GET", "/connectors?expand=status", "")
@@ -133,7 +133,7 @@ func TestEagerGroup(t *testing.T) {
 func rebalanced(t *testing.T, w *testWorker, accept func(r any) bool) any {
 	t.Helper()
 	var got map[string]any
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		_, got = ask(t, w, "GET", "/worker/rebalances", "")
 		list, _ := got["rebalances"].([]any)
 		for _, r := range list {
@@ -169,6 +169,7 @@ func TestRebalancesAreRemembered(t *testing.T) {
 	newcomer := fmt.Sprint([]string{b.advertised})
 	joined := func(r any) bool { return fmt.Sprint(look(r, "joined")) == newcomer && look(r, "members.#") == 2.0 }
 	rebalanced(t, a, joined)
+	rebalanced(t, b, joined) // it asks the leader
 	owners(t, a, 2, func(m map[string][]string) bool { return len(m[a.advertised]) == 1 && len(m[b.advertised]) == 1 })
 	rebalanced(t, a, func(r any) bool { return look(r, "stopped.tasks.#") == 1.0 })
 	rebalanced(t, b, func(r any) bool { return look(r, "started.tasks.#") == 1.0 && look(r, "leader") == a.advertised })

@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"millrace/internal/store"
 	"millrace/internal/worker"
@@ -67,8 +70,42 @@ func (s *Server) recentLog(c *call) error {
 }
 
 // rebalances answers GET /worker/rebalances, which Connect does not have: the rounds of
-// the group that this worker took part in, newest first.
-func (s *Server) rebalances(c *call) error { return c.json(200, s.b.Rebalances()) }
+// the group that this worker took part in, newest first. Who joined and who left is
+// known to the leader of a round; the present one is asked.
+func (s *Server) rebalances(c *call) error {
+	out := s.b.Rebalances()
+	unknown := func(r worker.Rebalance) bool { return len(r.Members) == 0 }
+	if self, url := s.b.Leader(); !self && url != "" && !query(c.r).Has("forward") && slices.ContainsFunc(out.List, unknown) {
+		if led := s.rebalancesOf(c, url); led != nil {
+			worker.Complete(out.List, led)
+		}
+	}
+	return c.json(200, out)
+}
+
+// leaderPatience bounds the question to the leader: the answer is good without it.
+const leaderPatience = 3 * time.Second
+
+// rebalancesOf asks another worker; nil when it does not answer.
+func (s *Server) rebalancesOf(c *call, url string) *worker.Rebalances {
+	ctx, cancel := context.WithTimeout(c.r.Context(), leaderPatience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(url, "/")+"/worker/rebalances?forward=false", nil)
+	if err != nil {
+		return nil
+	}
+	passAuthorization(req, c.r)
+	res, err := s.client.Do(req)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = res.Body.Close() }()
+	var out worker.Rebalances
+	if res.StatusCode != http.StatusOK || json.NewDecoder(io.LimitReader(res.Body, maxBody)).Decode(&out) != nil {
+		return nil // a worker of Kafka Connect
+	}
+	return &out
+}
 
 // Doctor examines everything that a connector of this name and config needs; what it
 // returns is the answer. Nothing is changed by it.

@@ -75,6 +75,26 @@ func (w *Worker) Rebalances() Rebalances {
 	return out
 }
 
+// Complete adds to rounds that this worker did not lead what their leader knows of
+// them.
+func Complete(rounds []Rebalance, leader *Rebalances) {
+	for i := range rounds {
+		r := &rounds[i]
+		if len(r.Members) > 0 || r.Leader != leader.WorkerID {
+			continue
+		}
+		at := slices.IndexFunc(leader.List, func(l Rebalance) bool { return l.Generation == r.Generation && l.Leader == r.Leader })
+		if at < 0 {
+			continue
+		}
+		l := &leader.List[at]
+		r.Members, r.Joined, r.Left = l.Members, l.Joined, l.Left
+		if r.Reason == "" {
+			r.Reason = l.Reason
+		}
+	}
+}
+
 // story is what a member remembers between rounds to tell a rebalance by.
 type story struct {
 	why     string            // what this worker knows about the reason of the next round

@@ -333,7 +333,7 @@ func sourcePath(class string, d *detail) []station {
 
 // sinkStations is the way of a record from its topic to the target.
 func sinkStations(d *detail) []station {
-	out := []station{{Title: "Topic end", What: "written by sources", Place: "Σ " + count(d.at["head"])}}
+	out := []station{{Title: "Topic end", What: "written by sources", Place: count(d.at["head"]) + " over all partitions"}}
 	for _, x := range [][3]string{{"consumed", "Consumed", "by this sink"}, {"written", "Written", "the target has it"}} {
 		s := station{Title: x[1], What: x[2]}
 		if behind := d.behind[x[0]]; behind == 0 {

@@ -136,7 +136,7 @@ func TestPagesAndEscapes(t *testing.T) {
 		"/ui/new":                       {"?class=x.PgConnector"},
 		"/ui/new?class=x.PgConnector":   {`name="f.database.password"`, `type="password"`},
 		"/ui/connectors/a%3Cb/doctor":   {"/ui/check/doctor/a%3Cb"},
-		"/ui/cluster":                   {"w:1", "root", "w:2 left &amp; more", "2 min ago", "350 ms", "stopped 1 task (a&lt;b-1)", "left: w:2", "1: w:1", "The leader, w:2, knows", "started 1 connector, 7 tasks (c, c-0, c-1, c-2, c-3, c-4, 2 more)"},
+		"/ui/cluster":                   {"w:1", "root", "w:2 left &amp; more", "2 min ago", "350 ms", "stopped 1 task (a&lt;b-1)", "left: w:2", "1: w:1", "the leader then, w:2, does not tell any more", "started 1 connector, 7 tasks (c, c-0, c-1, c-2, c-3, c-4, 2 more)"},
 		"/ui/static/LICENSES.txt":       {"htmx", "uPlot"},
 		"/ui/data/connectors/a%3Cb":     {"[[],[],[],[],[]]"},
 		"/ui/connectors/nobody%20there": {"there is no such connector"},

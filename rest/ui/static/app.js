@@ -5,12 +5,16 @@
   function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue(name).trim(); }
   function axes() {
     var a = { stroke: colour('--dim'), grid: { stroke: colour('--line'), width: 1 }, ticks: { stroke: colour('--line'), width: 1 } };
-    return [Object.assign({}, a), Object.assign({ size: 60 }, a)];
+    var times = { space: 70, incrs: [5, 10, 30, 60, 120, 300, 600, 1800], values: function (u, at) { return at.map(clock); } };
+    return [Object.assign(times, a), Object.assign({ size: 60 }, a)];
   }
+  // Times are UTC, as everywhere on the page.
+  function clock(at) { return at == null ? '--' : new Date(1000 * at).toISOString().slice(11, 19); }
+  function time() { return { label: 'UTC', value: function (u, at) { return clock(at); } }; }
   function line(label, stroke) { return { label: label, stroke: stroke, width: 2, spanGaps: true, points: { show: false } }; }
   var kinds = {
-    rate: { series: function () { return [{}, line('records/s', colour('--accent'))]; }, pick: function (d) { return [d[0], d[1]]; } },
-    lag: { series: function () { return [{}, line('p50', colour('--accent')), line('p99', colour('--warn'))]; }, pick: function (d) { return [d[0], d[2], d[3]]; } }
+    rate: { series: function () { return [time(), line('records/s', colour('--accent'))]; }, pick: function (d) { return [d[0], d[1]]; } },
+    lag: { series: function () { return [time(), line('p50', colour('--accent')), line('p99', colour('--warn'))]; }, pick: function (d) { return [d[0], d[2], d[3]]; } }
   };
   function start() {
     var box = document.querySelector('.charts');
