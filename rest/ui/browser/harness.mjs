@@ -61,9 +61,28 @@ export async function open(options = {}) {
 // see waits until the page shows the text.
 export const see = (page, text, within = 'body') => page.locator(within).filter({ hasText: text }).first().waitFor();
 
-// accessible fails for every violation that axe finds.
-export async function accessible(page, name) {
-  const found = await page.evaluate(axe + '; axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }).then(r => r.violations.map(v => v.id + ": " + v.help + " — " + v.nodes.map(n => n.html.slice(0, 160)).join(" | ")))');
+// follow clicks a link, or does what else leads there, and waits until the new page is whole: what is typed or
+// pressed before its scripts run is lost, and Playwright itself waits only until a page has begun.
+export async function follow(page, go, where) {
+  await go();
+  await page.waitForURL(where);
+}
+
+// act presses a button whose request changes something and waits for the answer. A rebalance is waited for, as by api.
+export async function act(page, label) {
+  for (let tries = 0; ; tries++) {
+    const [answer] = await Promise.all([
+      page.waitForResponse(r => r.request().method() === 'POST' && new URL(r.url()).pathname.startsWith('/ui/do/')),
+      page.getByRole('button', { name: label, exact: true }).click(),
+    ]);
+    if (answer.headers()['hx-redirect'] || tries === 5 || !/rebalance was underway|conflicting operation/.test(await answer.text())) return;
+  }
+}
+
+// accessible fails for every violation that axe finds; contrast: of contrast only, which is what colours change.
+export async function accessible(page, name, contrast = false) {
+  const only = contrast ? { type: 'rule', values: ['color-contrast'] } : { type: 'tag', values: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] };
+  const found = await page.evaluate(axe + `; axe.run(document, { runOnly: ${JSON.stringify(only)} }).then(r => r.violations.map(v => v.id + ": " + v.help + " — " + v.nodes.map(n => n.html.slice(0, 160)).join(" | ")))`);
   for (const f of found) problems.push(`${name}: ${f}`);
 }
 

@@ -1,5 +1,5 @@
 // The main paths through the page and its failures, in the order in which somebody meets them.
-import { accessible, api, ask, fits, open, problems, run, see, set, shot, step, until } from './harness.mjs';
+import { accessible, act, api, ask, fits, follow, open, problems, run, see, set, shot, step, until } from './harness.mjs';
 
 const name = set.prefix + '-shop';
 const base = { 'connector.class': 'io.debezium.connector.postgresql.PostgresConnector', 'tasks.max': '1', 'plugin.name': 'pgoutput',
@@ -29,7 +29,7 @@ run(async () => {
   });
 
   await step('the connector shows its way from the log head on, its tables and what it said', async () => {
-    await page.locator('table').getByRole('link', { name }).click();
+    await follow(page, () => page.locator('table').getByRole('link', { name }).click(), at('connectors/' + name));
     await state(page, 'RUNNING');
     await see(page, 'at the head', '.path');
     await see(page, 'at most 256 MiB', '.kept');
@@ -40,7 +40,7 @@ run(async () => {
   });
 
   await step('events come by themselves, with what an update changed', async () => {
-    await page.getByRole('link', { name: 'public.customers', exact: true }).click();
+    await follow(page, () => page.getByRole('link', { name: 'public.customers', exact: true }).click(), /\/events\?topic=/);
     await page.locator('.op.read').first().waitFor();
     await ask("sql update public.customers set email = 'new@example.com' where id = 7");
     await page.locator('.op.update').first().waitFor();
@@ -51,9 +51,9 @@ run(async () => {
     if (await page.locator('details[open]').count() !== 1) throw new Error('an open event was closed by news');
     await accessible(page, 'events');
     await shot(page, 'events');
-    await page.getByRole('link', { name: 'Link to this record' }).first().click();
+    await follow(page, () => page.getByRole('link', { name: 'Link to this record' }).first().click(), /[?&]at=/);
     await page.locator('li.here').waitFor();
-    await page.locator('li.here').getByRole('link', { name: 'with its schema' }).click();
+    await follow(page, () => page.locator('li.here').getByRole('link', { name: 'with its schema' }).click(), /[?&]schema=1/);
     await see(page, 'Schema of the value', 'li.here');
     await see(page, 'io.debezium.connector.postgresql.Source', 'li.here');
     await page.goto(at(`connectors/${name}/events?topic=${set.prefix}.public.customers&key=8`));
@@ -68,22 +68,22 @@ run(async () => {
   });
 
   await step('pause, resume, restart, stop', async () => {
-    await press(page, 'Pause');
+    await act(page, 'Pause');
     await state(page, 'PAUSED');
-    await press(page, 'Resume');
+    await act(page, 'Resume');
     await state(page, 'RUNNING');
-    await press(page, 'Restart');
+    await act(page, 'Restart');
     await see(page, 'restart: done', '#said');
     await state(page, 'RUNNING');
-    await press(page, 'Stop');
+    await act(page, 'Stop');
     await state(page, 'STOPPED');
     await see(page, 'The database keeps its log for it meanwhile', '.note');
-    await press(page, 'Resume');
+    await act(page, 'Resume');
     await state(page, 'RUNNING');
   });
 
   await step('the config is validated while it is written, and shown as a difference', async () => {
-    await page.getByRole('link', { name: 'Config', exact: true }).click();
+    await follow(page, () => page.getByRole('link', { name: 'Config', exact: true }).click(), at(`connectors/${name}/config`));
     await see(page, 'Valid:', '#problems');
     const box = page.getByRole('textbox', { name: /Config as JSON/ });
     const text = await box.inputValue();
@@ -99,15 +99,14 @@ run(async () => {
     await see(page, 'heartbeat.interval.ms', '#diff');
     await accessible(page, 'config');
     await shot(page, 'config-diff');
-    await press(page, 'Save and restart its tasks');
-    await page.waitForURL(at('connectors/' + name));
+    await follow(page, () => act(page, 'Save and restart its tasks'), at('connectors/' + name));
     const now = await api('GET', `/connectors/${name}/config`);
     if (now['heartbeat.interval.ms'] !== '60000' || now['database.password'] !== 's3cret-of-test') throw new Error('saved ' + JSON.stringify(now));
     await state(page, 'RUNNING');
   });
 
   await step('the doctor finds nothing', async () => {
-    await page.getByRole('link', { name: 'Doctor', exact: true }).click();
+    await follow(page, () => page.getByRole('link', { name: 'Doctor', exact: true }).click(), at(`connectors/${name}/doctor`));
     await see(page, /Nothing is wrong|It works/, '#diagnosis');
     await accessible(page, 'doctor');
     await shot(page, 'doctor');
@@ -115,10 +114,10 @@ run(async () => {
 
   const second = set.prefix + '-orders';
   await step('a new connector from the form: what is missing, the doctor, its topics, the start', async () => {
-    await page.getByRole('link', { name: 'New connector' }).click();
+    await follow(page, () => page.getByRole('link', { name: 'New connector' }).click(), at('new'));
     await shot(page, 'new');
     await accessible(page, 'new: kinds');
-    await page.getByRole('link', { name: /^PostgreSQL/ }).click();
+    await follow(page, () => page.getByRole('link', { name: /^PostgreSQL/ }).click(), /\/new\?class=/);
     const fill = (k, v) => page.locator(`[id="f.${k}"]`).fill(v);
     await fill('name', second);
     await see(page, 'to correct', '#problems');
@@ -138,8 +137,7 @@ run(async () => {
     await see(page, '"customer": 1', '#sample');
     await shot(page, 'new-plan');
     if ((await page.content()).includes('s3cret')) throw new Error('the page shows a password');
-    await press(page, 'Start it');
-    await page.waitForURL(at('connectors/' + second));
+    await follow(page, () => act(page, 'Start it'), at('connectors/' + second));
     await state(page, 'RUNNING');
     await see(page, '2 rows ✓', 'tr');
   });
@@ -197,13 +195,12 @@ run(async () => {
     await accessible(page, 'overview');
     await shot(page, 'overview-failed');
     await page.goto(at('connectors/' + second));
-    await press(page, 'Delete');
-    await page.waitForURL(at(''));
+    await follow(page, () => act(page, 'Delete'), at(''));
   });
 
   await step('the cluster, and the level of a logger', async () => {
-    await page.getByRole('link', { name: 'Cluster' }).click();
-    await press(page, 'Set on all workers');
+    await follow(page, () => page.getByRole('link', { name: 'Cluster' }).click(), at('cluster'));
+    await act(page, 'Set on all workers');
     await see(page, 'root = INFO: done', '#level');
     await accessible(page, 'cluster');
     await shot(page, 'cluster');
@@ -217,7 +214,7 @@ run(async () => {
     const focused = () => page.evaluate(() => document.activeElement.textContent.trim());
     for (let i = 0; i < 10 && await focused() !== name; i++) await page.keyboard.press('Tab');
     if (await focused() !== name) throw new Error('the connector cannot be reached by Tab: ' + await focused());
-    await page.keyboard.press('Enter');
+    await follow(page, () => page.keyboard.press('Enter'), at('connectors/' + name));
     await state(page, 'RUNNING');
     await page.getByRole('button', { name: 'Pause', exact: true }).focus();
     await page.keyboard.press('Enter');
@@ -236,7 +233,7 @@ run(async () => {
         await other.locator('h1').waitFor();
         if (v.endsWith('/doctor')) await see(other, 'checks are well', '#diagnosis');
         const label = `${kind}: ${v || 'overview'}`;
-        if (kind === 'dark') await accessible(other, label); // contrast; the rest was looked at above
+        if (kind === 'dark') await accessible(other, label, true); // the rest was looked at above
         await fits(other, label);
         if (kind === 'phone' || !v.includes('?')) await shot(other, `${kind}-${(v || 'overview').replace(name, 'connector').replace(/[^a-z]+/g, '-').slice(0, 40)}`);
       }
