@@ -51,10 +51,13 @@ var remoteActions = []remoteAction{
 
 func (a remoteAction) run(ctx context.Context, e *env, args []string) error {
 	fs, client := remoteFlags(e, a.name, "NAME …")
-	failed := false
+	failed, patience := false, time.Duration(0)
 	path := a.path
-	if a.name == "restart" {
+	switch a.name {
+	case "restart":
 		fs.BoolVar(&failed, "failed", false, "only what has failed")
+	case "stop":
+		fs.DurationVar(&patience, "wait", time.Minute, "how long to wait until the tasks have ended and their offsets are stored; 0: not at all")
 	}
 	if err := e.parse(fs, args); err != nil {
 		return helpOr(err)
@@ -68,13 +71,39 @@ func (a remoteAction) run(ctx context.Context, e *env, args []string) error {
 	}
 	var problems []error
 	for _, name := range fs.Args() {
-		if err := client().Do(ctx, a.method, remote.Path(name, path), nil, nil); err != nil {
+		err := client().Do(ctx, a.method, remote.Path(name, path), nil, nil)
+		if err == nil && patience > 0 {
+			err = awaitStopped(ctx, client(), name, patience)
+		}
+		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
 		fmt.Fprintf(e.out, "%s: %s\n", name, a.name)
 	}
 	return errors.Join(problems...)
+}
+
+// awaitStopped waits until a connector that was asked to stop has no task any more:
+// what `millrace offsets` then shows is final.
+func awaitStopped(ctx context.Context, c *remote.Client, name string, patience time.Duration) error {
+	for end := time.Now().Add(patience); ; {
+		var st remote.Status
+		if err := c.Do(ctx, http.MethodGet, remote.Path(name, "/status"), nil, &st); err != nil {
+			return err
+		}
+		if st.Connector.State == "STOPPED" && len(st.Tasks) == 0 {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%s is to stop, and after %s %d of its tasks have not ended yet; millrace status %s tells when they have", name, patience, len(st.Tasks), name)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // remoteFlags are the flags of every command that asks a worker.

@@ -44,6 +44,7 @@ func TestStatusTable(t *testing.T) {
 func TestRemoteCommands(t *testing.T) {
 	const all = `{"a":{"info":{"name":"a"},"status":{"name":"a","type":"source","connector":{"state":"RUNNING","worker_id":"w"},"tasks":[{"id":0,"state":"RUNNING"}]}}}`
 	var asked []string
+	looks := 0 // at the connector that stops: its task ends a moment later
 	worker := func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		asked = append(asked, r.Method+" "+r.URL.RequestURI()+" "+string(body))
@@ -59,6 +60,10 @@ func TestRemoteCommands(t *testing.T) {
 			_, _ = io.WriteString(w, `{"offsets":[]}`)
 		case strings.HasSuffix(r.URL.Path, "/offsets"):
 			_, _ = io.WriteString(w, `{"message":"done so"}`)
+		case r.URL.Path == "/connectors/a/status":
+			tasks := []string{`{"id":0,"state":"RUNNING"}`, ""}[min(looks, 1)]
+			looks++
+			_, _ = io.WriteString(w, `{"name":"a","connector":{"state":"STOPPED"},"tasks":[`+tasks+`]}`)
 		case r.URL.Path == "/connectors/old/signals":
 			w.WriteHeader(404)
 		default:
@@ -80,6 +85,8 @@ func TestRemoteCommands(t *testing.T) {
 		{[]string{"restart", "--failed", "a"}, 0, "a: restart", "POST /connectors/a/restart?includeTasks=true&onlyFailed=true "},
 		{[]string{"delete", "a"}, 0, "a: delete", "DELETE /connectors/a "},
 		{[]string{"delete"}, 2, "", ""},
+		{[]string{"stop", "a"}, 0, "a: stop", "GET /connectors/a/status "},
+		{[]string{"stop", "a", "--wait", "0"}, 0, "a: stop", "PUT /connectors/a/stop "},
 		{[]string{"apply", file}, 0, "new: created", `PUT /connectors/new/config {"connector.class":"x","name":"new"}`},
 		{[]string{"offsets", "a"}, 0, `"offsets": []`, "GET /connectors/a/offsets "},
 		{[]string{"offsets", "a", "--reset"}, 0, "done so", "DELETE /connectors/a/offsets "},
@@ -95,6 +102,9 @@ func TestRemoteCommands(t *testing.T) {
 		if code != c.code || !strings.Contains(out, c.out) || c.asked != "" && !slices.Contains(asked, c.asked) {
 			t.Errorf("millrace %s: status %d, asked %q\n%s%s", strings.Join(c.args, " "), code, asked, out, errOut)
 		}
+	}
+	if looks != 2 {
+		t.Errorf("stop looked %d times, want 2: once while the task ends, once when it has, and not at all with --wait 0", looks)
 	}
 	_, out, _ := commandLine(t, worker, "status", "--json")
 	var list []remote.Status
