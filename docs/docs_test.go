@@ -158,7 +158,7 @@ func (w *world) write(t *testing.T, b block) {
 // who reads them.
 func TestCommands(t *testing.T) {
 	w := newWorld(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute)
 	defer cancel()
 	ran := 0
 	for _, b := range blocks(t) {

@@ -116,7 +116,7 @@ func TestExamples(t *testing.T) {
 	if _, err := d.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	for _, pattern := range []string{"*-source*.json", "*-sink*.json"} {
 		for name, c := range load(t, pattern) {

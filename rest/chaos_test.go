@@ -122,7 +122,7 @@ func tell(t *testing.T, w *testWorker, method, path, body string) {
 func settle(t *testing.T, workers []*testWorker, see *watch, want map[string]string, round int) {
 	t.Helper()
 	var problem string
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		problem = ""
 		running := see.snapshot()
 		for name, state := range want {

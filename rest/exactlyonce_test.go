@@ -22,7 +22,7 @@ func awaitCommitted(t *testing.T, boot, topic string, n int) []string {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var out []string
 	for len(out) < n {
@@ -114,7 +114,7 @@ func TestExactlyOnceGroup(t *testing.T) {
 func changeOffsets(t *testing.T, w *testWorker, name string) {
 	t.Helper()
 	tell(t, w, "PUT", "/connectors/"+name+"/stop", "")
-	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		code, got := ask(t, w, "DELETE", "/connectors/"+name+"/offsets", "")
 		if code == 200 {
 			break

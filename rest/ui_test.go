@@ -62,7 +62,7 @@ func (p *page) req(method, path string, body any) any {
 func (p *page) shows(name, state string) {
 	p.t.Helper()
 	var got map[string]any
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if _, got = ask(p.t, p.w, "GET", "/connectors/"+name+"/status", ""); look(got, "tasks[0].state") == state && look(got, "connector.state") == state {
 			return
 		}

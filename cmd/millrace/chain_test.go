@@ -176,7 +176,7 @@ func chain(t *testing.T, from, to *chainEnd) {
 	check := func(code int, files ...string) string {
 		t.Helper()
 		var out, errOut bytes.Buffer
-		if got := realMain(t.Context(), append([]string{"verify", "--kafka", boot, "--wait", "1s"}, files...), &out, &errOut); got != code {
+		if got := realMain(t.Context(), append([]string{"verify", "--kafka", boot, "--wait", "2m"}, files...), &out, &errOut); got != code {
 			t.Errorf("verify gives %d, want %d: %s%s", got, code, out.String(), errOut.String())
 		}
 		return out.String()
@@ -198,7 +198,7 @@ func chain(t *testing.T, from, to *chainEnd) {
 func eventually(t *testing.T, try func() error) {
 	t.Helper()
 	var err error
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if err = try(); err == nil {
 			return
 		}

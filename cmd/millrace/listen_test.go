@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
+	"millrace/internal/testkit"
 	"millrace/internal/worker"
 )
 
@@ -67,13 +69,10 @@ func writeFile(t *testing.T, path, text string) {
 func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	var out []string
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	for len(out) < n {
+		if at := "127.0.0.1:" + testkit.FreePort(t); !slices.Contains(out, at) {
+			out = append(out, at)
 		}
-		defer func() { _ = ln.Close() }()
-		out = append(out, ln.Addr().String())
 	}
 	return out
 }
@@ -234,7 +233,7 @@ func (k *asker) until(method, url, body string, ok func(code int, text string) b
 	var code int
 	var text string
 	var err error
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if code, text, _, err = k.send(method, url, "ops", "s3cret-word", "", body); err == nil && ok(code, text) {
 			return
 		}

@@ -163,7 +163,7 @@ func (d *Daemon) Spawn() error {
 
 // answer waits until GET / gives 200.
 func (d *Daemon) answer(ctx context.Context, began time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	for {
 		if err := d.once(ctx, http.MethodGet, "/", nil, nil); err == nil {

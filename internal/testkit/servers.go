@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"log/slog"
+	mrand "math/rand/v2"
 	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -168,7 +170,7 @@ func (d *Database) Drop(ctx context.Context) error {
 		if err == nil {
 			_, err = c.Exec(ctx, "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database=$1", d.Name)
 		}
-		if err == nil || tries == 100 {
+		if err == nil || tries == 600 {
 			break
 		}
 		time.Sleep(50 * time.Millisecond) // a server process is going away; nothing announces it
@@ -196,7 +198,7 @@ func DropTopics(t testing.TB, token string) {
 	t.Helper()
 	bootstrap := Kafka(t)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		if err := DeleteTopics(ctx, bootstrap, token); err != nil {
 			t.Errorf("deleting topics of %s: %v", token, err)
@@ -233,7 +235,9 @@ func DeleteTopics(ctx context.Context, bootstrap, token string) error {
 // none is left behind, where the system can do that.
 func DieWithParent() *syscall.SysProcAttr { return dieWithParent() }
 
-// FreePort returns a TCP port of 127.0.0.1 that nobody listens on.
+// FreePort returns a TCP port of 127.0.0.1 that nobody listens on. It is none of those
+// that the system gives to connections and to listeners of port 0, so that nobody gets
+// it before the server that it is for has started, nor while that is down.
 func FreePort(t testing.TB) string {
 	t.Helper()
 	p, err := freePort()
@@ -243,12 +247,13 @@ func FreePort(t testing.TB) string {
 	return p
 }
 
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+func freePort() (p string, err error) {
+	for range 100 {
+		p = strconv.Itoa(20_000 + mrand.IntN(12_000)) // Linux gives from 32,768 on, others from 49,152 on
+		var l net.Listener
+		if l, err = net.Listen("tcp", "127.0.0.1:"+p); err == nil {
+			return p, l.Close()
+		}
 	}
-	defer func() { _ = l.Close() }()
-	_, p, err := net.SplitHostPort(l.Addr().String())
-	return p, err
+	return "", err
 }

@@ -60,7 +60,7 @@ func TestExactlyOnce(t *testing.T) {
 // awaitStream returns when the first change that was streamed is committed.
 func awaitStream(t *testing.T, topic string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cl := testkit.Client(t, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	for found := false; !found; {

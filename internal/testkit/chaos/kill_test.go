@@ -25,6 +25,9 @@ const (
 	endKey   = -1   // the last row that is written
 )
 
+// patience bounds the wait for what must come.
+const patience = 5 * time.Minute
+
 // kills is how often the daemon is killed: MILLRACE_TEST_KILLS, or 2 with -short,
 // or 6. `MILLRACE_TEST_KILLS=30 go test ./internal/testkit/chaos -v` is the long form.
 func kills() int {
@@ -207,7 +210,7 @@ func (w *writer) end(t *testing.T) {
 // check reads the topic until the last row and compares it with what was committed.
 func check(t *testing.T, topic string, committed map[int]int64, n int, level kgo.IsolationLevel) (repeated int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cl := testkit.Client(t, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond), kgo.FetchIsolationLevel(level))
 	h := history{last: map[int]int64{}, most: map[int]int64{}, streamed: map[int]bool{}}

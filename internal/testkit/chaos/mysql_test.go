@@ -66,7 +66,7 @@ func TestExactlyOnceMySQL(t *testing.T) {
 // awaitRecords returns when so many committed records are in a topic.
 func awaitRecords(t *testing.T, topic string, n int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cl := testkit.Client(t, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	for n > 0 {
@@ -82,7 +82,7 @@ func awaitRecords(t *testing.T, topic string, n int) {
 // no record may come twice.
 func once(t *testing.T, topic string, keys int64) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cl := testkit.Client(t, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	seen, ids, twice := map[string]bool{}, map[int]bool{}, 0

@@ -112,7 +112,7 @@ func churn(ctx context.Context, c *pgx.Conn) error {
 // false when the snapshot has ended before that.
 func stored(t *testing.T, d *testkit.Daemon, name string, target int64) (rows int64, in bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -150,7 +150,7 @@ func stored(t *testing.T, d *testkit.Daemon, name string, target int64) (rows in
 // checkSnapshot follows both topics to their ends and compares them with the tables.
 func checkSnapshot(t *testing.T, db *testkit.Database, hits int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cl := testkit.Client(t, kgo.ConsumeTopics(db.Name+".public.a", db.Name+".public.b"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	have, readsA, readsB := map[int]int64{}, 0, 0

@@ -27,7 +27,7 @@ import (
 )
 
 // patience bounds every wait for something that must come.
-const patience = 90 * time.Second
+const patience = 3 * time.Minute
 
 // rig is a database, Kafka, a proxy before each, and the offsets of one connector.
 type rig struct {
@@ -202,7 +202,7 @@ func (r *rig) start() *task {
 	go func() {
 		defer context.AfterFunc(hard, client.Close)()
 		err := src.Run(run, offset, out, func() { close(up) })
-		ctx, end := context.WithTimeout(hard, 5*time.Second)
+		ctx, end := context.WithTimeout(hard, patience)
 		defer end()
 		if derr := out.Drain(ctx); err == nil {
 			err = derr

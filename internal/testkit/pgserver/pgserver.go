@@ -27,7 +27,7 @@ import (
 )
 
 // patience bounds a start and a stop.
-const patience = 90 * time.Second
+const patience = 3 * time.Minute
 
 // Server is a PostgreSQL server on a port of 127.0.0.1; its superuser is postgres,
 // who needs no password.

@@ -9,7 +9,7 @@ import (
 )
 
 // Patience bounds every wait for something that must come.
-const Patience = 60 * time.Second
+const Patience = 3 * time.Minute
 
 // Prefix is topic.prefix of every scenario.
 const Prefix = "srv"
