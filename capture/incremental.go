@@ -212,11 +212,11 @@ func (i *Incremental) Execute(ctx context.Context, id string, req *SnapshotReque
 		return nil
 	}
 	i.id, i.Changed = id, true
-	i.note("STARTED", [2]string{"data_collections", i.names()})
-	if idle && !i.paused {
-		return i.next(ctx)
+	if !idle {
+		return nil // it goes on under the new id, without another STARTED (incremental-two-signals)
 	}
-	return nil
+	i.note("STARTED", [2]string{"data_collections", i.names()})
+	return i.next(ctx)
 }
 
 // Stop notes a request; it takes effect before the next chunk. No patterns mean

@@ -144,7 +144,11 @@ func (t *task) readBlocking(ctx context.Context, tables []*tableMeta, filters ma
 		overrides[name] = f
 	}
 	t.noteSnapshot("STARTED")
-	r := newSnapshotReader(t, conn, "BLOCKING", info.LSN, info)
+	at := info.LSN
+	if s.at.LSN != 0 { // its rows stand at the last message of the stream, and carry its transaction
+		at, info.TxID = s.at.LSN, s.at.TxID
+	}
+	r := newSnapshotReader(t, conn, "BLOCKING", at, info)
 	if err := r.choose(ctx, tables, overrides); err != nil {
 		return err
 	}
