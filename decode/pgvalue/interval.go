@@ -1,6 +1,7 @@
 package pgvalue
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 
@@ -131,7 +132,9 @@ func (iv *interval) microDuration() int64 {
 	return int64(v)
 }
 
-// appendISO prints all parts, seconds without trailing zeros.
+// appendISO prints all parts, seconds without trailing zeros. Debezium adds whole and
+// fraction up in floating point and cuts that behind the ninth digit, so 1.235 is
+// 1.234999999.
 func (iv *interval) appendISO(dst []byte) []byte {
 	part := func(v int64, c byte) {
 		dst = strconv.AppendInt(dst, v, 10)
@@ -144,19 +147,12 @@ func (iv *interval) appendISO(dst []byte) []byte {
 	dst = append(dst, 'T')
 	part(iv.hours, 'H')
 	part(iv.minutes, 'M')
-	whole, micro := iv.whole, iv.micro
-	if whole < 0 || micro < 0 {
-		dst = append(dst, '-')
-		whole, micro = -whole, -micro
-	}
-	dst = strconv.AppendInt(dst, whole, 10)
-	if micro > 0 {
-		dst = append(dst, '.')
-		from := len(dst)
-		dst = appendPadded(dst, micro, 6)
-		for dst[len(dst)-1] == '0' && len(dst) > from {
-			dst = dst[:len(dst)-1]
-		}
+	const digits = 9
+	from := len(dst)
+	dst = strconv.AppendFloat(dst, float64(iv.whole)+float64(iv.micro)/1e6, 'f', -1, 64)
+	if dot := bytes.IndexByte(dst[from:], '.'); dot >= 0 {
+		dst = dst[:min(len(dst), from+dot+1+digits)]
+		dst = bytes.TrimSuffix(bytes.TrimRight(dst, "0"), []byte("."))
 	}
 	return append(dst, 'S')
 }
