@@ -54,11 +54,11 @@ func takeover(ctx context.Context, e *env, args []string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, *wait+*run)
 	defer cancel()
-	cfg, err := worker.LoadConfig(fs.Arg(0), e.log)
-	if err != nil {
-		return err
-	}
 	if *beside != "" {
+		cfg, err := worker.LoadConfig(fs.Arg(0), e.log)
+		if err != nil {
+			return err
+		}
 		r, err := shadow(ctx, e, cfg, *beside, *run)
 		if err != nil {
 			return err
@@ -71,11 +71,12 @@ func takeover(ctx context.Context, e *env, args []string) error {
 		}
 		return nil
 	}
-	w := worker.New(cfg, worker.NewRegistry(plugins()), metrics.New(), worker.NewLoggers(e.level), e.log)
-	in, err := w.Inspect(ctx)
+	cfg, problems, err := worker.InspectConfig(fs.Arg(0), e.log)
 	if err != nil {
 		return err
 	}
+	in := cfg.Inspection(problems)
+	unread := inspect(ctx, e, cfg, in)
 	var out []byte
 	if *asJSON {
 		if out, err = json.MarshalIndent(in, "", "  "); err != nil {
@@ -88,9 +89,25 @@ func takeover(ctx context.Context, e *env, args []string) error {
 	if _, err := e.out.Write(out); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
+	if unread != nil {
+		return fmt.Errorf("the storage topics were not read, so nothing is said about the connectors: %w", unread)
+	}
 	if in.Verdict == worker.Refused {
 		return errors.New("what is marked as refused must be changed before a take-over")
 	}
+	return nil
+}
+
+// inspect adds to the report what the storage topics say. Problems of the properties
+// do not keep it from looking.
+func inspect(ctx context.Context, e *env, cfg *worker.Config, in *worker.Inspection) error {
+	w := worker.New(cfg, worker.NewRegistry(plugins()), metrics.New(), worker.NewLoggers(e.level), e.log)
+	found, err := w.Inspect(ctx)
+	if err != nil {
+		return err
+	}
+	in.Members, in.Connectors, in.Verdict = found.Members, found.Connectors, in.Verdict.Worse(found.Verdict)
+	in.Read = true
 	return nil
 }
 
@@ -139,6 +156,9 @@ func inspectionText(in *worker.Inspection, all, color bool) []byte {
 	}
 	if in.Members > 0 {
 		fmt.Fprintf(&b, "%d workers of the group %s run at this moment: stop them before millrace starts with this group.\n", in.Members, in.Group)
+	}
+	if !in.Read {
+		return b.Bytes()
 	}
 	fmt.Fprintf(&b, "%d connectors: %d work, %d differ in something, %d are refused\n", len(in.Connectors), count[worker.Works], count[worker.Differs], count[worker.Refused])
 	return b.Bytes()

@@ -60,7 +60,7 @@ func TestTakeoverCheck(t *testing.T) {
 		t.Errorf("exit status %d: %s", code, errOut.String())
 	}
 	for _, want := range []string{
-		"differs plugin.path: Without meaning here",
+		"differs plugin.path: plugins are part of the binary",
 		"refused connector.class: millrace has no connector com.example.Alien",
 		"differs stray.option: not an option of this connector",
 		"works   (tasks): 1 task configs are as millrace would write them",

@@ -9,6 +9,7 @@ package configdef
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"sort"
 	"strconv"
@@ -351,6 +352,18 @@ func (d *Def) Parse(props map[string]string) (Values, error) {
 		return Values{}, fmt.Errorf("%s", sb.String())
 	}
 	return Values{def: d, props: props}, nil
+}
+
+// Defaulted returns values in which the properties that have problems count as not
+// given: what is left to look at in a config that is refused.
+func (d *Def) Defaulted(props map[string]string, problems []Problem) Values {
+	if len(problems) > 0 {
+		props = maps.Clone(props)
+		for _, p := range problems {
+			delete(props, p.Property)
+		}
+	}
+	return Values{def: d, props: props}
 }
 
 // Values are the properties of a plugin with its defaults applied. The getters

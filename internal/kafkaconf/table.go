@@ -52,6 +52,14 @@ var index = func() map[string]*row {
 // Known reports whether a client of any role knows the property.
 func Known(name string) bool { return find(name) != nil }
 
+// Effectless is why a property has no effect here, "" if it has one or is not known.
+func Effectless(name string) string {
+	if w := find(name); w != nil {
+		return w.note
+	}
+	return ""
+}
+
 // Unsupported is the text of the problem with a property that a Kafka client has and
 // millrace's do not, "" if it has none with this value. of is producer, consumer or
 // admin.

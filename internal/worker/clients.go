@@ -46,7 +46,7 @@ func isSecurity(k string) bool {
 func (c *Config) internalOpts(clientID string) ([]kgo.Opt, error) {
 	props := map[string]string{"bootstrap.servers": c.Props["bootstrap.servers"], "client.id": clientID}
 	for k, v := range c.Props {
-		if isSecurity(k) || clientOption("admin.override.", k) != nil && k != "client.id" {
+		if isSecurity(k) || clientOption("admin.override.", k) != nil && k != "client.id" && k != "config.providers" {
 			props[k] = v
 		}
 	}

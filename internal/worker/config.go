@@ -1,16 +1,17 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"sort"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"millrace/internal/configdef"
+	"millrace/internal/kafkaconf"
 	"millrace/internal/store"
 )
 
@@ -33,9 +34,8 @@ type Config struct {
 	OverrideAllow                            []string
 
 	// Group membership.
-	Session, Heartbeat, RebalanceTimeout, SyncTimeout, RebalanceDelay time.Duration
-	Protocols                                                         []string
-	KeyTTL                                                            time.Duration
+	Session, Heartbeat, RebalanceTimeout, SyncTimeout, UnsyncBackoff, RebalanceDelay time.Duration
+	Protocols                                                                        []string
 
 	// ExactlyOnce: source tasks write in transactions (exactly.once.source.support is
 	// enabled). LeaderTransactions: so does the leader (from preparing on).
@@ -45,89 +45,132 @@ type Config struct {
 
 	Providers *Providers
 
-	log *slog.Logger
+	signing signing // of requests between workers
+	log     *slog.Logger
 }
 
 func isUTF8(b []byte) bool { return utf8.Valid(b) }
 
 // LoadConfig reads a worker properties file.
 func LoadConfig(path string, log *slog.Logger) (*Config, error) {
-	data, err := os.ReadFile(path)
+	c, problems, err := InspectConfig(path, log)
 	if err != nil {
-		return nil, fmt.Errorf("read worker properties: %w", err)
+		return nil, err
 	}
-	props, err := ParseProperties(data)
-	if err != nil {
-		return nil, fmt.Errorf("read worker properties %s: %w", path, err)
-	}
-	c, err := NewConfig(props, log)
-	if err != nil {
+	if err := joined(problems); err != nil {
 		return nil, fmt.Errorf("worker properties %s: %w", path, err)
 	}
 	return c, nil
 }
 
-// NewConfig checks worker properties and applies the defaults. Unknown keys are
-// logged once, by name only.
+// InspectConfig reads a worker properties file and returns what is wrong with it
+// beside the config, which is complete but for that.
+func InspectConfig(path string, log *slog.Logger) (*Config, []configdef.Problem, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read worker properties: %w", err)
+	}
+	props, err := ParseProperties(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read worker properties %s: %w", path, err)
+	}
+	c, problems := newConfig(props, log, nil)
+	return c, problems, nil
+}
+
+// NewConfig checks worker properties and applies the defaults. All problems are in
+// the error, one per line. What has no effect is logged, by name only.
 func NewConfig(raw map[string]string, log *slog.Logger) (*Config, error) {
-	providers, err := NewProviders(raw)
-	if err != nil {
-		return nil, err
-	}
-	props, err := providers.Resolve(raw)
-	if err != nil {
-		return nil, err
-	}
-	c := &Config{Props: props, Providers: providers, log: log}
-	_, standalone := props["offset.storage.file.filename"]
-	c.Distributed = !standalone || props["group.id"] != ""
-	def := workerDef(c.Distributed)
-	v, err := def.Parse(props)
-	if err != nil {
-		return nil, err
-	}
-	logUnknown(def, props, log)
-	c.GroupID = v.String("group.id")
-	c.ConfigTopic, c.OffsetTopic, c.StatusTopic = v.String("config.storage.topic"), v.String("offset.storage.topic"), v.String("status.storage.topic")
-	c.OffsetFile = v.String("offset.storage.file.filename")
-	c.FlushInterval, c.FlushTimeout, c.StopTimeout = v.Millis("offset.flush.interval.ms"), v.Millis("offset.flush.timeout.ms"), v.Millis("task.shutdown.graceful.timeout.ms")
-	if err := c.restSettings(v); err != nil {
-		return nil, err
-	}
-	c.TopicCreation, c.TopicTracking, c.TopicReset = v.Bool("topic.creation.enable"), v.Bool("topic.tracking.enable"), v.Bool("topic.tracking.allow.reset")
-	c.OverridePolicy, c.OverrideAllow = v.String("connector.client.config.override.policy"), v.List("connector.client.config.override.allowlist")
-	c.AutoRestart = v.Bool("task.auto.restart")
-	if !c.Distributed && v.Enum("exactly.once.source.support") != "disabled" {
-		return nil, fmt.Errorf("exactly.once.source.support needs a distributed worker: set group.id and the three storage topics, or leave it out")
-	}
-	if c.Distributed {
-		if err := c.groupSettings(v); err != nil {
-			return nil, err
-		}
-	}
-	if err := c.listeners(v); err != nil {
+	c, problems := newConfig(raw, log, nil)
+	if err := joined(problems); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
+func joined(problems []configdef.Problem) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	return errors.New(joinProblems(problems))
+}
+
+// newConfig is NewConfig; read, which may be nil, is told of each option that is looked at.
+func newConfig(raw map[string]string, log *slog.Logger, read func(string)) (*Config, []configdef.Problem) {
+	var problems []configdef.Problem
+	failed := func(property string, err error) {
+		if err != nil {
+			problems = append(problems, configdef.Problem{Property: property, Text: err.Error()})
+		}
+	}
+	providers, err := NewProviders(raw)
+	failed("config.providers", err)
+	props, err := providers.Resolve(raw)
+	if failed("config.providers", err); err != nil {
+		props = raw
+	}
+	c := &Config{Props: props, Providers: providers, log: log}
+	_, standalone := props["offset.storage.file.filename"]
+	c.Distributed = !standalone || props["group.id"] != ""
+	def := workerDef(c.Distributed)
+	wrong := configdef.Errors(def.Validate(props))
+	problems = append(problems, wrong...)
+	v := def.Defaulted(props, wrong).Observed(read)
+	for _, n := range c.notes() {
+		log.Info("worker property has no effect", "property", n.Property, "reason", n.Text)
+	}
+	c.GroupID = v.String("group.id")
+	c.ConfigTopic, c.OffsetTopic, c.StatusTopic = v.String("config.storage.topic"), v.String("offset.storage.topic"), v.String("status.storage.topic")
+	c.OffsetFile = v.String("offset.storage.file.filename")
+	c.FlushInterval, c.FlushTimeout, c.StopTimeout = v.Millis("offset.flush.interval.ms"), v.Millis("offset.flush.timeout.ms"), v.Millis("task.shutdown.graceful.timeout.ms")
+	c.TopicCreation, c.TopicTracking, c.TopicReset = v.Bool("topic.creation.enable"), v.Bool("topic.tracking.enable"), v.Bool("topic.tracking.allow.reset")
+	c.OverridePolicy, c.OverrideAllow = v.String("connector.client.config.override.policy"), v.List("connector.client.config.override.allowlist")
+	c.AutoRestart = v.Bool("task.auto.restart")
+	failed("(rest)", c.restSettings(v))
+	if !c.Distributed && v.Enum("exactly.once.source.support") != "disabled" {
+		failed("exactly.once.source.support", errors.New("exactly.once.source.support needs a distributed worker: set group.id and the three storage topics, or leave it out"))
+	}
+	if c.Distributed {
+		failed("(group)", c.groupSettings(v))
+	}
+	failed("listeners", c.listeners(v))
+	if props["bootstrap.servers"] != "" {
+		_, err := c.internalOpts("")
+		failed("(clients)", err)
+	}
+	return c, problems
+}
+
 // prefixes belong to clients and plugins; their keys are theirs to know.
 var prefixes = []string{"producer.", "consumer.", "admin.", "key.converter.", "value.converter.", "header.converter.",
 	"config.providers.", "config.storage.", "offset.storage.", "status.storage.", "ssl.", "sasl.", "listeners.https.",
-	"admin.listeners.https.", "metrics.context.", "internal.key.converter.", "internal.value.converter.", "topic.creation."}
+	"admin.listeners.https."}
 
-func logUnknown(def *configdef.Def, props map[string]string, log *slog.Logger) {
-	var unknown []string
-	for k := range props {
-		if def.Find(k) != nil || hasAnyPrefix(k, prefixes) {
-			continue
+// notes are the properties that have no effect, with the reason.
+func (c *Config) notes() []configdef.Problem {
+	def := workerDef(c.Distributed)
+	var out []configdef.Problem
+	note := func(property, why string) { out = append(out, configdef.Problem{Property: property, Text: why}) }
+	for _, k := range sortedNames(c.Props) {
+		switch why := reasonOfNone(k); {
+		case why != "":
+			note(k, why)
+		case k == "config.storage.partitions":
+			note(k, "the topic of configs has one partition, always")
+		case strings.HasSuffix(k, ".storage.cleanup.policy"):
+			note(k, "storage topics are compacted, always")
+		case isSecurity(k) || clientOption("admin.override.", k) != nil:
+			if why := kafkaconf.Effectless(k); why != "" {
+				note(k, why)
+			} else if !kafkaconf.Known(k) && def.Find(k) == nil {
+				note(k, "Kafka's clients have no such setting")
+			}
+		case def.Find(k) != nil:
+		case !hasAnyPrefix(k, prefixes):
+			note(k, "neither Kafka Connect nor millrace knows it; Connect gives it to plugins that read the worker's properties")
 		}
-		unknown = append(unknown, k)
 	}
-	if len(unknown) > 0 {
-		sort.Strings(unknown)
-		log.Info("worker properties that millrace does not know are ignored", "keys", unknown)
-	}
+	return out
 }
 
 func hasAnyPrefix(s string, ps []string) bool {
@@ -180,7 +223,11 @@ func (c *Config) groupSettings(v configdef.Values) error {
 	if v.IsSet("scheduled.rebalance.max.delay.ms") {
 		c.RebalanceDelay = v.Millis("scheduled.rebalance.max.delay.ms")
 	}
-	c.KeyTTL = v.Millis("inter.worker.key.ttl.ms")
+	c.UnsyncBackoff = v.Millis("worker.unsync.backoff.ms")
+	var err error
+	if c.signing, err = signingOf(v); err != nil {
+		return err
+	}
 	switch p := v.Enum("connect.protocol"); p {
 	case protoSessioned:
 		c.Protocols = []string{protoSessioned, protoCompatible, protoEager}
@@ -190,11 +237,6 @@ func (c *Config) groupSettings(v configdef.Values) error {
 		c.Protocols = []string{protoEager}
 	default:
 		return fmt.Errorf("connect.protocol=%s is not supported by millrace; use sessioned, compatible or eager", p)
-	}
-	for _, k := range []string{"inter.worker.key.generation.algorithm", "inter.worker.signature.algorithm"} {
-		if a := v.String(k); a != "HmacSHA256" {
-			return fmt.Errorf("%s=%s is not supported by millrace; use HmacSHA256", k, a)
-		}
 	}
 	switch e := v.Enum("exactly.once.source.support"); e {
 	case "disabled":

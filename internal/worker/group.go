@@ -3,13 +3,12 @@ package worker
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +35,7 @@ func (w *Worker) makeMember() error {
 	c := w.cfg
 	w.view.Store(&groupView{lost: true})
 	m := &member{cl: cl, host: w, log: w.log, group: c.GroupID, url: c.AdvertisedURL, protos: c.Protocols,
-		session: c.Session, beat: c.Heartbeat, limit: c.RebalanceTimeout, sync: c.SyncTimeout,
+		session: c.Session, beat: c.Heartbeat, limit: c.RebalanceTimeout, sync: c.SyncTimeout, unsync: c.UnsyncBackoff,
 		assign: Assignor{Delay: c.RebalanceDelay}, rejoin: make(chan struct{}, 1), poke: make(chan struct{}, 1), generation: -1}
 	w.member = m
 	return nil
@@ -228,13 +227,10 @@ func (w *Worker) leaderDuties(ctx context.Context) {
 			}
 			w.claimed.Store(true)
 		}
-		if k := w.configs.Session(); k.Key != "" && k.Algorithm == "HmacSHA256" && time.Since(time.UnixMilli(k.Created)) < w.cfg.KeyTTL {
-			continue
-		}
-		var key [32]byte
-		_, _ = rand.Read(key[:]) // never fails
-		if err := w.configs.PutSessionKey(ctx, store.SessionKey{Key: base64.StdEncoding.EncodeToString(key[:]), Algorithm: "HmacSHA256", Created: time.Now().UnixMilli()}); err != nil && ctx.Err() == nil {
-			w.log.Error("cannot write a new session key", "error", err)
+		if now := time.Now(); w.cfg.signing.stale(w.configs.Session(), now) {
+			if err := w.configs.PutSessionKey(ctx, w.cfg.signing.newKey(now)); err != nil && ctx.Err() == nil {
+				w.log.Error("cannot write a new session key", "error", err)
+			}
 		}
 	}
 }
@@ -306,7 +302,7 @@ func (w *Worker) internalCall(ctx context.Context, method, leader, path string, 
 	req.Header.Set("Content-Type", "application/json")
 	if sig := w.sign(body); sig != "" {
 		req.Header.Set("X-Connect-Authorization", sig)
-		req.Header.Set("X-Connect-Request-Signature-Algorithm", "HmacSHA256")
+		req.Header.Set("X-Connect-Request-Signature-Algorithm", w.cfg.signing.algorithm)
 	}
 	res, err := w.peers.Do(req)
 	if err != nil {
@@ -321,13 +317,7 @@ func (w *Worker) internalCall(ctx context.Context, method, leader, path string, 
 }
 
 func (w *Worker) sign(body []byte) string {
-	key, err := base64.StdEncoding.DecodeString(w.configs.Session().Key)
-	if err != nil || len(key) == 0 {
-		return ""
-	}
-	mac := hmac.New(sha256.New, key)
-	mac.Write(body)
-	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	return base64.StdEncoding.EncodeToString(mac(w.configs.Session(), w.cfg.signing.algorithm, body))
 }
 
 // VerifyInternal checks the signature of a request between workers.
@@ -342,8 +332,8 @@ func (w *Worker) VerifyInternal(header http.Header, body []byte) error {
 	switch {
 	case alg == "":
 		return statusErrorf(400, "Failed to verify request signature: the header X-Connect-Request-Signature-Algorithm is missing")
-	case alg != "HmacSHA256":
-		return statusErrorf(400, "This worker does not support the '%s' key signing algorithm used by other workers. This worker is currently configured to use: [HmacSHA256]. Check that all workers' configuration files permit the same set of signature algorithms, and correct any misconfigured worker and restart it.", alg)
+	case !slices.Contains(w.cfg.signing.accepted, alg):
+		return statusErrorf(400, "This worker does not support the '%s' key signing algorithm used by other workers. This worker is currently configured to use: %v. Check that all workers' configuration files permit the same set of signature algorithms, and correct any misconfigured worker and restart it.", alg, w.cfg.signing.accepted)
 	case auth == "":
 		return statusErrorf(400, "Failed to verify request signature: the header X-Connect-Authorization is missing")
 	}
@@ -351,13 +341,11 @@ func (w *Worker) VerifyInternal(header http.Header, body []byte) error {
 	if err != nil {
 		return statusErrorf(400, "the header X-Connect-Authorization is no base64")
 	}
-	key, err := base64.StdEncoding.DecodeString(w.configs.Session().Key)
-	if err != nil || len(key) == 0 {
+	want := mac(w.configs.Session(), alg, body)
+	if want == nil {
 		return statusErrorf(503, "This worker is still starting up and has not been able to read a session key from the config topic yet")
 	}
-	mac := hmac.New(sha256.New, key)
-	mac.Write(body)
-	if !hmac.Equal(mac.Sum(nil), sig) {
+	if !hmac.Equal(want, sig) {
 		return statusErrorf(403, "Internal request signature is not valid")
 	}
 	return nil

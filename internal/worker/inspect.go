@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sort"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"millrace/internal/configdef"
 	"millrace/internal/convert"
 	"millrace/internal/kafkaconf"
 	"millrace/internal/record"
@@ -27,7 +29,8 @@ const (
 	Refused Verdict = "refused"
 )
 
-func (v Verdict) worse(u Verdict) Verdict {
+// Worse is the worse of two verdicts.
+func (v Verdict) Worse(u Verdict) Verdict {
 	rank := map[Verdict]int{Works: 0, Differs: 1, Refused: 2}
 	if rank[u] > rank[v] {
 		return u
@@ -60,6 +63,8 @@ type Inspection struct {
 	Verdict    Verdict           `json:"verdict"`
 	Worker     []PropertyReport  `json:"worker"`
 	Connectors []ConnectorReport `json:"connectors"`
+	// Read: the storage topics were read.
+	Read bool `json:"storage_read"`
 }
 
 // Inspect reads the storage topics of the worker's group without joining it, and
@@ -82,7 +87,7 @@ func (w *Worker) Inspect(ctx context.Context) (*Inspection, error) {
 		return nil, err
 	}
 	defer closeAll()
-	in := &Inspection{Group: w.cfg.GroupID, Verdict: Works, Worker: w.workerReport(), Connectors: []ConnectorReport{}}
+	in := w.cfg.Inspection(nil)
 	gs, err := w.adm.DescribeGroups(ctx, w.cfg.GroupID)
 	if err != nil {
 		return nil, fmt.Errorf("look for the group %s: %w", w.cfg.GroupID, err)
@@ -90,7 +95,7 @@ func (w *Worker) Inspect(ctx context.Context) (*Inspection, error) {
 	in.Members = len(gs[w.cfg.GroupID].Members)
 	for _, name := range w.configs.Names() {
 		r := w.inspectConnector(ctx, w.configs.Get(name))
-		in.Verdict = in.Verdict.worse(r.Verdict)
+		in.Verdict = in.Verdict.Worse(r.Verdict)
 		in.Connectors = append(in.Connectors, r)
 	}
 	return in, nil
@@ -127,23 +132,56 @@ func (w *Worker) readStorage(ctx context.Context, o []kgo.Opt) (closeAll func(),
 	return closeAll, nil
 }
 
-// workerReport lists the worker's properties that mean nothing here.
-func (w *Worker) workerReport() []PropertyReport {
+// Inspection begins the report of a take-over: what there is to say about the worker's
+// properties, of which problems were found before.
+func (c *Config) Inspection(problems []configdef.Problem) *Inspection {
+	in := &Inspection{Group: c.GroupID, Verdict: Works, Worker: []PropertyReport{}, Connectors: []ConnectorReport{}}
+	for _, p := range problems {
+		in.Worker = append(in.Worker, PropertyReport{p.Property, Refused, p.Text})
+	}
+	in.Worker = append(in.Worker, c.workerReport()...)
+	for _, p := range in.Worker {
+		in.Verdict = in.Verdict.Worse(p.Verdict)
+	}
+	return in
+}
+
+// workerReport lists the worker's properties that mean nothing here, and those of its
+// connectors' clients that are refused.
+func (c *Config) workerReport() []PropertyReport {
 	out := []PropertyReport{}
-	def := workerDef(true)
-	for _, k := range sortedNames(w.cfg.Props) {
-		o := def.Find(k)
-		switch {
-		case o == nil && !hasAnyPrefix(k, prefixes):
-			out = append(out, PropertyReport{k, Differs, "millrace does not know it; Connect gives it to plugins that read the worker's properties"})
-		case o != nil && strings.HasPrefix(o.Doc, "Without meaning here"):
-			out = append(out, PropertyReport{k, Differs, o.Doc})
+	for _, n := range c.notes() {
+		out = append(out, PropertyReport{n.Property, Differs, n.Text})
+	}
+	for _, role := range []struct {
+		prefix string
+		read   func(map[string]string) kafkaconf.Result
+	}{{"producer.", kafkaconf.Producer}, {"consumer.", kafkaconf.Consumer}, {"admin.", kafkaconf.Admin}} {
+		own := configdef.Prefixed(c.Props, role.prefix)
+		if role.prefix == "admin." {
+			maps.DeleteFunc(own, func(k, _ string) bool { return strings.HasPrefix(k, "listeners") })
+		}
+		res := role.read(c.clientProps(role.prefix, nil, ""))
+		for _, p := range res.Problems {
+			if _, ok := own[p.Property]; ok {
+				out = append(out, PropertyReport{role.prefix + p.Property, Refused, p.Text})
+			}
+		}
+		for _, n := range res.Notes {
+			if _, ok := own[n.Property]; ok {
+				out = append(out, PropertyReport{role.prefix + n.Property, Differs, n.Text})
+			}
+		}
+		for _, name := range res.Unknown {
+			if _, ok := own[name]; ok {
+				out = append(out, PropertyReport{role.prefix + name, Differs, "Kafka's " + strings.TrimSuffix(role.prefix, ".") + " has no such setting; it is ignored here and by Connect"})
+			}
 		}
 	}
 	return out
 }
 
-func sortedNames(props map[string]string) []string {
+func sortedNames[V any](props map[string]V) []string {
 	out := make([]string, 0, len(props))
 	for k := range props {
 		out = append(out, k)
@@ -160,7 +198,7 @@ func (w *Worker) inspectConnector(ctx context.Context, c *store.Connector) Conne
 	}
 	add := func(property string, v Verdict, text string) {
 		r.Properties = append(r.Properties, PropertyReport{property, v, text})
-		r.Verdict = r.Verdict.worse(v)
+		r.Verdict = r.Verdict.Worse(v)
 	}
 	if w.reg.Connector(r.Class) == nil {
 		add("connector.class", Refused, "millrace has no connector "+r.Class+"; `millrace plugins` lists those it has")

@@ -51,6 +51,7 @@ type member struct {
 	beat    time.Duration
 	limit   time.Duration // rebalance.timeout.ms
 	sync    time.Duration // worker.sync.timeout.ms
+	unsync  time.Duration // worker.unsync.backoff.ms
 	assign  Assignor
 
 	rejoin chan struct{} // cap 1: somebody wants a rebalance
@@ -176,6 +177,13 @@ func (m *member) round(ctx context.Context) error {
 		defer t.Stop()
 		delayed = t.C
 	}
+	var read <-chan struct{}
+	if !current {
+		done := make(chan struct{})
+		read = done
+		go func() { defer close(done); m.readLate(hb, a.Offset) }()
+		defer func() { stop(); <-done }()
+	}
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -183,13 +191,21 @@ func (m *member) round(ctx context.Context) error {
 		return err
 	case <-delayed:
 		m.story.why = whyDelay
-		return nil
+	case <-read:
+		m.story.why = whyBehind
 	case <-m.rejoin:
 		m.story.why = whyWork
-		if !current {
-			m.story.why = whyBehind
-		}
-		return nil
+	}
+	return nil
+}
+
+// readLate tries to read the configs up to an offset until it can, or until
+// worker.unsync.backoff.ms is over.
+func (m *member) readLate(ctx context.Context, offset int64) {
+	ctx, cancel := context.WithTimeout(ctx, m.unsync)
+	defer cancel()
+	for ctx.Err() == nil && !m.catchUp(ctx, offset) {
+		sleep(ctx, time.Second)
 	}
 }
 
@@ -216,7 +232,6 @@ func (m *member) catchUp(ctx context.Context, offset int64) bool {
 	defer cancel()
 	if err := m.host.catchUp(sctx, offset); err != nil {
 		m.log.Warn("cannot catch up with the configs; taking no new work in this round", "error", err)
-		m.requestRejoin()
 		return false
 	}
 	return true

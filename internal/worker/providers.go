@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,35 +29,62 @@ var placeholder = regexp.MustCompile(`\$\{([^}]*?):(?:([^}]*?):)?([^}]*?)\}`)
 
 // The classes of config providers that Kafka ships.
 const (
-	fileProvider      = "org.apache.kafka.common.config.provider.FileConfigProvider"
-	directoryProvider = "org.apache.kafka.common.config.provider.DirectoryConfigProvider"
-	envProvider       = "org.apache.kafka.common.config.provider.EnvVarConfigProvider"
+	providerPackage   = "org.apache.kafka.common.config.provider."
+	fileProvider      = providerPackage + "FileConfigProvider"
+	directoryProvider = providerPackage + "DirectoryConfigProvider"
+	envProvider       = providerPackage + "EnvVarConfigProvider"
 )
 
-// NewProviders reads config.providers and its options from worker properties.
+// NewProviders reads config.providers and its options from worker properties. With an
+// error it has those that can be used.
 func NewProviders(props map[string]string) (*Providers, error) {
 	p := &Providers{byName: map[string]provider{}}
+	var wrong []error
 	for _, name := range configdef.SplitList(props["config.providers"]) {
-		params := configdef.Prefixed(props, "config.providers."+name+".param.")
-		class := strings.TrimSpace(props["config.providers."+name+".class"])
-		switch class {
-		case fileProvider, "FileConfigProvider":
-			p.byName[name] = fileValues(allowedPaths(params))
-		case directoryProvider, "DirectoryConfigProvider":
-			p.byName[name] = directoryValues(allowedPaths(params))
-		case envProvider, "EnvVarConfigProvider":
-			allow, err := regexp.Compile(`\A(?:` + orAll(params["allowlist.pattern"]) + `)\z`)
-			if err != nil {
-				return nil, fmt.Errorf("config.providers.%s.param.allowlist.pattern: %w", name, err)
-			}
-			p.byName[name] = envValues(allow)
-		case "":
-			return nil, fmt.Errorf("config.providers names %q, but config.providers.%s.class is missing", name, name)
-		default:
-			return nil, fmt.Errorf("config.providers.%s.class: millrace has no config provider %s; use %s, %s or %s", name, class, fileProvider, directoryProvider, envProvider)
+		made, err := newProvider(props, name)
+		if err != nil {
+			wrong = append(wrong, err)
+			continue
+		}
+		p.byName[name] = made
+	}
+	return p, errors.Join(wrong...)
+}
+
+// providerParams are the parameters that each provider has.
+var providerParams = map[string]string{fileProvider: "allowed.paths", directoryProvider: "allowed.paths", envProvider: "allowlist.pattern"}
+
+func newProvider(props map[string]string, name string) (provider, error) {
+	params := configdef.Prefixed(props, "config.providers."+name+".param.")
+	class := strings.TrimSpace(props["config.providers."+name+".class"])
+	if class == "" {
+		return nil, fmt.Errorf("config.providers names %q, but config.providers.%s.class is missing", name, name)
+	}
+	if !strings.Contains(class, ".") {
+		class = providerPackage + class
+	}
+	for _, k := range sortedNames(params) {
+		if has, ok := providerParams[class]; ok && k != has {
+			return nil, fmt.Errorf("config.providers.%s.param.%s: %s has no such parameter; it has %s", name, k, class[len(providerPackage):], has)
 		}
 	}
-	return p, nil
+	switch class {
+	case fileProvider:
+		return fileValues(allowedPaths(params)), nil
+	case directoryProvider:
+		return directoryValues(allowedPaths(params)), nil
+	case envProvider:
+		allow, err := regexp.Compile(`\A(?:` + orAll(params["allowlist.pattern"]) + `)\z`)
+		if err != nil {
+			return nil, fmt.Errorf("config.providers.%s.param.allowlist.pattern: %w", name, err)
+		}
+		return envValues(allow), nil
+	}
+	hint := ""
+	if strings.Contains(class, "Kubernetes") || strings.Contains(strings.ToLower(class), "vault") || strings.Contains(strings.ToLower(class), "secret") {
+		hint = "; mount the secrets as files and read them with DirectoryConfigProvider, or give them as environment variables to EnvVarConfigProvider"
+	}
+	return nil, fmt.Errorf("config.providers.%s.class: millrace has no config provider %s; use %s, %s or %s%s", name, class, fileProvider, directoryProvider, envProvider, hint)
 }
 
 func orAll(pattern string) string {

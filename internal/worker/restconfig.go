@@ -91,9 +91,6 @@ func (c *Config) restSettings(v configdef.Values) error {
 		}
 		c.Headers = append(c.Headers, h)
 	}
-	if v.IsSet("inter.worker.key.size") && v.Int("inter.worker.key.size") != 32 {
-		return fmt.Errorf("inter.worker.key.size: keys of HmacSHA256 have 32 bytes; leave the setting out")
-	}
 	return nil
 }
 

@@ -145,8 +145,7 @@ func (c *Config) overrides(props map[string]string, prefix string) (map[string]s
 }
 
 func (c *Config) mayOverride(key string) bool {
-	policy := strings.TrimSuffix(c.OverridePolicy[strings.LastIndexByte(c.OverridePolicy, '.')+1:], "ConnectorClientConfigOverridePolicy")
-	switch policy {
+	switch policyOf(c.OverridePolicy) {
 	case "All":
 		return true
 	case "Principal":
@@ -219,6 +218,10 @@ func (w *Worker) converterFor(props map[string]string, key string, kind Kind) (*
 		return nil, nil, &errs.Error{Java: errs.ConfigException, Msg: fmt.Sprintf("Invalid value %s for configuration %s: Class %s could not be found.", class, key, class)}
 	}
 	sub := configdef.Prefixed(from, key+".")
+	if wrong := versionProblem(p, strings.TrimSpace(sub["plugin.version"])); len(wrong) > 0 {
+		return nil, nil, &errs.Error{Java: errs.ConfigException, Msg: wrong[0], Hint: "in " + key + ".plugin.version"}
+	}
+	delete(sub, "plugin.version")
 	sub["converter.type"] = strings.TrimSuffix(key, ".converter")
 	return p, sub, nil
 }
@@ -307,6 +310,7 @@ func (c *Config) adminClient(props map[string]string, id string) (*kgo.Client, e
 	if err := ka.Err(); err != nil {
 		return nil, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
 	}
+	ka.Log(c.log, id)
 	cl, err := kgo.NewClient(ka.Opts...)
 	if err != nil {
 		return nil, &errs.Error{Java: errs.ConnectException, Msg: "cannot make the connector's Kafka admin client", Cause: err}
@@ -362,7 +366,7 @@ func (t *runningTask) sinkConfig(env TaskEnv) (SinkConfig, error) {
 		return SinkConfig{}, err
 	}
 	poll := 0
-	if _, ok := override["max.poll.records"]; ok {
+	if _, ok := cp["max.poll.records"]; ok {
 		poll = kc.MaxPollRecords
 	}
 	return SinkConfig{Connector: t.s.name, Task: t.id, Consumer: kc.Opts, Group: group, Topics: configdef.SplitList(props["topics"]),

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"millrace/internal/configdef"
+	"millrace/internal/kafkaconf"
 	"millrace/internal/store"
 )
 
@@ -457,6 +458,9 @@ func (w *Worker) overrideInfos(p *Plugin, props map[string]string) []ConfigInfo 
 					val.Errors = append(val.Errors, rs[0].Errors...)
 				}
 				val.Value = printed(o.Type, v, len(val.Errors) > 0)
+			}
+			if text := kafkaconf.Unsupported(strings.TrimSuffix(role.prefix, ".override."), e.Key, v); text != "" {
+				val.Errors = append(val.Errors, text)
 			}
 			if !w.cfg.mayOverride(e.Key) {
 				val.Errors = append(val.Errors, fmt.Sprintf("The '%s' policy does not allow '%s' to be overridden in the connector configuration.", w.cfg.OverridePolicy, e.Key))
