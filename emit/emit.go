@@ -45,6 +45,9 @@ type Config struct {
 	Key       convert.Converter
 	Value     convert.Converter
 	Header    convert.HeaderConverter
+	// HeaderClass, KeyClass and ValueClass are the converters' Java names, for error reports.
+	HeaderClass, KeyClass, ValueClass string
+
 	Stages    []transform.Stage // may be empty
 	Tolerance Tolerance
 	Client    *kgo.Client // the task's own producer client; the Pipeline closes it

@@ -181,7 +181,7 @@ func (e *encoder) one(ctx, send context.Context, b *record.Batch, i int) error {
 // by itself, since transforms change the record in place. ok false: dropped.
 func (e *encoder) convert(ctx context.Context, b *record.Batch, r *record.Record, k *kgo.Record) (ok bool, err error) {
 	stages := len(e.cfg.Stages)
-	var re retry
+	var re Retry
 	for step := 0; step < stages+3; {
 		keep := true
 		switch step - stages {
@@ -197,11 +197,14 @@ func (e *encoder) convert(ctx context.Context, b *record.Batch, r *record.Record
 		switch {
 		case err == nil && keep:
 			step++
-			re = retry{}
+			re = Retry{}
 		case err == nil:
 			e.dropped.transform.Inc()
 			return false, nil
-		case re.again(ctx, &e.cfg.Tolerance, err):
+		case re.Again(ctx, &e.cfg.Tolerance, err):
+			if m := e.cfg.Metrics; m != nil {
+				m.Retried()
+			}
 		default:
 			return false, e.failed(step, r, err)
 		}

@@ -34,6 +34,7 @@ type Pipeline struct {
 
 	stored atomic.Pointer[storedAt]
 	told   atomic.Uint64 // changes when OnTopic shall be called again
+	handed atomic.Int64  // when the last batch was handed over, in ns since 1970; 0 none
 
 	cause error // written once before dead is closed
 	die   sync.Once
@@ -120,6 +121,14 @@ func (p *Pipeline) Start(ctx context.Context) {
 // the pipeline ends the wait.
 func (p *Pipeline) Send(ctx context.Context, b *record.Batch, idle func() error) error {
 	n := b.Bytes()
+	if m := p.cfg.Metrics; m != nil {
+		var waited time.Duration
+		if at := p.handed.Load(); at != 0 {
+			waited = time.Since(time.Unix(0, at))
+		}
+		m.Took(len(b.Records), waited)
+		defer func() { p.handed.Store(time.Now().UnixNano()) }()
+	}
 	if err := p.waitRoom(ctx, n, idle); err != nil {
 		b.Release()
 		return err

@@ -157,7 +157,7 @@ func TestRetriesOnlyRetriableErrorsAndOnlyTheFailedStep(t *testing.T) {
 }
 
 func TestRetryDelays(t *testing.T) {
-	var re retry
+	var re Retry
 	half := func(n int64) int64 { return n / 2 }
 	for i, want := range []time.Duration{300, 600, 1200, 2400, 4800, 2500} {
 		if got := re.delay(5*time.Second, half); got != want*time.Millisecond {

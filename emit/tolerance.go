@@ -3,6 +3,7 @@ package emit
 import (
 	"context"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,15 +25,17 @@ func bindCounters(m *metrics.Task) counters {
 	return counters{m.Skipped("transform"), m.Skipped("tolerated")}
 }
 
-// retry is Connect's retry of one operation: 300 ms doubled per attempt, a random
+// Retry is Connect's retry of one operation: 300 ms doubled per attempt, a random
 // delay below errors.retry.delay.max.ms once the doubling passes it, until
 // errors.retry.timeout is over. Only retriable errors are tried again.
-type retry struct {
+type Retry struct {
 	n     int
 	begun time.Time
 }
 
-func (r *retry) again(ctx context.Context, t *Tolerance, err error) bool {
+// Again waits for the next try and reports whether there is one; err is why the last
+// one failed.
+func (r *Retry) Again(ctx context.Context, t *Tolerance, err error) bool {
 	if t.RetryTimeout == 0 || !errs.Retriable(err) || ctx.Err() != nil {
 		return false
 	}
@@ -59,7 +62,7 @@ func (r *retry) again(ctx context.Context, t *Tolerance, err error) bool {
 }
 
 // delay counts the attempt and returns the pause before the next.
-func (r *retry) delay(most time.Duration, random func(int64) int64) time.Duration {
+func (r *Retry) delay(most time.Duration, random func(int64) int64) time.Duration {
 	d := 300 * time.Millisecond << min(r.n, 20)
 	r.n++
 	if most > 0 && d > most {
@@ -78,7 +81,10 @@ func (e *encoder) failed(step int, r *record.Record, err error) error {
 		if t.LogMessages {
 			args = append(args, "topic", r.Topic.Name, "partition", r.Partition, "timestamp", r.Timestamp)
 		}
-		e.cfg.Log.Error("record failed", args...)
+		e.cfg.Log.Error(failedIn(e.cfg), args...)
+	}
+	if m := e.cfg.Metrics; m != nil {
+		m.RecordFailed(time.Now(), t.Log)
 	}
 	if t.All {
 		e.dropped.tolerated.Inc()
@@ -92,21 +98,29 @@ func (e *encoder) stageName(step int) (stage, class string) {
 	n := len(e.cfg.Stages)
 	switch step - n {
 	case 0:
-		return "HEADER_CONVERTER", ""
+		return "HEADER_CONVERTER", e.cfg.HeaderClass
 	case 1:
-		return "KEY_CONVERTER", ""
+		return "KEY_CONVERTER", e.cfg.KeyClass
 	case 2:
-		return "VALUE_CONVERTER", ""
+		return "VALUE_CONVERTER", e.cfg.ValueClass
 	}
 	return "TRANSFORMATION", e.cfg.Stages[step].Class
+}
+
+// failedIn begins a report as Connect's does, since alert rules on logs look for it.
+func failedIn(c *Config) string {
+	return "Error encountered in task " + c.Connector + "-" + strconv.Itoa(c.Task)
 }
 
 // tolerated counts and logs a record that Kafka refused and errors.tolerance=all
 // lets go.
 func (p *Pipeline) tolerated(r *kgo.Record, err error) {
 	bindCounters(p.cfg.Metrics).tolerated.Inc()
+	if p.cfg.Metrics != nil {
+		p.cfg.Metrics.RecordFailed(time.Now(), p.cfg.Tolerance.Log)
+	}
 	if p.cfg.Tolerance.Log {
-		p.cfg.Log.Error("record failed", "connector", p.cfg.Connector, "task", p.cfg.Task, "stage", "KAFKA_PRODUCE",
+		p.cfg.Log.Error(failedIn(&p.cfg), "connector", p.cfg.Connector, "task", p.cfg.Task, "stage", "KAFKA_PRODUCE",
 			"topic", r.Topic, "bytes", len(r.Key)+len(r.Value), "err", err)
 	}
 }

@@ -156,14 +156,14 @@ func (t *Topics) once(ctx context.Context, topic string) error {
 		msg = r.Err.Error()
 	}
 	return &errs.Error{Java: errs.ConnectException, Msg: fmt.Sprintf("Unable to create topic(s) '%s': %s", topic, msg),
-		Cause: &errs.Error{Java: javaClass(r.Err), Msg: msg}}
+		Cause: &errs.Error{Java: JavaClass(r.Err), Msg: msg}}
 }
 
 const kafkaErrors = "org.apache.kafka.common.errors."
 
-// javaClass names a broker's error as Java does: INVALID_REPLICATION_FACTOR is
+// JavaClass names a broker's error as Java does: INVALID_REPLICATION_FACTOR is
 // InvalidReplicationFactorException.
-func javaClass(err error) string {
+func JavaClass(err error) string {
 	var ke *kerr.Error
 	if !errors.As(err, &ke) {
 		return errs.ConnectException
@@ -209,7 +209,7 @@ func (t *Topics) describe(ctx context.Context, topic string, create bool) (bool,
 			return false, sendFailure(&errs.Error{Java: kafkaErrors + "TopicAuthorizationException", Msg: "Not authorized to access topics: [" + topic + "]",
 				Hint: "Grant DESCRIBE and WRITE on the topic to the connector's principals"})
 		default:
-			return false, sendFailure(&errs.Error{Java: javaClass(err), Msg: err.Error()})
+			return false, sendFailure(&errs.Error{Java: JavaClass(err), Msg: err.Error()})
 		}
 	}
 	return false, nil

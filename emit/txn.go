@@ -44,7 +44,9 @@ type txn struct {
 	open  bool
 	begun time.Time
 	bytes int // of the batches in this transaction
-	timer *time.Timer
+	// records of those batches
+	records int
+	timer   *time.Timer
 }
 
 // txnLoop is loop for a transactional pipeline. A failure commits nothing: what
@@ -90,18 +92,19 @@ func (t *txn) step(err error) bool {
 
 // take writes a batch and commits where the boundary is.
 func (t *txn) take(enc, run context.Context, b *record.Batch) error {
-	n := b.Bytes()
+	n, records := b.Bytes(), len(b.Records)
 	defer func() { b.Release(); t.e.p.credit(n) }()
 	if !t.open {
 		if err := t.e.cfg.Client.BeginTransaction(); err != nil {
 			return fmt.Errorf("begin a transaction: %w", err)
 		}
-		t.open, t.begun, t.bytes = true, time.Now(), 0
+		t.open, t.begun, t.bytes, t.records = true, time.Now(), 0, 0
 	}
 	if err := t.e.encode(enc, run, b); err != nil {
 		return err
 	}
 	t.bytes += n
+	t.records += records
 	if left := t.left(); left > 0 {
 		t.timer.Reset(left)
 		return nil
@@ -159,6 +162,9 @@ func (t *txn) commit(enc, run context.Context, last bool) error {
 	err := p.cfg.Client.EndTransaction(run, kgo.TryCommit)
 	if m := p.cfg.Metrics; m != nil {
 		m.Commit(time.Since(began), err)
+		if err == nil && t.records > 0 {
+			m.TransactionSize(t.records)
+		}
 	}
 	if err != nil {
 		return sendFailure(kafkaError(&kgo.Record{Topic: "(the commit of a transaction)"}, err))

@@ -25,6 +25,7 @@ func TestConnectNames(t *testing.T) {
 	src.HistoryRecovery(time.Now(), 3, true)
 	src.Incremental(IncrementalPaused)
 	src.Running(true)
+	src.Took(7, time.Millisecond)
 	src.Records.Add(5)
 	src.Skipped("tolerated").Inc()
 	src.Skipped("transform").Inc()

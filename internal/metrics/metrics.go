@@ -103,11 +103,7 @@ func (t *Task) Skipped(reason string) prometheus.Counter {
 	if reason != "tolerated" {
 		return counted{c, func(n uint64) { t.stats.filtered.Add(n) }}
 	}
-	return counted{c, func(n uint64) {
-		t.stats.skipped.Add(n)
-		t.stats.failures.Add(n)
-		t.stats.lastError.Store(time.Now().UnixMilli())
-	}}
+	return counted{c, func(n uint64) { t.stats.skipped.Add(n) }}
 }
 
 // SnapshotRows binds the counter of rows read from a table.

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"millrace/emit"
 	"millrace/internal/errs"
 	"millrace/internal/kafkaconf"
 )
@@ -19,27 +20,32 @@ import (
 // DeadLetters is errors.deadletterqueue.*.
 type DeadLetters struct {
 	Topic       string
-	Replication int // of the topic if it must be made; Connect's default is 3
+	Replication int // of the topic if it must be made; -1 is the broker's default
 	Headers     bool
 	Connector   string
 	Task        int
 	Producer    []kgo.Opt // seeds, security, producer.override.*
+	Admin       []kgo.Opt // the same of the client that makes the topic, admin.override.*; nil: Producer
 }
 
 // failure is where a record failed, in Connect's words.
 type failure struct {
-	stage string // KEY_CONVERTER, VALUE_CONVERTER, HEADER_CONVERTER, TRANSFORMATION, TASK_PUT
+	stage string // KEY_CONVERTER, VALUE_CONVERTER, HEADER_CONVERTER, TRANSFORMATION, stagePut
 	class string // Java class name
 }
+
+// stagePut is the stage of records that the target refuses.
+const stagePut = "TASK_PUT"
 
 // tolerate reports a failed record and says whether the task may go on: nil, or
 // the error that ends it.
 func (t *SinkTask) tolerate(ctx context.Context, rec *kgo.Record, at failure, err error) error {
+	t.cfg.Metrics.RecordFailed(time.Now(), t.cfg.Tolerance.Log)
 	if e := t.report(ctx, rec, at, err); e != nil {
 		return e
 	}
 	if !t.cfg.Tolerance.All {
-		return &errs.Error{Java: errs.ConnectException, Msg: "Tolerance exceeded in error handler", Cause: err}
+		return &errs.Error{Java: errs.ConnectException, Msg: "Tolerance exceeded in error handler", Retriable: errs.Retriable(err), Cause: err}
 	}
 	t.cfg.Metrics.Skipped("tolerated").Inc()
 	return nil
@@ -65,7 +71,7 @@ func (t *SinkTask) report(ctx context.Context, rec *kgo.Record, at failure, err 
 		if ctx.Err() != nil {
 			return errStopping
 		}
-		return unrecoverable(&errs.Error{Java: errs.ConnectException, Msg: "write a record to the dead letter queue " + t.cfg.DLQ.Topic, Cause: e})
+		return unrecoverable(t.dlq.refused(e))
 	}
 	return nil
 }
@@ -77,29 +83,64 @@ type dlqWriter struct {
 }
 
 func newDLQWriter(ctx context.Context, cfg *DeadLetters, log *slog.Logger) (*dlqWriter, error) {
+	if err := ensureDLQ(ctx, cfg); err != nil {
+		return nil, err
+	}
 	opts := append([]kgo.Opt{kgo.RequiredAcks(kgo.AllISRAcks())}, cfg.Producer...)
 	opts = append(opts, kgo.RecordPartitioner(dlqPartitioner()))
 	cl, err := kgo.NewClient(opts...)
 	if err != nil {
 		return nil, &errs.Error{Java: errs.ConnectException, Msg: "make the producer of the dead letter queue", Cause: err}
 	}
-	replication := cfg.Replication
-	if replication == 0 {
-		replication = 3
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	resp, err := kadm.NewClient(cl).CreateTopic(ctx, 1, int16(replication), nil, cfg.Topic)
-	if err == nil {
-		err = resp.Err
-	}
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		cl.Close()
-		return nil, &errs.Error{Java: errs.ConnectException, Msg: "create the dead letter queue topic " + cfg.Topic + " with replication factor " + strconv.Itoa(replication),
-			Hint: "Set errors.deadletterqueue.topic.replication.factor to what the cluster can give, or create the topic", Cause: err}
-	}
 	log.Info("dead letter queue ready", "topic", cfg.Topic)
 	return &dlqWriter{cfg: cfg, cl: cl}, nil
+}
+
+// ensureDLQ makes the topic when it is not there. It looks first: who may write to a
+// topic may not always create one.
+func ensureDLQ(ctx context.Context, cfg *DeadLetters) error {
+	failed := func(cause error, hint string) error {
+		return &errs.Error{Java: errs.ConnectException, Msg: "Could not initialize dead letter queue with topic=" + cfg.Topic, Hint: hint, Cause: cause, Retriable: transient(cause)}
+	}
+	opts := cfg.Admin
+	if opts == nil {
+		opts = cfg.Producer
+	}
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return failed(err, "")
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	adm := kadm.NewClient(cl)
+	known, err := adm.ListTopics(ctx)
+	if err != nil {
+		return failed(err, "")
+	}
+	if known.Has(cfg.Topic) {
+		return nil
+	}
+	resp, err := adm.CreateTopics(ctx, 1, int16(cfg.Replication), nil, cfg.Topic)
+	if err != nil {
+		return failed(err, "")
+	}
+	r := resp[cfg.Topic]
+	if r.Err == nil || errors.Is(r.Err, kerr.TopicAlreadyExists) {
+		return nil
+	}
+	msg := r.ErrMessage
+	if msg == "" {
+		msg = r.Err.Error()
+	}
+	hint := "Create the topic, or let the connector's principal do it (CREATE on the topic)"
+	switch {
+	case errors.Is(r.Err, kerr.InvalidReplicationFactor):
+		hint = "It was to be created with replication factor " + strconv.Itoa(cfg.Replication) + ". Set errors.deadletterqueue.topic.replication.factor to what the cluster can give, or create the topic"
+	case errors.Is(r.Err, kerr.InvalidTopicException):
+		hint = "Change errors.deadletterqueue.topic.name"
+	}
+	return failed(&errs.Error{Java: emit.JavaClass(r.Err), Msg: msg, Retriable: r.Err != kerr.InvalidReplicationFactor && transient(r.Err)}, hint) //nolint:errorlint // kadm hands out the error itself
 }
 
 func dlqPartitioner() kgo.Partitioner { return kgo.StickyKeyPartitioner(nil) }
@@ -112,7 +153,23 @@ func (w *dlqWriter) write(ctx context.Context, rec *kgo.Record, at failure, caus
 	if w.cfg.Headers {
 		out.Headers = append(out.Headers, errorHeaders(w.cfg, rec, at, cause)...)
 	}
-	return w.cl.ProduceSync(ctx, out).FirstErr()
+	err := w.cl.ProduceSync(ctx, out).FirstErr()
+	if w.cfg.Headers && errors.Is(err, kerr.MessageTooLarge) {
+		// The record fitted its own topic: what makes it too large is the trace.
+		out = &kgo.Record{Topic: out.Topic, Key: out.Key, Value: out.Value, Timestamp: out.Timestamp, Headers: out.Headers[:len(out.Headers)-1]}
+		err = w.cl.ProduceSync(ctx, out).FirstErr()
+	}
+	return err
+}
+
+// refused words the failure of a write: the task ends, since going on would lose the
+// record.
+func (w *dlqWriter) refused(err error) error {
+	hint := ""
+	if errors.Is(err, kerr.MessageTooLarge) {
+		hint = "Raise producer.override.max.request.size of the connector and max.message.bytes of the topic " + w.cfg.Topic
+	}
+	return &errs.Error{Java: errs.ConnectException, Msg: "Could not produce message to dead letter queue. topic=" + w.cfg.Topic, Hint: hint, Cause: err, Retriable: transient(err)}
 }
 
 // errorHeaders are DeadLetterQueueReporter's headers, in its order.
@@ -120,10 +177,11 @@ func errorHeaders(cfg *DeadLetters, rec *kgo.Record, at failure, cause error) []
 	const p = "__connect.errors."
 	class, msg := errs.ConnectException, cause.Error()
 	var e *errs.Error
-	if errors.As(cause, &e) {
-		if e.Java != "" {
-			class = e.Java
-		}
+	if errors.As(cause, &e) && e.Java != "" {
+		class = e.Java
+	}
+	if top, ok := cause.(*errs.Error); ok && at.stage != stagePut { //nolint:errorlint // of the outer one, as Java's getMessage
+		msg = top.Msg // what is behind it stands in the trace; texts of our sinks are only whole with it
 	}
 	h := func(k, v string) kgo.RecordHeader { return kgo.RecordHeader{Key: p + k, Value: []byte(v)} }
 	return []kgo.RecordHeader{
@@ -149,12 +207,20 @@ func (t *runningTask) deadLetters(props map[string]string, id string) (*DeadLett
 	if err := kc.Err(); err != nil {
 		return nil, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
 	}
-	replication := 0
+	admin, err := t.w.cfg.overrides(props, "admin.override.")
+	if err != nil {
+		return nil, err
+	}
+	ka := kafkaconf.Admin(t.w.cfg.clientProps("admin.", admin, "connector-dlq-adminclient-"+id))
+	if err := ka.Err(); err != nil {
+		return nil, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
+	}
+	replication := 3
 	if v := strings.TrimSpace(props["errors.deadletterqueue.topic.replication.factor"]); v != "" {
 		if replication, err = strconv.Atoi(v); err != nil {
 			return nil, &errs.Error{Java: errs.ConfigException, Msg: "errors.deadletterqueue.topic.replication.factor must be a number, it is " + v}
 		}
 	}
-	return &DeadLetters{Topic: topic, Replication: replication, Connector: t.s.name, Task: t.id, Producer: kc.Opts,
+	return &DeadLetters{Topic: topic, Replication: replication, Connector: t.s.name, Task: t.id, Producer: kc.Opts, Admin: ka.Opts,
 		Headers: strings.EqualFold(strings.TrimSpace(props["errors.deadletterqueue.context.headers.enable"]), "true")}, nil
 }

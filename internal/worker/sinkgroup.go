@@ -157,6 +157,9 @@ func (t *SinkTask) commit(ctx context.Context) error {
 	for _, part := range sent {
 		part.sinkPart.committed = part.next
 	}
+	if !t.dirty && t.inflight == nil {
+		t.cfg.Metrics.Settled()
+	}
 	return nil
 }
 

@@ -98,16 +98,18 @@ func (w *sinkPlace) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var head, consumed, written int64
+	var head, consumed, written, most int64
 	for id, x := range w.parts {
 		end, ok := ends.Lookup(id.topic, id.partition)
 		if !ok || end.Err != nil {
 			continue
 		}
 		head += end.Offset
+		most = max(most, end.Offset-max(w.begin[id], x.consumed))
 		consumed += min(end.Offset, max(w.begin[id], x.consumed))
 		written += min(end.Offset, max(w.begin[id], x.written))
 	}
+	w.t.cfg.Metrics.LagMax(most)
 	w.place.Set(time.Now(), uint64(head), metrics.Reached{Stage: metrics.StageConsumed, At: uint64(consumed)}, metrics.Reached{Stage: metrics.StageWritten, At: uint64(written)})
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"millrace/emit"
 	"millrace/internal/errs"
 	"millrace/internal/record"
 )
@@ -58,10 +59,12 @@ func (t *SinkTask) process(ctx context.Context, fetches kgo.Fetches) error {
 				return nil
 			}
 		}
+		t.cfg.Metrics.Took(len(c.all), t.waited)
+		t.waited = 0
 		if err := t.settle(ctx); err != nil || ctx.Err() != nil {
 			return err
 		}
-		c.dropRevoked()
+		t.cfg.Metrics.GaveUp(c.dropRevoked())
 		t.launch(ctx, c)
 	}
 	return nil
@@ -207,15 +210,9 @@ func (t *SinkTask) retryTransform(ctx context.Context, i int, b *record.Batch, r
 
 // retry tries a retriable error again for errors.retry.timeout, with Connect's delays.
 func (t *SinkTask) retry(ctx context.Context, err error, again func() error) error {
-	deadline := time.Now().Add(t.cfg.Tolerance.RetryTimeout)
-	delay := 300 * time.Millisecond
-	for errs.Retriable(err) && (t.cfg.Tolerance.RetryTimeout < 0 || time.Now().Add(delay).Before(deadline)) {
-		if !sleep(ctx, delay) {
-			return err
-		}
-		if delay *= 2; t.cfg.Tolerance.RetryMax > 0 {
-			delay = min(delay, t.cfg.Tolerance.RetryMax)
-		}
+	var re emit.Retry
+	for re.Again(ctx, &t.cfg.Tolerance, err) {
+		t.cfg.Metrics.Retried()
 		if err = again(); err == nil {
 			return nil
 		}
@@ -257,7 +254,7 @@ func (t *SinkTask) put(ctx context.Context, c *chunk, err error) error {
 		if t.failed != nil {
 			return t.failed
 		}
-		if c.dropRevoked(); len(c.batch.Records) == 0 {
+		if t.cfg.Metrics.GaveUp(c.dropRevoked()); len(c.batch.Records) == 0 {
 			return nil
 		}
 		err = t.sink.Put(ctx, &c.batch)
@@ -273,12 +270,13 @@ func (t *SinkTask) refused(ctx context.Context, c *chunk, bad *errs.RecordError)
 		}
 		rec := c.raws[x.Index]
 		if t.cfg.Tolerance.All {
-			if err := t.tolerate(ctx, rec, failure{"TASK_PUT", "org.apache.kafka.connect.sink.SinkTask"}, x.Err); err != nil {
+			if err := t.tolerate(ctx, rec, failure{stagePut, "org.apache.kafka.connect.sink.SinkTask"}, x.Err); err != nil {
 				return err
 			}
 			continue
 		}
-		return unrecoverable(errors.Join(x.Err, t.report(ctx, rec, failure{"TASK_PUT", "org.apache.kafka.connect.sink.SinkTask"}, x.Err)))
+		t.cfg.Metrics.RecordFailed(time.Now(), t.cfg.Tolerance.Log)
+		return unrecoverable(errors.Join(x.Err, t.report(ctx, rec, failure{stagePut, "org.apache.kafka.connect.sink.SinkTask"}, x.Err)))
 	}
 	t.count(c)
 	return nil
@@ -286,8 +284,8 @@ func (t *SinkTask) refused(ctx context.Context, c *chunk, bad *errs.RecordError)
 
 // dropRevoked takes the records of partitions that were revoked since the poll out
 // of the batch: their new owner writes them, and writing them late could put an
-// old row over a newer one.
-func (c *chunk) dropRevoked() {
+// old row over a newer one. It returns how many there were.
+func (c *chunk) dropRevoked() (dropped int) {
 	n := 0
 	for i, part := range c.parts {
 		if part.revoked {
@@ -298,7 +296,9 @@ func (c *chunk) dropRevoked() {
 		}
 		n++
 	}
+	dropped = len(c.parts) - n
 	c.batch.Records, c.parts, c.raws = c.batch.Records[:n], c.parts[:n], c.raws[:n]
+	return dropped
 }
 
 // advance notes that every record of the chunk is dealt with.

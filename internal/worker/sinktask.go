@@ -78,10 +78,11 @@ type SinkTask struct {
 
 	mu       sync.Mutex // guards what follows and every call to sink
 	assigned map[string]map[int32]*sinkPart
-	closing  bool  // the last commit is made
-	stopping bool  // no more tries
-	dirty    bool  // something was put since the last commit
-	failed   error // a callback's fatal error, for Run to return
+	closing  bool          // the last commit is made
+	stopping bool          // no more tries
+	dirty    bool          // something was put since the last commit
+	waited   time.Duration // of the poll that is worked off
+	failed   error         // a callback's fatal error, for Run to return
 
 	topics   map[string]*record.Topic
 	tallies  map[*record.Topic]*tally
@@ -172,17 +173,20 @@ func (t *SinkTask) Run(ctx context.Context, started func()) (err error) {
 			t.cfg.Log.Warn("sink did not stop cleanly", "error", e)
 		}
 	}()
+	if t.cfg.DLQ != nil { // first, as in Connect: a task that has none touches nothing
+		if t.dlq, err = newDLQWriter(ctx, t.cfg.DLQ, t.cfg.Log); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		defer t.dlq.close()
+	}
 	if err := t.startSink(ctx); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
 		return nil
-	}
-	if t.cfg.DLQ != nil {
-		if t.dlq, err = newDLQWriter(ctx, t.cfg.DLQ, t.cfg.Log); err != nil {
-			return err
-		}
-		defer t.dlq.close()
 	}
 	if t.cl, err = t.newClient(); err != nil {
 		return &errs.Error{Java: errs.ConnectException, Msg: "make the Kafka consumer of the sink task", Cause: err}
@@ -307,7 +311,10 @@ func (t *SinkTask) poll(ctx context.Context, next time.Time) kgo.Fetches {
 		cancel() // it was done before wakeFn was there; take what is buffered
 	}
 	if !t.paused.Load() {
-		return t.cl.PollRecords(ctx, t.cfg.MaxPollRecords)
+		began := time.Now()
+		fetches := t.cl.PollRecords(ctx, t.cfg.MaxPollRecords)
+		t.waited = time.Since(began)
+		return fetches
 	}
 	if err := t.commitLocked(ctx); err == nil {
 		<-ctx.Done()

@@ -120,7 +120,7 @@ func (t *runningTask) emitConfig(env TaskEnv, partition []byte, offsets *taskOff
 		return emit.Config{}, nil, &errs.Error{Java: errs.ConnectException, Msg: "cannot make the task's Kafka producer", Cause: err}
 	}
 	return emit.Config{Connector: t.s.name, Task: t.id, Key: conv.key, Value: conv.value, Header: conv.header, Stages: stages,
-		Tolerance: tolerance(props), Client: client, Topics: topics, Partition: partition, Offsets: liveOffsets{t, offsets}, Transaction: t.transaction(props, offsets),
+		HeaderClass: conv.headerClass, KeyClass: conv.keyClass, ValueClass: conv.valueClass, Tolerance: tolerance(props), Client: client, Topics: topics, Partition: partition, Offsets: liveOffsets{t, offsets}, Transaction: t.transaction(props, offsets),
 		FlushInterval: c.FlushInterval, FlushTimeout: c.FlushTimeout, Log: t.log, Metrics: env.Metrics}, adm, nil
 }
 

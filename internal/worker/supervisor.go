@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -152,6 +153,7 @@ func (s *supervisor) one(ctx context.Context, a Action) []Action {
 		s.stopTasks(a.Tasks)
 	case EndTasks:
 		s.join(a.Tasks)
+		s.retire(a.Tasks)
 	case TaskStatus:
 		s.w.statuses.PutTask(s.name, a.Tasks[0], s.w.status(a.State, "", ""))
 	case ForgetTasks:
@@ -258,6 +260,7 @@ func sameTasks(a, b []*store.Map) bool {
 func (s *supervisor) startTask(i int, paused bool) {
 	if t := s.tasks[i]; t != nil {
 		if t.resume() {
+			s.w.metrics.Paused(s.name, strconv.Itoa(i), false)
 			s.w.statuses.PutTask(s.name, i, s.w.status(store.StateRunning, "", t.version))
 			return
 		}
@@ -279,12 +282,22 @@ func (s *supervisor) pauseTask(i int) {
 	} else if p := s.plugin(); p != nil && p.Kind == KindSink {
 		s.startTask(i, true)
 	}
+	s.w.metrics.Paused(s.name, strconv.Itoa(i), true)
 	s.w.statuses.PutTask(s.name, i, s.w.status(store.StatePaused, "", version))
+}
+
+// retire takes away the series of tasks that this worker no longer has: a place or a
+// lag that nobody follows any more would be shown for ever.
+func (s *supervisor) retire(ids []int) {
+	for _, i := range ids {
+		s.w.metrics.Retire(s.name, strconv.Itoa(i))
+	}
 }
 
 // stopTasks stops tasks and reports them UNASSIGNED.
 func (s *supervisor) stopTasks(ids []int) {
 	s.join(ids)
+	s.retire(ids)
 	for _, i := range ids {
 		s.w.statuses.PutTaskSafe(s.name, i, s.w.status(store.StateUnassigned, "", ""))
 	}

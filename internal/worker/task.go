@@ -45,6 +45,7 @@ type runningTask struct {
 	signaled
 
 	metrics atomic.Pointer[metrics.Task] // once it was built
+	up      atomic.Bool                  // it was reported to run
 }
 
 func newTask(s *supervisor, id int, config *store.Map, paused bool) *runningTask {
@@ -81,6 +82,9 @@ func (t *runningTask) main(run, cut context.Context) {
 	if t.live.Load() {
 		t.log.Error("task failed", "error", err)
 		t.w.counts.taskFailures.Add(1)
+		if !t.up.Load() {
+			t.w.counts.taskStartFailures.Add(1)
+		}
 		if m := t.metrics.Load(); m != nil {
 			m.Failed(time.Now())
 		}
@@ -123,10 +127,14 @@ func (t *runningTask) running() {
 	if !t.live.Load() || t.stopping.Load() {
 		return
 	}
+	if !t.up.Swap(true) {
+		t.w.counts.tasksUp.Add(1)
+	}
 	if m := t.metrics.Load(); m != nil {
 		m.Running(true)
 	}
 	if t.paused {
+		t.w.metrics.Paused(t.s.name, strconv.Itoa(t.id), true)
 		return // the supervisor reports PAUSED
 	}
 	t.w.statuses.PutTask(t.s.name, t.id, t.w.status(store.StateRunning, "", t.version))
