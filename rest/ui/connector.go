@@ -76,10 +76,11 @@ type keptData struct {
 	Level   int
 }
 
-// tableLine is a table or topic of a source.
+// tableLine is a table of a source, or a topic.
 type tableLine struct {
 	Name, Topic   string
 	Records, Rate float64
+	Lag           float64 // of a sink: see countRow
 	Snap          *tableRow
 	Part          float64 // of the snapshot
 	ETA           float64
@@ -226,10 +227,7 @@ func (d *connectorData) figures(now *detail, st *remote.Status, cfg map[string]s
 			d.Path = sinkStations(known)
 		}
 	}
-	if st.Type != "source" {
-		return
-	}
-	if strings.HasPrefix(class, "io.debezium.connector.") {
+	if st.Type == "source" && strings.HasPrefix(class, "io.debezium.connector.") {
 		d.Way = "blocking"
 		if cfg["signal.data.collection"] != "" || cfg["read.only"] == "true" {
 			d.Way = "incremental"
@@ -264,7 +262,7 @@ func (d *connectorData) tables(now *detail, prefix, signals string) {
 			l = &tableLine{Name: name, ETA: math.NaN()}
 			lines[name] = l
 		}
-		l.Topic, l.Records, l.Rate = topic, c.Records, c.Rate
+		l.Topic, l.Records, l.Rate, l.Lag = topic, c.Records, c.Rate, c.Lag
 	}
 	for name, l := range lines {
 		// A topic that a transform has renamed, or one that is not of a table, cannot be read again.
@@ -433,7 +431,7 @@ func (s *Server) offsetsAndLog(r *http.Request, d *connectorData) {
 	lines := s.log(r, d.Name)
 	for i := len(lines) - 1; i >= 0; i-- {
 		l := lines[i]
-		if n := len(d.Log); n > 0 && d.Log[n-1].text() == l.text() {
+		if n := len(d.Log); n > 0 && d.Log[n-1].text() == l.text() && d.Log[n-1].Details["table"] == l.Details["table"] {
 			d.Log[n-1].Times++
 			d.Log[n-1].First = l.At()
 			continue

@@ -57,8 +57,13 @@ type detail struct {
 	incremental int // 0 none, 1 runs, 2 paused
 }
 
-// countRow is the records of a topic.
-type countRow struct{ Records, Rate float64 }
+// countRow is the records of a topic, and of a sink how late they were written.
+type countRow struct {
+	Records, Rate float64
+	Lag           float64 // seconds, the mean since the last sample; NaN: nothing was written
+
+	lagSum, lagCount float64
+}
 
 // tableRow is a table in the snapshot that runs or ran last.
 type tableRow struct {
@@ -76,6 +81,15 @@ func newDetail(now time.Time) *detail {
 
 // known reports whether it is known where the log ends.
 func (d *detail) known() bool { _, ok := d.at["head"]; return ok }
+
+func (d *detail) topic(name string) *countRow {
+	t := d.topics[name]
+	if t == nil {
+		t = &countRow{Lag: math.NaN()}
+		d.topics[name] = t
+	}
+	return t
+}
 
 func (d *detail) table(name string) *tableRow {
 	t := d.tables[name]
@@ -121,7 +135,8 @@ var takers = map[string]func(d *detail, label func(string) string, v float64){
 	"millrace_source_log_expires_seconds":   func(d *detail, _ func(string) string, v float64) { least(&d.expires, v) },
 	"millrace_snapshot_running":             func(d *detail, _ func(string) string, v float64) { d.snapshot = d.snapshot || v == 1 },
 	"millrace_incremental_snapshot_state":   func(d *detail, _ func(string) string, v float64) { d.incremental = max(d.incremental, int(v)) },
-	"millrace_source_topic_records_total":   func(d *detail, l func(string) string, v float64) { d.topics[l("topic")] = &countRow{Records: v} },
+	"millrace_source_topic_records_total":   func(d *detail, l func(string) string, v float64) { d.topic(l("topic")).Records += v },
+	"millrace_sink_topic_records_total":     func(d *detail, l func(string) string, v float64) { d.topic(l("topic")).Records += v },
 	"millrace_snapshot_table_rows":          func(d *detail, l func(string) string, v float64) { d.table(l("table")).Rows += v },
 	"millrace_snapshot_table_expected_rows": func(d *detail, l func(string) string, v float64) { d.table(l("table")).Expected += v },
 	"millrace_snapshot_table_done":          func(d *detail, l func(string) string, v float64) { d.table(l("table")).Done = v == 1 },
@@ -155,7 +170,8 @@ func (h *history) sample(g prometheus.Gatherer, now time.Time) {
 		name := f.GetName()
 		take := takers[name]
 		lag := name == "millrace_source_lag_seconds" || name == "millrace_sink_lag_seconds"
-		if take == nil && !lag {
+		topicLag := name == "millrace_sink_topic_lag_seconds"
+		if take == nil && !lag && !topicLag {
 			continue
 		}
 		for _, m := range f.GetMetric() {
@@ -172,9 +188,14 @@ func (h *history) sample(g prometheus.Gatherer, now time.Time) {
 				d = newDetail(now)
 				next[label("connector")] = d
 			}
-			if lag {
+			switch {
+			case lag:
 				h.addLag(&d.counters, m.GetHistogram())
-			} else {
+			case topicLag:
+				t := d.topic(label("topic"))
+				t.lagSum += m.GetHistogram().GetSampleSum()
+				t.lagCount += float64(m.GetHistogram().GetSampleCount())
+			default:
 				take(d, label, m.GetCounter().GetValue()+m.GetGauge().GetValue()) // it is one of them
 			}
 		}
@@ -213,11 +234,14 @@ func (h *history) extend(s *series, d *detail) {
 		if sec := d.counters.at.Sub(before.counters.at).Seconds(); sec > 0 {
 			r.Rate = max(0, d.records-before.records) / sec
 			for name, t := range d.topics {
-				was := 0.0 // a topic that is new
+				was := &countRow{} // a topic that is new
 				if b := before.topics[name]; b != nil {
-					was = b.Records
+					was = b
 				}
-				t.Rate = max(0, t.Records-was) / sec
+				t.Rate = max(0, t.Records-was.Records) / sec
+				if n := t.lagCount - was.lagCount; n > 0 {
+					t.Lag = max(0, t.lagSum-was.lagSum) / n
+				}
 			}
 			for name, t := range d.tables {
 				if was := before.tables[name]; was != nil {

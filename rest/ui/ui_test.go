@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"millrace/internal/metrics"
+	"millrace/internal/remote"
 )
 
 // api answers as a worker does for one connector whose task has failed, and keeps
@@ -371,6 +372,34 @@ func TestHistory(t *testing.T) {
 	h.sample(prometheus.Gatherers{set.Registry}, at.Add(10*time.Second))
 	if len(h.readings("c")) != 0 {
 		t.Error("a connector that is gone is remembered")
+	}
+}
+
+// TestSinkTopics: a sink's topics are summed up over its tasks, with how late their
+// records were written since the last look.
+func TestSinkTopics(t *testing.T) {
+	set, h, at := metrics.New(), newHistory(), time.Unix(1000, 0)
+	for _, task := range []string{"0", "1"} {
+		x := set.Task("s", task).SinkTopic("p.a.b")
+		x.Rows.Add(10)
+		x.Lag.Observe(100)
+	}
+	h.sample(set.Registry, at)
+	for _, task := range []string{"0", "1"} {
+		x := set.Task("s", task).SinkTopic("p.a.b")
+		x.Rows.Add(20)
+		x.Lag.Observe(.5)
+	}
+	h.sample(set.Registry, at.Add(5*time.Second))
+	now, _, _ := h.now("s")
+	var d connectorData
+	d.figures(now, &remote.Status{Type: "sink"}, nil)
+	if len(d.Tables) != 1 || d.Tables[0].Name != "p.a.b" || d.Tables[0].Records != 60 || d.Tables[0].Rate != 8 || d.Tables[0].Lag != .5 || d.Tables[0].Again {
+		t.Errorf("topics: %+v", d.Tables)
+	}
+	h.sample(set.Registry, at.Add(10*time.Second))
+	if now, _, _ = h.now("s"); !math.IsNaN(now.topics["p.a.b"].Lag) {
+		t.Errorf("nothing was written, and the lag is %v", now.topics["p.a.b"].Lag)
 	}
 }
 

@@ -26,7 +26,7 @@
         if (charts.length === 0) {
           box.querySelectorAll('.chart').forEach(function (el) {
             var k = kinds[el.dataset.series];
-            charts.push({ k: k, el: el, u: new uPlot({ width: el.clientWidth || 400, height: 200, series: k.series(), axes: axes(), cursor: { drag: { x: false, y: false } } }, k.pick(d), el) });
+            charts.push({ k: k, el: el, u: new uPlot({ width: el.clientWidth || 400, height: 200, padding: [null, 30, null, null], series: k.series(), axes: axes(), cursor: { drag: { x: false, y: false } } }, k.pick(d), el) });
           });
         } else {
           charts.forEach(function (c) { c.u.setData(c.k.pick(d)); });
