@@ -118,16 +118,16 @@ func cutSurrogates(r [2]rune) [][2]rune {
 	return out
 }
 
+// writeClassRune writes a character of a class. ASCII other than letters and digits
+// is written in hexadecimal: regexp2 takes an escaped hyphen at the end of a range
+// for one that stands alone.
 func writeClassRune(sb *strings.Builder, c rune) {
 	switch {
-	case c < 0x20 || c == 0x7f:
+	case c < 0x80 && !letter(c) && !digit(c) && c != '_':
 		const hex = "0123456789abcdef"
 		sb.WriteString(`\x`)
 		sb.WriteByte(hex[c>>4])
 		sb.WriteByte(hex[c&15])
-	case c < 0x80 && !letter(c) && !digit(c) && c != '_':
-		sb.WriteByte('\\')
-		sb.WriteRune(c)
 	case utf8.ValidRune(c):
 		sb.WriteRune(c)
 	}

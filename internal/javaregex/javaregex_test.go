@@ -1,6 +1,7 @@
 package javaregex
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +35,24 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestClassesUnderBacktracking: a class holds the same characters in both engines.
+func TestClassesUnderBacktracking(t *testing.T) {
+	for c := rune(1); c < 0x80; c++ {
+		for _, class := range []string{fmt.Sprintf(`[^\x{%x}]`, c), fmt.Sprintf(`[\x{%x}-\x{7f}]`, c), fmt.Sprintf(`[\x01-\x{%x}]`, c)} {
+			linear, err := Compile(class, 0)
+			back, err2 := Compile(class+`(?!\x00)`, 0)
+			if err != nil || err2 != nil || back.Linear() {
+				t.Fatal(class, err, err2)
+			}
+			for x := rune(1); x < 0x82; x++ {
+				if s := string(x); linear.MatchWhole(s) != back.MatchWhole(s) {
+					t.Fatalf("%s on %q: %v with backtracking", class, s, back.MatchWhole(s))
+				}
+			}
+		}
+	}
+}
+
 func TestMatchWhole(t *testing.T) {
 	for _, c := range []struct {
 		pattern string
@@ -55,6 +74,8 @@ func TestMatchWhole(t *testing.T) {
 		{`\Qa.b\E.c`, 0, "axbxc", false},
 		{"(?!x)[a-z]+", 0, "abc", true},
 		{"(?!x)[a-z]+", 0, "xbc", false},
+		{`([^.]++)\.(?!zz)(\w+)`, 0, "public.items", true},
+		{`([^,]+),(?!x).*`, 0, "a,b", true},
 		{"(a)\\1", 0, "aa", true},
 		{"(?<n>a)\\k<n>b", 0, "aab", true},
 		{"a++b", 0, "aaab", true},
