@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -52,6 +53,12 @@ func connectText(c Conn, err error) string {
 	case errors.As(err, &dns):
 		return fmt.Sprintf("The connection attempt failed. The host name %s is not known; check database.hostname.", c.Host)
 	}
+	if c.Port < 1 || c.Port > math.MaxUint16 {
+		return fmt.Sprintf("Unable to parse URL jdbc:postgresql://%s:%d/%s", c.Host, c.Port, c.Database)
+	}
+	if strings.Contains(err.Error(), "server refused TLS connection") {
+		return "The server does not support SSL."
+	}
 	// The driver lists one attempt per line (with and without TLS); the first says most.
 	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
 	text := strings.TrimSpace(lines[min(1, len(lines)-1)])
@@ -97,6 +104,10 @@ func (c *check) streams() bool {
 }
 
 func (c *check) run(ctx context.Context) error {
+	if c.o.Conn.QueryTimeout < 0 {
+		c.problems = append(c.problems, configdef.Problem{Property: "database.hostname", Text: "Error while validating connector config: Query timeout must be a value greater than or equals to 0."})
+		return nil
+	}
 	conn, err := checkConnect(ctx, &c.o.Conn, "")
 	if err != nil {
 		return err

@@ -80,6 +80,8 @@ func TestValidateServer(t *testing.T) {
 	}{
 		{"good", nil, "", ""},
 		{"port", map[string]string{"database.port": "1"}, "database.hostname", "Error while validating connector config: Connection to " + s.Host + ":1 refused. Check that the hostname and port are correct and that the postmaster is accepting TCP/IP connections."},
+		{"no port", map[string]string{"database.port": "0"}, "database.hostname", "Error while validating connector config: Unable to parse URL jdbc:postgresql://" + s.Host + ":0/postgres"},
+		{"query timeout", map[string]string{"database.query.timeout.ms": "-1"}, "database.hostname", "Error while validating connector config: Query timeout must be a value greater than or equals to 0."},
 		{"host", map[string]string{"database.hostname": "no-such-host.invalid"}, "database.hostname", "Error while validating connector config: The connection attempt failed. The host name no-such-host.invalid is not known; check database.hostname."},
 		{"database", map[string]string{"database.dbname": "no_such_database"}, "database.hostname", `Error while validating connector config: FATAL: database "no_such_database" does not exist`},
 		{"user", map[string]string{"database.user": "no_such_user"}, "database.hostname", `Error while validating connector config: FATAL: role "no_such_user" does not exist`},
