@@ -147,7 +147,11 @@ func (e *encoder) one(ctx, send context.Context, b *record.Batch, i int) error {
 	*k = kgo.Record{}
 	ok, err := e.convert(ctx, b, r, k)
 	if err == nil && ok && !e.route.ready {
-		err = e.ready(ctx, r.Topic)
+		if err = e.ready(ctx, r.Topic); err != nil && e.cfg.Tolerance.All && refusedName(err) {
+			k.Topic = e.route.topic.Name
+			e.p.tolerated(k, err)
+			ok, err = false, nil
+		}
 	}
 	if err == nil && ok && e.route.limit > 0 {
 		ok, err = e.fits(k)

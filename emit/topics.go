@@ -204,7 +204,11 @@ func (t *Topics) describe(ctx context.Context, topic string, create bool) (bool,
 		case kerr.IsRetriable(err):
 			return false, fmt.Errorf("ask for topic %s: %w", topic, err)
 		case errors.Is(err, kerr.InvalidTopicException):
-			return false, sendFailure(&errs.Error{Java: kafkaErrors + "InvalidTopicException", Msg: "Invalid topics: [" + topic + "]"})
+			cause := &errs.Error{Java: invalidTopic, Msg: "Invalid topics: [" + topic + "]"}
+			if t.rules != nil { // Connect looks before it sends
+				return false, &errs.Error{Java: errs.ConnectException, Msg: "Error while attempting to describe topics '" + topic + "'", Cause: cause}
+			}
+			return false, sendFailure(cause)
 		case errors.Is(err, kerr.TopicAuthorizationFailed):
 			return false, sendFailure(&errs.Error{Java: kafkaErrors + "TopicAuthorizationException", Msg: "Not authorized to access topics: [" + topic + "]",
 				Hint: "Grant DESCRIBE and WRITE on the topic to the connector's principals"})
@@ -215,9 +219,22 @@ func (t *Topics) describe(ctx context.Context, topic string, create bool) (bool,
 	return false, nil
 }
 
+const (
+	invalidTopic = kafkaErrors + "InvalidTopicException"
+	sendFailed   = "Unrecoverable exception from producer send callback"
+)
+
+// refusedName reports whether a record cannot be sent since its topic's name is
+// none, which errors.tolerance=all skips; other failures of a topic concern all
+// that is sent to it.
+func refusedName(err error) bool {
+	var e, cause *errs.Error
+	return errors.As(err, &e) && e.Msg == sendFailed && errors.As(e.Cause, &cause) && cause.Java == invalidTopic
+}
+
 // sendFailure wraps what Java's producer would report from its callback.
 func sendFailure(cause error) error {
-	return &errs.Error{Java: errs.ConnectException, Msg: "Unrecoverable exception from producer send callback", Retriable: errs.Retriable(cause), Cause: cause}
+	return &errs.Error{Java: errs.ConnectException, Msg: sendFailed, Retriable: errs.Retriable(cause), Cause: cause}
 }
 
 // learnLimits asks for the topic's settings. Not being allowed to know them is no

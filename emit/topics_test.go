@@ -18,6 +18,7 @@ import (
 	"millrace/internal/configdef"
 	"millrace/internal/errs"
 	"millrace/internal/kafkaconf"
+	"millrace/internal/record"
 	"millrace/internal/testkit"
 )
 
@@ -147,6 +148,34 @@ func TestBadTopicName(t *testing.T) {
 	want := errs.ConnectException + ": Unrecoverable exception from producer send callback\nCaused by: org.apache.kafka.common.errors.InvalidTopicException: Invalid topics: [bad topic name]"
 	if got := errs.Trace(err); got != want {
 		t.Errorf("trace %s", got)
+	}
+	looking, other := topicsRig(t, addr, map[string]string{"topic.creation.default.partitions": "1", "topic.creation.default.replication.factor": "1"})
+	defer other.drain(t)
+	want = errs.ConnectException + ": Error while attempting to describe topics 'bad topic name'\nCaused by: org.apache.kafka.common.errors.InvalidTopicException: Invalid topics: [bad topic name]"
+	if got := errs.Trace(looking.Ensure(t.Context(), "bad topic name")); got != want {
+		t.Errorf("trace %s", got)
+	}
+}
+
+// TestBadTopicNameTolerated: with errors.tolerance=all a record whose topic cannot
+// have its name, as an outbox may route it, is skipped and the rest is sent.
+func TestBadTopicNameTolerated(t *testing.T) {
+	addr := testkit.Kafka(t)
+	token := testkit.Name("emit-name")
+	testkit.DropTopics(t, token)
+	_, r := topicsRig(t, addr, nil)
+	r.cfg.Tolerance.All = true
+	bad, good := *topicA, *topicA
+	bad.Name, good.Name = token+" x", token
+	b := r.batch(at(1), &good, "1", "ok")
+	for _, topic := range []*record.Topic{&bad, &good, &bad} {
+		k := b.Append()
+		k.Topic, k.Key, k.Value = topic, b.StringCell("2"), b.StringCell("v")
+	}
+	r.send(t, b)
+	r.drain(t)
+	if got := read(t, addr, token, 2); string(got[1].Key) != "2" {
+		t.Errorf("got %s", got[1].Key)
 	}
 }
 
