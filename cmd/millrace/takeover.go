@@ -76,7 +76,7 @@ func takeover(ctx context.Context, e *env, args []string) error {
 		return err
 	}
 	in := cfg.Inspection(problems)
-	unread := inspect(ctx, e, cfg, in)
+	unread := inspect(ctx, e, cfg, in) // after the report, since it is about what the report lacks
 	var out []byte
 	if *asJSON {
 		if out, err = json.MarshalIndent(in, "", "  "); err != nil {
@@ -101,6 +101,9 @@ func takeover(ctx context.Context, e *env, args []string) error {
 // inspect adds to the report what the storage topics say. Problems of the properties
 // do not keep it from looking.
 func inspect(ctx context.Context, e *env, cfg *worker.Config, in *worker.Inspection) error {
+	if !cfg.Connects() {
+		return errors.New("the settings of the connection to Kafka are refused, see above")
+	}
 	w := worker.New(cfg, worker.NewRegistry(plugins()), metrics.New(), worker.NewLoggers(e.level), e.log)
 	found, err := w.Inspect(ctx)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -83,6 +84,50 @@ func TestTakeoverCheck(t *testing.T) {
 	}
 	if after := ends(t, cl); after != before {
 		t.Errorf("the check wrote something: %s, before %s", after, before)
+	}
+}
+
+// Files as the images of Debezium, Confluent and Strimzi write them: everything that
+// must be changed is told at once, with what to use instead, what has no effect is told
+// with the reason, and the rest is left alone.
+func TestTakeoverOfKnownImages(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	for name, want := range map[string][]string{
+		"debezium": {"differs rest.port: Kafka Connect 3.0 has removed it: use listeners", "differs rest.host.name:", "differs plugin.path:",
+			"the topic hb_configs (config.storage.topic) does not exist: no group of workers has run with these bootstrap.servers and topics"},
+		"confluent": {"refused config.providers: config.providers.secret.class: millrace has no config provider", "use org.apache.kafka.common.config.provider.FileConfigProvider",
+			"refused rest.extension.classes: io.confluent.connect.security.ConnectSecurityExtension is a Java class", "put a proxy in front",
+			"refused producer.interceptor.classes:", "refused consumer.interceptor.classes:", "differs internal.key.converter:", "differs log4j.loggers:"},
+		"strimzi": {"refused sasl.login.callback.handler.class:", "use Kafka's own OAuthBearerLoginCallbackHandler", "refused ssl.truststore.location: Failed to load the trust store",
+			"refused producer.ssl.truststore.location:", "differs metric.reporters: millrace serves its metrics itself", "the settings of the connection to Kafka are refused"},
+	} {
+		data, err := os.ReadFile(filepath.Join("testdata", "takeover", name+".properties"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "worker.properties")
+		writeFile(t, file, strings.ReplaceAll(string(data), "BROKERS", c.ListenAddrs()[0]))
+		var out, errOut bytes.Buffer
+		if code := realMain(t.Context(), []string{"takeover", "--check", file}, &out, &errOut); code != 1 {
+			t.Errorf("%s: exit status %d", name, code)
+		}
+		text := out.String() + errOut.String()
+		for _, w := range want {
+			if !strings.Contains(text, w) {
+				t.Errorf("%s: the report lacks %q:\n%s", name, w, text)
+			}
+		}
+		refused, differs := strings.LastIndex(text, "\n  refused "), strings.Index(text, "\n  differs ")
+		if differs >= 0 && refused > differs {
+			t.Errorf("%s: what is refused does not come first:\n%s", name, text)
+		}
+		if strings.Contains(text, "hunter2") || strings.Contains(text, "s3cret") {
+			t.Errorf("%s: the report shows a secret", name)
+		}
 	}
 }
 

@@ -23,8 +23,10 @@ type TopicSpec struct {
 	Replication int16
 	// OnePartition: the topic must have exactly one (config topic).
 	OnePartition bool
-	// NoCreate: a missing topic is an error.
+	// NoCreate: a missing topic is an error. Absent is what it then says, "" for the
+	// setting that forbids to make it.
 	NoCreate bool
+	Absent   string
 	// Configs are further topic settings at creation; cleanup.policy is always compact.
 	Configs map[string]string
 	// LeaderID is the transactional id under which the leader of a group writes; ""

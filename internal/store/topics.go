@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,8 @@ func EnsureTopic(ctx context.Context, adm *kadm.Client, spec TopicSpec, log *slo
 		return 0, err
 	}
 	if n == 0 && spec.NoCreate {
-		return 0, fmt.Errorf("the topic %s (%s) does not exist, and internal.topics.automatic.creation.enable is false; create it with cleanup.policy=compact", spec.Name, spec.Role)
+		why := cmp.Or(spec.Absent, "internal.topics.automatic.creation.enable is false; create it with cleanup.policy=compact")
+		return 0, fmt.Errorf("the topic %s (%s) does not exist: %s", spec.Name, spec.Role, why)
 	}
 	if n == 0 {
 		if err := createTopic(ctx, adm, spec); err != nil {

@@ -42,15 +42,23 @@ func isSecurity(k string) bool {
 	return k == "security.protocol" || strings.HasPrefix(k, "sasl.") || strings.HasPrefix(k, "ssl.")
 }
 
-// internalOpts are the options of the worker's own clients.
-func (c *Config) internalOpts(clientID string) ([]kgo.Opt, error) {
+// Connects reports whether the worker's own connection settings can be used.
+func (c *Config) Connects() bool { r := c.internalClient(""); return r.Err() == nil }
+
+// internalClient is what the settings of the worker's own clients mean.
+func (c *Config) internalClient(clientID string) kafkaconf.Result {
 	props := map[string]string{"bootstrap.servers": c.Props["bootstrap.servers"], "client.id": clientID}
 	for k, v := range c.Props {
 		if isSecurity(k) || clientOption("admin.override.", k) != nil && k != "client.id" && k != "config.providers" {
 			props[k] = v
 		}
 	}
-	r := kafkaconf.Admin(props)
+	return kafkaconf.Admin(props)
+}
+
+// internalOpts are the options of the worker's own clients.
+func (c *Config) internalOpts(clientID string) ([]kgo.Opt, error) {
+	r := c.internalClient(clientID)
 	if err := r.Err(); err != nil {
 		return nil, &errs.Error{Java: errs.ConfigException, Msg: "the worker's connection settings are wrong", Cause: err}
 	}

@@ -126,17 +126,17 @@ func newConfig(raw map[string]string, log *slog.Logger, read func(string)) (*Con
 	c.TopicCreation, c.TopicTracking, c.TopicReset = v.Bool("topic.creation.enable"), v.Bool("topic.tracking.enable"), v.Bool("topic.tracking.allow.reset")
 	c.OverridePolicy, c.OverrideAllow = v.String("connector.client.config.override.policy"), v.List("connector.client.config.override.allowlist")
 	c.AutoRestart = v.Bool("task.auto.restart")
-	failed("(rest)", c.restSettings(v))
+	failed("rest.extension.classes", c.extensions(v))
+	failed("response.http.headers.config", c.restSettings(v))
 	if !c.Distributed && v.Enum("exactly.once.source.support") != "disabled" {
 		failed("exactly.once.source.support", errors.New("exactly.once.source.support needs a distributed worker: set group.id and the three storage topics, or leave it out"))
 	}
 	if c.Distributed {
-		failed("(group)", c.groupSettings(v))
+		failed("group.id", c.groupSettings(v))
 	}
 	failed("listeners", c.listeners(v))
 	if props["bootstrap.servers"] != "" {
-		_, err := c.internalOpts("")
-		failed("(clients)", err)
+		problems = append(problems, c.internalClient("").Problems...)
 	}
 	return c, problems
 }

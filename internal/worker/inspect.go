@@ -1,10 +1,12 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sort"
 	"strings"
 
@@ -29,10 +31,11 @@ const (
 	Refused Verdict = "refused"
 )
 
+func (v Verdict) rank() int { return slices.Index([]Verdict{Works, Differs, Refused}, v) }
+
 // Worse is the worse of two verdicts.
 func (v Verdict) Worse(u Verdict) Verdict {
-	rank := map[Verdict]int{Works: 0, Differs: 1, Refused: 2}
-	if rank[u] > rank[v] {
+	if u.rank() > v.rank() {
 		return u
 	}
 	return v
@@ -107,6 +110,7 @@ func (w *Worker) readStorage(ctx context.Context, o []kgo.Opt) (closeAll func(),
 	mk := func(topic, property string, one bool) store.Log {
 		spec := w.cfg.topicSpec(topic, property, -1, one)
 		spec.NoCreate = true
+		spec.Absent = "no group of workers has run with these bootstrap.servers and topics; is this the file that the workers are started with?"
 		l := store.NewKafkaLog(spec, w.log, o...)
 		logs = append(logs, l)
 		return l
@@ -137,9 +141,11 @@ func (w *Worker) readStorage(ctx context.Context, o []kgo.Opt) (closeAll func(),
 func (c *Config) Inspection(problems []configdef.Problem) *Inspection {
 	in := &Inspection{Group: c.GroupID, Verdict: Works, Worker: []PropertyReport{}, Connectors: []ConnectorReport{}}
 	for _, p := range problems {
-		in.Worker = append(in.Worker, PropertyReport{p.Property, Refused, p.Text})
+		text := strings.TrimPrefix(strings.TrimPrefix(p.Text, p.Property+": "), p.Property+"=")
+		in.Worker = append(in.Worker, PropertyReport{p.Property, Refused, text})
 	}
 	in.Worker = append(in.Worker, c.workerReport()...)
+	slices.SortStableFunc(in.Worker, func(a, b PropertyReport) int { return cmp.Compare(b.Verdict.rank(), a.Verdict.rank()) })
 	for _, p := range in.Worker {
 		in.Verdict = in.Verdict.Worse(p.Verdict)
 	}

@@ -81,9 +81,6 @@ func (c *RestConfig) Client() *http.Client {
 func (c *Config) restSettings(v configdef.Values) error {
 	c.UI, c.UIReadOnly = v.Bool("ui.enabled"), v.Bool("ui.read.only")
 	c.CORSOrigins, c.CORSMethods = v.List("access.control.allow.origin"), v.List("access.control.allow.methods")
-	if err := c.extensions(v); err != nil {
-		return err
-	}
 	for _, rule := range splitQuoted(v.String("response.http.headers.config")) {
 		h, err := headerRule(rule)
 		if err != nil {
