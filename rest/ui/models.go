@@ -195,11 +195,16 @@ func (s *Server) cluster(r *http.Request) (string, any, error) {
 			}
 		}
 	}
+	d.Rebalances = s.rebalances(r)
+	if b := d.Rebalances; b != nil && len(b.List) > 0 {
+		for _, id := range b.List[0].Members { // those that run nothing
+			of(id)
+		}
+	}
 	for _, w := range workers {
 		d.Workers = append(d.Workers, *w)
 	}
 	slices.SortFunc(d.Workers, func(a, b workerRow) int { return cmp.Compare(a.ID, b.ID) })
-	d.Rebalances = s.rebalances(r)
 	var loggers map[string]struct {
 		Level *string `json:"level"`
 	}
