@@ -207,8 +207,11 @@ func (m *Model) alterTable(step *Step, n *ddl.AlterTable) {
 	t := old.clone()
 	change := Change{Kind: Alter, ID: id}
 	if cs := n.Options.Charset; cs != "" || n.Options.Collate != "" {
-		if cs == "" {
+		switch cs {
+		case "":
 			cs = charsetOf(n.Options.Collate)
+		case "default": // CONVERT TO CHARACTER SET DEFAULT
+			cs = m.Charset(id.DB)
 		}
 		t.Charset = cs
 		for i := range t.Columns {
@@ -229,9 +232,8 @@ func (m *Model) alterTable(step *Step, n *ddl.AlterTable) {
 		if n.Actions[i].Verb == ddl.RenameTo {
 			to := m.id(step.DB, n.Actions[i].To)
 			m.Remove(id)
-			change.Previous = &TableID{id.DB, id.Name}
-			change.ID, t.ID = to, to
-			step.Tables = []TableID{to}
+			change.Moved, change.ID, t.ID = &TableID{id.DB, id.Name}, to, to
+			step.DB, step.Tables = to.DB, []TableID{to}
 		}
 	}
 	t.rename(renames)
@@ -297,8 +299,7 @@ func (m *Model) action(t *Table, a *ddl.Action, renames map[string]string) strin
 		if at < 0 {
 			return "column " + a.From + " is not known"
 		}
-		c := &t.Columns[at]
-		c.HasDefault, c.Default = a.Verb == ddl.SetDefault && !a.Column.DefaultExpr, a.Column.Default
+		t.Columns[at].alterDefault(a)
 	case ddl.AddKey:
 		t.addKey(&a.Key)
 	case ddl.DropPrimaryKey:
@@ -381,10 +382,21 @@ func (m *Model) dropTables(db string, n *ddl.DropTable) []Step {
 		all = append(all, id)
 		out = append(out, Step{DB: id.DB, DDL: text + quote(id.DB) + "." + quote(id.Name), Changes: []Change{{Kind: Drop, ID: id}}})
 	}
-	for i := range out {
-		out[i].Tables = all
-	}
+	shareTables(out, all)
 	return out
+}
+
+// shareTables gives each step the tables of its neighbours in the same database: the
+// reference makes groups of them, in the order of the statement.
+func shareTables(steps []Step, all []TableID) {
+	for from, to := 0, 0; from < len(steps); from = to {
+		for to < len(steps) && steps[to].DB == steps[from].DB {
+			to++
+		}
+		for i := from; i < to; i++ {
+			steps[i].Tables = all[from:to:to]
+		}
+	}
 }
 
 // renameTables moves tables pair by pair. Each pair is a step of its own, with the
@@ -396,7 +408,7 @@ func (m *Model) renameTables(db, text string, n *ddl.RenameTable) []Step {
 	for i := range n.From {
 		from, to := m.id(db, n.From[i]), m.id(db, n.To[i])
 		all = append(all, to)
-		step := Step{DB: from.DB, DDL: text[:n.Pairs[0][0]] + text[n.Pairs[i][0]:n.Pairs[i][1]]}
+		step := Step{DB: to.DB, DDL: text[:n.Pairs[0][0]] + text[n.Pairs[i][0]:n.Pairs[i][1]]}
 		old := m.Table(from)
 		if old == nil {
 			step.Unread = errNoTable(from)
@@ -409,8 +421,8 @@ func (m *Model) renameTables(db, text string, n *ddl.RenameTable) []Step {
 		}
 		out = append(out, step)
 	}
+	shareTables(out, all)
 	for i := range out {
-		out[i].Tables = all
 		if c := out[i].Changes; len(c) == 1 && m.Table(c[0].ID) == nil {
 			out[i].Changes = nil
 		}

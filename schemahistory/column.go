@@ -1,6 +1,7 @@
 package schemahistory
 
 import (
+	"slices"
 	"strings"
 
 	"millrace/schemahistory/ddl"
@@ -23,13 +24,13 @@ func jdbcType(name string) int {
 		return 1111
 	}
 	if len(words) > 1 {
-		switch words[1] {
-		case "VARYING", "VARCHAR":
+		switch {
+		case slices.Contains(words[1:], "VARCHAR") || slices.Contains(words[1:], "VARYING"):
 			if words[0] == "NCHAR" || words[0] == "NATIONAL" {
 				return -9
 			}
 			return 12
-		case "VARBINARY":
+		case words[1] == "VARBINARY":
 			return 2004
 		}
 	}
@@ -85,7 +86,7 @@ func columnOf(d *ddl.Column, charset string) Column {
 			c.Charset = "utf8"
 		case d.Charset != "":
 			c.Charset = d.Charset
-		case d.Collate != "":
+		case strings.Contains(d.Collate, "_"): // not binary
 			c.Charset = charsetOf(d.Collate)
 		default:
 			c.Charset = charset
@@ -110,20 +111,31 @@ func setDefault(c *Column, d *ddl.Column) {
 	case c.Optional:
 		c.HasDefault = true
 	}
-	if digits, ok := bitLiteral(c); ok {
-		c.Default = &digits
+}
+
+// alterDefault is ALTER COLUMN … SET DEFAULT and DROP DEFAULT. Of NULL, and of bit and
+// hexadecimal literals, the reference keeps the word null, which then is the default of
+// a text column, and NULLs print as it; here it is kept where it means nothing.
+func (c *Column) alterDefault(a *ddl.Action) {
+	d := &a.Column
+	c.HasDefault, c.Default = c.Optional, nil
+	switch {
+	case a.Verb != ddl.SetDefault:
+	case d.DefaultExpr:
+		c.HasDefault = true
+	case d.Default != nil && !d.DefaultHex:
+		c.HasDefault, c.Default = true, d.Default
+	default:
+		c.HasDefault = true
+		if word := "null"; isNumber(c.JDBCType) || c.JDBCType >= 91 && c.JDBCType <= 93 || c.JDBCType == 2014 {
+			c.Default = &word
+		}
 	}
 }
 
-// bitLiteral is what the reference keeps of a default like b'101' of a BIT column.
-func bitLiteral(c *Column) (string, bool) {
-	if c.Default == nil || c.TypeName != "BIT" {
-		return "", false
-	}
-	if s := *c.Default; len(s) > 2 && (s[0] == 'b' || s[0] == 'B') && s[1] == '\'' {
-		return strings.Trim(s[1:], "'"), true
-	}
-	return "", false
+// isNumber reports whether values of a type of java.sql.Types are numbers.
+func isNumber(jdbcType int) bool {
+	return jdbcType == -5 || jdbcType >= 2 && jdbcType <= 8
 }
 
 // EpochDefault is what the model keeps for DEFAULT CURRENT_TIMESTAMP.

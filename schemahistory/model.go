@@ -98,7 +98,8 @@ const (
 type Change struct {
 	Kind     Kind
 	ID       TableID
-	Previous *TableID // renamed from
+	Previous *TableID // renamed from by RENAME TABLE
+	Moved    *TableID // renamed from by ALTER TABLE, which histories do not tell
 	Table    *Table   // nil after a drop
 }
 

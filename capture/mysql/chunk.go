@@ -503,16 +503,15 @@ func (r *chunkReader) Emit(ctx context.Context, rows [][]byte) error {
 		if r.fields, err = unpackRow(r.fields[:0], line); err != nil {
 			return err
 		}
-		if !s.t.opts.Skipped.Has(byte(emit.OpRead)) {
-			b := s.batch()
-			row, fails := tb.rows.Texts(b, r.fields)
-			if fails != nil {
-				if err := s.failed(tb, fails); err != nil {
-					return err
-				}
+		// skipped.operations has no say here: who signals for rows gets them, as in Debezium.
+		b := s.batch()
+		row, fails := tb.rows.Texts(b, r.fields)
+		if fails != nil {
+			if err := s.failed(tb, fails); err != nil {
+				return err
 			}
-			tb.env.Append(b, s.shared, &emit.Change{Op: emit.OpRead, After: row.Value, Key: row.Key, NowNs: s.now.UnixNano(), Source: s.incrementalSource(b, &tb.src)})
 		}
+		tb.env.Append(b, s.shared, &emit.Change{Op: emit.OpRead, After: row.Value, Key: row.Key, NowNs: s.now.UnixNano(), Source: s.incrementalSource(b, &tb.src)})
 		if s.full() {
 			if err := s.send(ctx); err != nil {
 				return err

@@ -164,6 +164,7 @@ func (s *session) query(ctx context.Context, e *replication.BinlogEvent, q *repl
 				return nil // done before the restart: the history has it
 			}
 			s.clock(e)
+			s.place(e, 0)
 			return s.ddl(ctx, q)
 		}
 		return nil

@@ -110,7 +110,9 @@ func (t *task) recorded(step *schemahistory.Step) bool {
 	}
 	h := &t.opts.History
 	if h.CapturedOnly && len(step.Tables) > 0 {
-		return slices.ContainsFunc(step.Tables, t.captured)
+		// A statement counts when one of its tables is captured; of several pairs of a RENAME,
+		// or tables of a DROP, each then counts by its own (new) name.
+		return slices.ContainsFunc(step.Tables, t.captured) && (len(step.Changes) == 0 || t.captured(step.Changes[0].ID))
 	}
 	if h.CapturedOnly && step.DB != "" && len(step.Changes) == 0 {
 		return t.opts.Tables.Included(step.DB, "") || !h.CapturedOnly

@@ -65,9 +65,9 @@ func (p *Position) Offset() []byte {
 	text(keyFile, p.File)
 	m.Put(keyPos, strconv.FormatInt(p.Pos, 10))
 	text(keyGTIDs, p.GTIDs)
-	num(keyEvent, p.Event)
 	num(keyRow, p.Row)
 	num(keyServerID, p.ServerID)
+	num(keyEvent, p.Event)
 	text(keySnapshot, p.Snapshot)
 	text(keyProgress, p.Progress)
 	text(keyTxID, p.TxID)
@@ -193,7 +193,7 @@ func notAfter(flavor Flavor, p, at *Position) bool {
 }
 
 // done tells for an entry at the place of at whether it is behind at.
-func done(p, at *Position) bool { return p.Snapshot != "" || p.Event <= at.Event && p.Event > 0 }
+func done(p, at *Position) bool { return p.Snapshot != "" || p.Event > 0 && p.Event < at.Event }
 
 // fileNumber is the number behind the last dot of a binary log's name.
 func fileNumber(name string) int64 {

@@ -238,8 +238,10 @@ func (s *session) disconnected() {
 func (s *session) forget(step *schemahistory.Step) {
 	for _, c := range step.Changes {
 		delete(s.byName, c.ID)
-		if c.Previous != nil {
-			delete(s.byName, *c.Previous)
+		for _, old := range [2]*schemahistory.TableID{c.Previous, c.Moved} {
+			if old != nil {
+				delete(s.byName, *old)
+			}
 		}
 	}
 	if len(step.Changes) == 0 && len(step.Tables) == 0 {
@@ -255,5 +257,8 @@ func (s *session) forget(step *schemahistory.Step) {
 func (s *session) ddlPosition() *Position {
 	p := s.at
 	p.Counts, p.TxID = nil, ""
+	if p.Event > 0 {
+		p.Event-- // what is done when the statement comes
+	}
 	return &p
 }

@@ -289,6 +289,14 @@ func floatKind(base string, col *Column) *kind {
 		return record.Float64Cell(v)
 	}
 	return &kind{schema: &record.Schema{Type: t}, fallback: 0.0, class: classFloat,
+		literal: func(_ *record.Batch, p []byte) (record.Cell, error) { // a default is not widened
+			bits := 64
+			if t == record.Float32 {
+				bits = 32
+			}
+			v, err := strconv.ParseFloat(string(p), bits)
+			return cell(v), err
+		},
 		text: func(_ *record.Batch, p []byte) (record.Cell, error) {
 			bits := 64
 			if t == record.Float32 || base == "FLOAT" && col.Scale >= 0 { // FLOAT(M,D) is a float, widened

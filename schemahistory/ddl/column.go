@@ -112,7 +112,7 @@ func (p *parser) labels(c *Column) {
 			return
 		case t.kind == tokString:
 			c.Labels = append(c.Labels, t.text)
-			c.RawLabels = append(c.RawLabels, p.src[t.from:t.to])
+			c.RawLabels = append(c.RawLabels, p.rawString(t))
 		}
 	}
 	p.lost = true
@@ -174,7 +174,7 @@ func (p *parser) attribute(c *Column) {
 }
 
 func (p *parser) defaultValue(c *Column) {
-	c.HasDefault, c.Default, c.DefaultQuoted, c.DefaultExpr = true, nil, false, false
+	c.HasDefault, c.Default, c.DefaultQuoted, c.DefaultExpr, c.DefaultHex = true, nil, false, false, false
 	t := p.next()
 	set := func(s string) { c.Default = &s }
 	switch {
@@ -185,12 +185,12 @@ func (p *parser) defaultValue(c *Column) {
 		set(p.skipParens())
 	case t.kind == tokString:
 		c.DefaultQuoted = true
-		text := p.stringText(t)
-		if c := p.src[t.from]; c == 'N' || c == 'n' { // the reference keeps N'…' as it is written
-			text = p.src[t.from:t.to]
+		text := p.rawString(t)
+		for p.peek().kind == tokString { // 'a' 'b' is one literal, of which the reference makes a''b
+			text += p.rawString(p.next())
 		}
-		for p.peek().kind == tokString { // 'a' 'b' is one literal
-			text += p.next().text
+		if text[0] == '\'' { // it keeps N'…' as it is written
+			text = text[1 : len(text)-1]
 		}
 		set(text)
 	case t.is("-") || t.is("+"):
@@ -206,7 +206,9 @@ func (p *parser) defaultValue(c *Column) {
 			to = p.toks[p.at-1].to
 			c.DefaultExpr = !isNow(t.text) // MariaDB: an expression needs no brackets
 		}
-		set(hexDigits(p.src[from:to]))
+		text := hexDigits(p.src[from:to])
+		c.DefaultHex = len(text) < to-from
+		set(text)
 	}
 }
 
@@ -218,13 +220,22 @@ func (p *parser) now() {
 	}
 }
 
-// stringText is the text of a string as the reference keeps it: "it's" as if it were
-// written 'it”s'.
+// stringText is the text of a string as the reference keeps it: single quotes within
+// double ones are doubled, since it writes the string in single ones. Doubled double
+// quotes stay doubled.
 func (p *parser) stringText(t token) string {
 	if p.src[t.from] == '"' {
-		return strings.ReplaceAll(strings.ReplaceAll(t.text, `""`, `"`), "'", "''")
+		return strings.ReplaceAll(t.text, "'", "''")
 	}
 	return t.text
+}
+
+// rawString is a string with its quotes, which are single ones.
+func (p *parser) rawString(t token) string {
+	if p.src[t.from] == '"' {
+		return "'" + p.stringText(t) + "'"
+	}
+	return p.src[t.from:t.to]
 }
 
 // isNow reports whether a function is a synonym of CURRENT_TIMESTAMP.
@@ -236,13 +247,16 @@ func isNow(name string) bool {
 	return false
 }
 
-// hexDigits takes the digits out of x'…': the reference keeps them as text. It
-// takes 0x… for the same form and so loses the last digit.
+// hexDigits takes the digits out of x'…' and b'…': the reference keeps them as text. It
+// takes 0x… and 0b… for the same form and so loses the last digit.
 func hexDigits(s string) string {
-	if len(s) > 2 && s[0] == '0' && (s[1] == 'x' || s[1] == 'X') {
-		return s[2 : len(s)-1]
+	if len(s) <= 2 {
+		return s
 	}
-	if len(s) > 2 && (s[0] == 'x' || s[0] == 'X') && s[1] == '\'' {
+	switch s[:2] {
+	case "0x", "0X", "0b", "0B":
+		return s[2 : len(s)-1]
+	case "x'", "X'", "b'", "B'":
 		return strings.TrimSuffix(s[2:], "'")
 	}
 	return s

@@ -53,6 +53,7 @@ type Column struct {
 	Default          *string // nil: NULL; the literal's text without quotes
 	DefaultQuoted    bool
 	DefaultExpr      bool // (expression)
+	DefaultHex       bool // written as x'…', b'…', 0x… or 0b…
 	AutoIncrement    bool
 	Generated        bool
 	OnUpdate         bool

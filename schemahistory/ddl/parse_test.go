@@ -26,6 +26,8 @@ func TestParse(t *testing.T) {
 		{"create unique index i on t (a, (b+1))", `Index t a u expr`},
 		{"truncate t", `Truncate t`},
 		{"SET character_set_server=utf8mb4, collation_server=utf8mb4_0900_ai_ci", `Set character_set_server=utf8mb4 collation_server=utf8mb4_0900_ai_ci`},
+		{`create table t (a varchar(9) default 'a' "b" 'c''d', b varchar(9) default "it's ""x""", c bit(4) default 0b11, d int default b'101', e varchar(9) default N'q' 'r', f enum("x","y'z") default "x", g char(3) default 0x4142, h char(3) default _latin1 x'41')`,
+			`CreateTable t [a VARCHAR/9,-1 d="a''b''c''d"; b VARCHAR/9,-1 d="it''s ""x"""; c BIT/4,-1 d="1"; d INT/-1,-1 d="101"; e VARCHAR/9,-1 d="N'q''r'"; f ENUM/-1,-1 {x|y'z} d="x"; g CHAR/3,-1 d="414"; h CHAR/3,-1 d="41"]`},
 		{"create library l language javascript as $$ x $$", `Other CREATE LIBRARY L LANGUAGE`},
 		{"create table t (`key` int, index int, unique int, c timestamp(3) default current_timestamp(3) on update now(3), check (c > 1), s set('a') binary) /* x */ as select 1",
 			`CreateTable t [key INT/-1,-1; c TIMESTAMP/3,-1 d="current_timestamp(3)"; s SET BINARY/-1,-1 {a}] select`},

@@ -33,7 +33,7 @@ func (p *parser) singleQuoted() string {
 	out := ""
 	for _, t := range p.toks {
 		if t.kind == tokString && p.src[t.from] == '"' {
-			out += p.src[from:t.from] + "'" + strings.ReplaceAll(strings.ReplaceAll(t.text, `""`, `"`), "'", "''") + "'"
+			out += p.src[from:t.from] + "'" + p.stringText(t) + "'"
 			from = t.to
 		}
 	}
