@@ -80,3 +80,29 @@ func TestReadErrorsAreJavas(t *testing.T) {
 		}
 	}
 }
+
+// The same of values that a converter of one type cannot write.
+func TestWriteErrorsAreJavas(t *testing.T) {
+	for _, x := range []struct {
+		make func(map[string]string, bool) (Converter, error)
+		want string
+	}{
+		{NewPrimitive(record.Int64), "Failed to serialize to long (was class java.lang.String): "},
+		{NewPrimitive(record.Float64), "Failed to serialize to double (was class java.lang.String): "},
+		{NewPrimitive(record.Boolean), "Invalid schema type for BooleanConverter: STRING"},
+		{NewBytes, "Invalid schema type for ByteArrayConverter: STRING"},
+	} {
+		conv, err := x.make(nil, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b record.Batch
+		e, err := conv.Encoder(t.Context(), &record.Topic{Name: "t"}, record.OptionalString)
+		if err == nil {
+			_, _, err = e.Append(nil, &b, b.StringCell("x"))
+		}
+		if got := errs.Trace(err); got != errs.DataException+": "+x.want+"\n\t... for topic t" {
+			t.Errorf("got %s, want %s", got, x.want)
+		}
+	}
+}

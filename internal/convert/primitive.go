@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 	"strconv"
+	"strings"
 
 	"millrace/internal/configdef"
 	"millrace/internal/errs"
@@ -39,7 +40,7 @@ type bytesEncoder struct{ topic *record.Topic }
 // Encoder implements Converter.
 func (*Bytes) Encoder(_ context.Context, topic *record.Topic, s *record.Schema) (Encoder, error) {
 	if s != nil && s.Type != record.Bytes {
-		return nil, dataError(topic, "Invalid schema type for ByteArrayConverter: "+s.Type.String(), nil)
+		return nil, wrongSchema(topic, "ByteArrayConverter", s)
 	}
 	return &bytesEncoder{topic}, nil
 }
@@ -52,7 +53,49 @@ func (e *bytesEncoder) Append(dst []byte, b *record.Batch, c record.Cell) (out [
 	case record.Bytes:
 		return append(dst, b.Raw(c)...), false, nil
 	}
-	return dst, false, dataError(e.topic, "ByteArrayConverter is not compatible with values of type "+c.Kind().String(), nil)
+	return dst, false, &errs.Error{Java: errs.DataException, Msg: "ByteArrayConverter is not compatible with objects of type " + javaClass(c.Kind()), Hint: forTopic(e.topic)}
+}
+
+// wrongSchema is Java's error for a schema that a converter of one type cannot have.
+func wrongSchema(topic *record.Topic, converter string, s *record.Schema) error {
+	return &errs.Error{Java: errs.DataException, Msg: "Invalid schema type for " + converter + ": " + strings.ToUpper(s.Type.String()), Hint: forTopic(topic)}
+}
+
+// forTopic says where, behind a text that is Java's.
+func forTopic(topic *record.Topic) string {
+	if topic == nil || topic.Name == "" {
+		return ""
+	}
+	return "for topic " + topic.Name
+}
+
+// javaClass is what Object.getClass prints of a value of that kind.
+func javaClass(k record.Type) string {
+	switch k {
+	case record.Boolean:
+		return "class java.lang.Boolean"
+	case record.Int8:
+		return "class java.lang.Byte"
+	case record.Int16:
+		return "class java.lang.Short"
+	case record.Int32:
+		return "class java.lang.Integer"
+	case record.Int64:
+		return "class java.lang.Long"
+	case record.Float32:
+		return "class java.lang.Float"
+	case record.Float64:
+		return "class java.lang.Double"
+	case record.String:
+		return "class java.lang.String"
+	case record.Bytes:
+		return "class [B"
+	case record.Array:
+		return "class java.util.ArrayList"
+	case record.Map:
+		return "class java.util.HashMap"
+	}
+	return "class org.apache.kafka.connect.data.Struct"
 }
 
 // Decode implements Converter.
@@ -122,9 +165,12 @@ type primitiveEncoder struct {
 	topic *record.Topic
 }
 
-// Encoder implements Converter. The schema is not looked at, as in Connect: the
-// value must be of the type, or null.
-func (p *Primitive) Encoder(_ context.Context, topic *record.Topic, _ *record.Schema) (Encoder, error) {
+// Encoder implements Converter. As in Connect the schema is only looked at by the
+// BooleanConverter: the value must be of the type, or null.
+func (p *Primitive) Encoder(_ context.Context, topic *record.Topic, s *record.Schema) (Encoder, error) {
+	if p.kind == record.Boolean && s != nil && s.Type != record.Boolean {
+		return nil, wrongSchema(topic, "BooleanConverter", s)
+	}
 	return &primitiveEncoder{*p, topic}, nil
 }
 
@@ -134,7 +180,10 @@ func (e *primitiveEncoder) Append(dst []byte, _ *record.Batch, c record.Cell) (o
 		return dst, true, nil
 	}
 	if c.Kind() != e.kind {
-		return dst, false, dataError(e.topic, "Failed to serialize to a "+e.kind.String()+" (was "+c.Kind().String()+")", nil)
+		if e.kind == record.Boolean {
+			return dst, false, &errs.Error{Java: errs.DataException, Msg: "BooleanConverter is not compatible with objects of type " + javaClass(c.Kind()), Hint: forTopic(e.topic)}
+		}
+		return dst, false, &errs.Error{Java: errs.DataException, Msg: "Failed to serialize to " + e.name + " (was " + javaClass(c.Kind()) + "): ", Hint: forTopic(e.topic)}
 	}
 	switch e.kind {
 	case record.Boolean:
@@ -156,12 +205,8 @@ func (e *primitiveEncoder) Append(dst []byte, _ *record.Batch, c record.Cell) (o
 
 // broken is Java's error for data that this type cannot have.
 func (p *Primitive) broken(topic *record.Topic, why string) error {
-	hint := ""
-	if topic != nil {
-		hint = "for topic " + topic.Name
-	}
 	return &errs.Error{Java: errs.DataException, Msg: "Failed to deserialize " + p.name + ": ",
-		Cause: &errs.Error{Java: errs.SerializationException, Msg: why, Hint: hint}}
+		Cause: &errs.Error{Java: errs.SerializationException, Msg: why, Hint: forTopic(topic)}}
 }
 
 // Decode implements Converter.
