@@ -244,9 +244,16 @@ func TestBlockingSnapshot(t *testing.T) {
 	r.Exec(t, "insert into a values (4)")
 	rs := out.wait(t, "the row behind", func(rs []got) bool { return len(rs) > 0 && rs[len(rs)-1].After == "{id:4}" && rs[len(rs)-1].Op == "c" })
 	var snap []string
+	var signal got
 	for _, g := range rs {
-		if g.Op == "r" {
+		switch {
+		case strings.HasSuffix(g.Topic, ".sig"):
+			signal = g
+		case g.Op == "r":
 			snap = append(snap, g.After+g.Snapshot)
+			if g.TxID != signal.TxID || g.LSN < signal.LSN {
+				t.Errorf("%s: transaction %d at %d, the stream was at %d of %d", g, g.TxID, g.LSN, signal.TxID, signal.LSN)
+			}
 		}
 	}
 	if len(snap) < 2 || snap[0] != "{id:2}first" || !strings.HasSuffix(snap[len(snap)-1], "last") {

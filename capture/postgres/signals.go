@@ -191,6 +191,8 @@ func (t *task) blockingSnapshot(ctx context.Context, id string, req *capture.Sna
 	}
 	if len(tables) == 0 {
 		t.log.Warn("a blocking snapshot was asked for, but no captured table matches", "signal", id)
+		t.noteSnapshot("STARTED") // whoever waits for its end is told of it
+		t.noteSnapshot("COMPLETED")
 		return nil
 	}
 	err = t.readBlocking(ctx, tables, filters)
