@@ -21,7 +21,7 @@ func debeziumPlugins() []Plugin {
 		step(debezium+"ExtractSchemaToNewRecord", &configdef.Def{}, func(configdef.Values) (Step, error) { return &sourceSchema{}, nil }),
 		step(debezium+"HeaderToValue", headerToValueDef(), newHeaderToValue),
 		step(debezium+"SchemaChangeEventFilter", schemaChangeFilterDef(), newSchemaChangeFilter),
-		step(debezium+"TimezoneConverter", timezoneDef(), newTimezone),
+		timezonePlugin(),
 		step(debezium+"ToLogicalTopicRouter", logicalRouterDef("__dbz__sourceIdentifier", "logical.topic.cache.size"), newLogicalRouter),
 		step(debezium+"openlineage.OpenLineage", &configdef.Def{}, func(configdef.Values) (Step, error) { return lineage{}, nil }),
 		step(debezium+"tracing.ActivateTracingSpan", tracingDef(), newTracing),

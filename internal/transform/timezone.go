@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -87,6 +88,22 @@ func zoneRules(in configdef.Input) []string {
 	}
 	kind := strings.TrimSuffix(in.Name, ".list")
 	return []string{"Invalid " + kind + ` list format. Please specify a list of rules in the format of "source:<tablename>:<fieldnames>", "topic:<topicname>:<fieldnames>", "<matchname>:<fieldnames>"`}
+}
+
+// timezonePlugin is the TimezoneConverter. What it says about zones and rules is a
+// DebeziumException, what it lacks a ConfigException.
+func timezonePlugin() Plugin {
+	p := step(debezium+"TimezoneConverter", timezoneDef(), newTimezone)
+	parse := p.NewStep
+	p.NewStep = func(props map[string]string) (Step, error) {
+		s, err := parse(props)
+		var known *errs.Error
+		if err != nil && !errors.As(err, &known) && strings.Contains(err.Error(), "Please specify ") {
+			return nil, &errs.Error{Java: errs.DebeziumException, Msg: err.Error()}
+		}
+		return s, err
+	}
+	return p
 }
 
 func knownZone(in configdef.Input) []string {

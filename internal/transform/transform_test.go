@@ -1,10 +1,12 @@
 package transform
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
+	"millrace/internal/errs"
 	"millrace/internal/record"
 )
 
@@ -305,6 +307,18 @@ func TestPredicates(t *testing.T) {
 		}
 		if got := p.Test(&b, r); got != c.want {
 			t.Errorf("%s %v: %v", c.class, c.kv, got)
+		}
+	}
+}
+
+// TestTimezoneRefusals: the class of the exception is that of the real step, which
+// stands in the trace of the task.
+func TestTimezoneRefusals(t *testing.T) {
+	for zone, list := range map[string]string{"+01:00": "source:a:b,source:c:d", "Nowhere/Land": "source:a:b", "": "source:a:b"} {
+		_, err := find(t, "TimezoneConverter").NewStep(map[string]string{"converted.timezone": zone, "include.list": list})
+		var e *errs.Error
+		if (errors.As(err, &e) && e.Java == errs.DebeziumException) != (zone != "") || err == nil {
+			t.Errorf("%q %q: %v", zone, list, err)
 		}
 	}
 }

@@ -227,13 +227,13 @@ func (w *Worker) converterFor(props map[string]string, key string, kind Kind) (*
 }
 
 // stepError is a transform or predicate that cannot be made. Connect puts the
-// cause's own class and text into the first line of the trace.
+// cause's own class and text into the first line of the trace, and the cause below.
 func stepError(property string, err error) error {
-	class := errs.ConfigException
+	cause := &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
 	if e := (*errs.Error)(nil); errors.As(err, &e) {
-		class = e.Java
+		cause.Java = e.Java
 	}
-	return &errs.Error{Java: errs.ConnectException, Msg: class + ": " + err.Error(), Hint: "in " + property}
+	return &errs.Error{Java: errs.ConnectException, Msg: cause.Java + ": " + cause.Msg, Hint: "in " + property, Cause: cause}
 }
 
 // stages builds the transform chain with its predicates.
