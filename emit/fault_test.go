@@ -129,7 +129,7 @@ func newWAL(t testing.TB, addr, topic string) *wal {
 func (w *wal) catchUp() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	ends, err := w.adm.ListEndOffsets(ctx, w.topic)
 	if err != nil {

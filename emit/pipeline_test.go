@@ -297,7 +297,7 @@ func TestDrainIsBounded(t *testing.T) {
 	if err := r.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Drain: %v", err)
 	}
-	if took := time.Since(begun); took > 5*time.Second {
+	if took := time.Since(begun); took > time.Minute {
 		t.Errorf("took %v", took)
 	}
 	if got := r.off.last(); got != `{"n":1}` {

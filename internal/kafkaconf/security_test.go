@@ -113,7 +113,7 @@ func ping(t *testing.T, props map[string]string) error {
 		return err
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	return c.Ping(ctx)
 }

@@ -91,7 +91,7 @@ func TestKafkaLogReadsBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			if err := c.Close(ctx); err != nil {
 				t.Error(err)
