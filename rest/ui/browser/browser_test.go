@@ -47,7 +47,7 @@ func tool(t *testing.T, name string) string {
 }
 
 // TestPage lets main.mjs use the page. The script asks for what it cannot do itself
-// (SQL, stopping and starting the database) by lines that begin with @.
+// (SQL, stopping and starting the database and another worker) by lines that begin with @.
 func TestPage(t *testing.T) {
 	tool(t, "MILLRACE_TEST_BROWSER")
 	tool(t, "MILLRACE_TEST_NODE_MODULES")
@@ -56,6 +56,7 @@ func TestPage(t *testing.T) {
 	bin := testkit.Binary(t)
 	daemon := testkit.NewDaemon(t, bin, nil)
 	shown := testkit.NewDaemon(t, bin, map[string]string{"ui.read.only": "true"})
+	other := testkit.NewDaemon(t, bin, sameGroup(daemon))
 	prefix := testkit.Name("br")
 	testkit.DropTopics(t, prefix)
 	for _, d := range []*testkit.Daemon{daemon, shown} {
@@ -66,7 +67,7 @@ func TestPage(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	settings, err := json.Marshal(map[string]string{
-		"url": daemon.URL, "readOnly": shown.URL, "host": db.Host, "port": db.Port, "prefix": prefix,
+		"url": daemon.URL, "readOnly": shown.URL, "other": other.URL, "host": db.Host, "port": db.Port, "prefix": prefix,
 		"browser": os.Getenv("MILLRACE_TEST_BROWSER"), "modules": os.Getenv("MILLRACE_TEST_NODE_MODULES"), "shots": os.Getenv("MILLRACE_TEST_SHOTS"),
 	})
 	if err != nil {
@@ -85,14 +86,23 @@ func TestPage(t *testing.T) {
 	if err := node.Start(); err != nil {
 		t.Fatalf("node: %v", err)
 	}
-	serve(t, db, out, in)
+	serve(t, db, other, out, in)
 	if err := node.Wait(); err != nil {
 		t.Errorf("the browser's run failed (%v); screenshots are in %s", err, os.Getenv("MILLRACE_TEST_SHOTS"))
 	}
 }
 
+// sameGroup are the properties of another worker of the daemon's group.
+func sameGroup(d *testkit.Daemon) map[string]string {
+	out := map[string]string{}
+	for _, k := range []string{"group.id", "config.storage.topic", "offset.storage.topic", "status.storage.topic"} {
+		out[k] = d.Props[k]
+	}
+	return out
+}
+
 // serve does what the script asks for until it ends.
-func serve(t *testing.T, db *pgserver.Server, out io.Reader, in io.Writer) {
+func serve(t *testing.T, db *pgserver.Server, other *testkit.Daemon, out io.Reader, in io.Writer) {
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -108,6 +118,14 @@ func serve(t *testing.T, db *pgserver.Server, out io.Reader, in io.Writer) {
 			db.Stop()
 		case "start":
 			db.Start()
+		case "join":
+			if _, err := other.Start(t.Context()); err != nil {
+				t.Fatalf("another worker: %v", err)
+			}
+		case "leave":
+			if err := other.Stop(t.Context()); err != nil {
+				t.Fatalf("another worker: %v", err)
+			}
 		default:
 			t.Errorf("the script asks for %q", what)
 		}

@@ -44,16 +44,18 @@ const browser = await chromium.launch({ executablePath: set.browser, args: ['--n
 
 // open makes a page; what a page must never do is collected in problems.
 export const problems = [];
+const ours = [set.url, set.readOnly, set.other].filter(Boolean).map(u => new URL(u).host);
 export async function open(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, colorScheme: 'light', reducedMotion: 'reduce', ...options });
   context.setDefaultTimeout(patience);
   const page = await context.newPage();
-  const away = /net::ERR_|Failed to fetch|Failed to load resource/; // a view that is left in the midst of a request
+  // A view that is left in the midst of a request, and a validation that newer input has replaced.
+  const away = /net::ERR_|Failed to fetch|Failed to load resource|^htmx:(sendAbort|afterRequest),/;
   page.on('console', m => { if (m.type() === 'error' && !away.test(m.text())) problems.push(`${page.url()}: console: ${m.text()}`); });
   page.on('pageerror', e => problems.push(`${page.url()}: ${e}`));
   page.on('request', r => {
     const u = new URL(r.url());
-    if (u.protocol.startsWith('http') && u.host !== new URL(set.url).host && u.host !== new URL(set.readOnly).host) problems.push(`${page.url()} asks for ${r.url()}`);
+    if (u.protocol.startsWith('http') && !ours.includes(u.host)) problems.push(`${page.url()} asks for ${r.url()}`);
   });
   return page;
 }

@@ -255,6 +255,27 @@ run(async () => {
     problems.splice(0, problems.length, ...problems.filter(p => !p.includes('403')));
   });
 
+  await step('another worker joins and leaves: both pages tell', async () => {
+    const told = async (base, text) => { // the page of the cluster is as old as its last look
+      const list = page.getByRole('region', { name: 'Recent rebalances' });
+      await until(`${text} on ${base}`, async () => {
+        await page.goto(base + '/ui/cluster');
+        await list.waitFor();
+        return (await list.innerText()).includes(text);
+      });
+    };
+    const [here, there] = [set.url, set.other].map(u => new URL(u).host);
+    await told(set.url, 'led by ' + here);
+    await ask('join');
+    await told(set.url, 'joined: ' + there);
+    await told(set.other, 'joined: ' + there); // it asks the leader
+    await fits(page, 'rebalances');
+    await accessible(page, 'rebalances');
+    await shot(page, 'rebalances');
+    await ask('leave');
+    await told(set.url, 'left: ' + there);
+  });
+
   await step('a read-only page offers nothing that changes something', async () => {
     await api('POST', '/connectors', { name: 'shown', config: { 'connector.class': 'org.apache.kafka.connect.file.FileStreamSinkConnector', topics: set.prefix + '.public.customers', 'tasks.max': '1' } }, set.readOnly);
     await page.goto(set.readOnly + '/ui/connectors/shown');
