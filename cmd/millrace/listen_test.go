@@ -181,6 +181,21 @@ func TestSecuredWorkers(t *testing.T) {
 	if head.Get("X-A") != "1" || head.Get("Cache-Control") != "no-cache, no-store" || head.Get("Expires") == "" || head.Get("Access-Control-Allow-Origin") != "https://ui.example" {
 		t.Errorf("headers %v", head)
 	}
+	// A browser asks first, without credentials.
+	ask, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, "https://"+ports[0]+"/connectors", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask.Header.Set("Origin", "https://ui.example")
+	ask.Header.Set("Access-Control-Request-Method", "POST")
+	res, err := good.Do(ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != 200 || !strings.Contains(res.Header.Get("Access-Control-Allow-Methods"), "POST") || !strings.Contains(res.Header.Get("Access-Control-Allow-Headers"), "Content-Type") {
+		t.Errorf("preflight: %d %v", res.StatusCode, res.Header)
+	}
 	for url, want := range map[string]int{"https://" + ports[0] + "/admin/loggers": 404, "http://" + ports[1] + "/admin/loggers": 200, "http://" + ports[1] + "/connectors": 404} {
 		if code, text, _ := k.ask("GET", url, "ops", "s3cret-word", ""); code != want {
 			t.Errorf("%s: %d %s", url, code, text)
