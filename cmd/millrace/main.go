@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -130,7 +131,12 @@ func (e *env) flags(c string, usage string) *pflag.FlagSet {
 	fs.SetOutput(e.errOut)
 	fs.SortFlags = false
 	fs.Usage = func() {
-		fmt.Fprintf(e.errOut, "Usage: millrace %s %s\n\nFlags:\n%s", c, usage, fs.FlagUsages())
+		about := ""
+		if i := slices.IndexFunc(allCommands(), func(x command) bool { return x.name == c && x.short != "" }); i >= 0 {
+			short := allCommands()[i].short
+			about = strings.ToUpper(short[:1]) + short[1:] + ".\n\n"
+		}
+		fmt.Fprintf(e.errOut, "Usage: millrace %s %s\n\n%sFlags:\n%s", c, usage, about, fs.FlagUsages())
 	}
 	fs.StringVar(&e.logFormat, "log-format", "text", "text or json")
 	fs.StringVar(&e.logLevel, "log-level", "info", "debug, info, warn or error; PUT /admin/loggers/root changes it while running")
@@ -141,7 +147,7 @@ func (e *env) flags(c string, usage string) *pflag.FlagSet {
 func (e *env) parse(fs *pflag.FlagSet, args []string) error {
 	if err := fs.Parse(args); err != nil {
 		if !errors.Is(err, pflag.ErrHelp) {
-			fmt.Fprintln(e.errOut, "millrace:", err)
+			fmt.Fprintf(e.errOut, "millrace %s: %v; see millrace %s --help\n", fs.Name(), err, fs.Name())
 			return errUsage
 		}
 		return pflag.ErrHelp

@@ -96,6 +96,7 @@ func TestRemoteCommands(t *testing.T) {
 		{[]string{"snapshot", "a"}, 1, "", ""},
 		{[]string{"completion", "bash"}, 0, "complete -F _millrace millrace", ""},
 		{[]string{"completion", "tcsh"}, 2, "", ""},
+		{[]string{"restart", "--frob", "a"}, 2, "", ""},
 	} {
 		asked = nil
 		code, out, errOut := commandLine(t, worker, c.args...)
@@ -105,6 +106,12 @@ func TestRemoteCommands(t *testing.T) {
 	}
 	if looks != 2 {
 		t.Errorf("stop looked %d times, want 2: once while the task ends, once when it has, and not at all with --wait 0", looks)
+	}
+	if _, _, errOut := commandLine(t, worker, "restart"); !strings.Contains(errOut, "Restart connectors and their tasks.\n") {
+		t.Errorf("usage does not say what the command does:\n%s", errOut)
+	}
+	if _, _, errOut := commandLine(t, worker, "restart", "--frob"); errOut != "millrace restart: unknown flag: --frob; see millrace restart --help\n" {
+		t.Errorf("an unknown flag: %s", errOut)
 	}
 	_, out, _ := commandLine(t, worker, "status", "--json")
 	var list []remote.Status
