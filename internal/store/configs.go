@@ -357,11 +357,12 @@ func (c *Configs) applyTarget(name string, doc *Object) (Event, bool, error) {
 		}
 		return Event{}, false, nil // the removal of the connector tells the worker
 	}
-	v, ok := doc.Get("state.v2")
-	if !ok {
+	v, _ := doc.Get("state.v2")
+	text, ok := v.(string)
+	if !ok { // of an older worker, or broken
 		v, _ = doc.Get("state")
+		text, _ = v.(string)
 	}
-	text, _ := v.(string)
 	t := TargetState(text)
 	if t != Started && t != Paused && t != Stopped {
 		return Event{}, false, fmt.Errorf("unknown target state %q", text)
@@ -434,16 +435,10 @@ func (c *Configs) applyCommit(name string, doc *Object) (Event, bool, error) {
 			complete = false
 		}
 	}
-	if len(s.deferred) > 0 && len(s.deferred) != n {
-		// Compaction may keep records of more tasks than the last commit has.
-		for i := range s.deferred {
-			if i >= n {
-				delete(s.deferred, i)
-			}
-		}
-	}
 	s.inconsistent = !complete
 	if complete {
+		// Compaction may keep records of more tasks than the last commit has; they stay
+		// known, as those of a connector that had more tasks before.
 		if s.tasks == nil {
 			s.tasks = map[int]*Map{}
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,69 @@ func TestIncompleteTaskSetIsInconsistent(t *testing.T) {
 	}
 }
 
+// Records that nobody should have written, as KafkaConfigBackingStore and
+// KafkaStatusBackingStore of Kafka 4.3 take them.
+func TestForeignRecords(t *testing.T) {
+	var told []Event
+	c := NewConfigs(NewMemoryLog(), slog.New(slog.DiscardHandler))
+	if err := c.Start(t.Context(), func(e Event) { told = append(told, e) }); err != nil {
+		t.Fatal(err)
+	}
+	feed := func(key, value string) {
+		r := Record{Key: []byte(key)}
+		if value != "" {
+			r.Value = []byte(value)
+		}
+		c.apply(r)
+	}
+	feed("connector-c", `{"properties":{"name":"c","a":null}}`)
+	for value, want := range map[string]TargetState{`{"state":"PAUSED","state.v2":null}`: Paused, `{"state":"PAUSED","state.v2":7}`: Paused, `{"state":"PAUSED","state.v2":"STOPPED"}`: Stopped} {
+		feed("target-state-c", value)
+		if got := c.Get("c").Target; got != want {
+			t.Errorf("%s: %s", value, got)
+		}
+	}
+	for _, value := range []string{`{"state":"PAUSED","state.v2":"BOGUS"}`, `{"state":1}`, `{}`, `[]`, `x`} {
+		feed("target-state-c", value)
+		if got := c.Get("c").Target; got != Stopped {
+			t.Errorf("%s: %s", value, got)
+		}
+	}
+	// The set of two tasks and the record of a third that compaction has left.
+	for _, kv := range [][2]string{{"task-c-0", `{"properties":{"n":"0"}}`}, {"task-c-2", `{"properties":{"n":"2"}}`}, {"task-c-1", `{"properties":{"n":"1"}}`}, {"task-c", `{"properties":{}}`},
+		{"task-c-x", `{"properties":{}}`}, {"task-c-3", ""}, {"task-c-4", `{"no":1}`}, {"commit-c", `{"tasks":"two"}`}, {"commit-c", `{"tasks":2}`}, {"commit-gone", `{"tasks":2}`}} {
+		feed(kv[0], kv[1])
+	}
+	if g := c.Get("c"); len(g.Tasks) != 2 || !c.KnowsTask("c", 2) || c.KnowsTask("c", 4) || !g.Unfenced || c.Get("gone") != nil {
+		t.Errorf("tasks %+v", g)
+	}
+	feed("session-key", `{"key":"a2V5","algorithm":"HmacSHA256","creation-timestamp":5}`)
+	for _, value := range []string{"", `{"key":"a2V5","algorithm":7,"creation-timestamp":6}`, `{"key":"a2V5","algorithm":"HmacSHA256","creation-timestamp":"6"}`} {
+		feed("session-key", value)
+	}
+	if c.Session().Created != 5 {
+		t.Errorf("session key %+v", c.Session())
+	}
+	told = nil
+	feed("restart-connector-c", `{"include-tasks":"yes","only-failed":true}`)
+	feed("restart-connector-c", "")
+	feed("logger-cluster-a.b", `{"level":7}`)
+	feed("logger-cluster-a.b", `{"level":"DEBUG"}`)
+	feed("something-else", `{"x":1}`)
+	want := []Event{{Kind: RestartRequested, Connector: "c", OnlyFailed: true}, {Kind: LoggerChanged, Namespace: "a.b", Level: "DEBUG"}}
+	if !slices.Equal(told, want) {
+		t.Errorf("told %+v", told)
+	}
+	for _, value := range []string{`{"state":"BOGUS","generation":1}`, `{"state":"RUNNING","generation":"1"}`, `{"state":"RUNNING"}`, `[]`, `{`} {
+		if st := ParseStatus([]byte(value)); st != nil {
+			t.Errorf("%s is taken as %+v", value, st)
+		}
+	}
+	if st := ParseStatus([]byte(`{"state":"FAILED","trace":"t","worker_id":"w","generation":3,"more":1}`)); st == nil || st.Trace != "t" || st.Generation != 3 {
+		t.Errorf("a status of an older worker: %+v", st)
+	}
+}
+
 func TestStatusOfAnotherWorkerIsKept(t *testing.T) {
 	s := NewStatuses(NewMemoryLog(), slog.New(slog.DiscardHandler))
 	if err := s.Start(t.Context()); err != nil {
@@ -65,6 +129,10 @@ func TestStatusOfAnotherWorkerIsKept(t *testing.T) {
 	s.PutTask("c", 0, Status{State: StateUnassigned, WorkerID: "old", Generation: 6}) // not even when it is in the log
 	if st := s.Task("c", 0); st.State != StateRunning {
 		t.Errorf("a late UNASSIGNED of the old owner replaced %+v", st)
+	}
+	s.PutTask("c", 0, Status{State: StateUnassigned, WorkerID: "old", Generation: 7})
+	if st := s.Task("c", 0); st.State != StateRunning {
+		t.Errorf("an UNASSIGNED of the same generation replaced %+v", st)
 	}
 	s.PutTaskSafe("c", 0, Status{State: StateUnassigned, WorkerID: "new", Generation: 7})
 	if st := s.Task("c", 0); st.State != StateUnassigned {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -30,6 +31,8 @@ const (
 	StateStopped    = "STOPPED"
 	StateDestroyed  = "DESTROYED"
 )
+
+var allStates = []string{StateUnassigned, StateRunning, StatePaused, StateFailed, StateRestarting, StateStopped, StateDestroyed}
 
 // Statuses is the status store: states of connectors and tasks, and the topics a
 // connector has used. It is safe for concurrent use.
@@ -209,7 +212,8 @@ func AppendStatus(dst []byte, st Status) []byte {
 	return append(dst, '}')
 }
 
-// ParseStatus reads a status record; nil if it is none.
+// ParseStatus reads a status record; nil if it is none: as in Connect it must have a
+// state that there is, and a generation.
 func ParseStatus(value []byte) *Status {
 	v, err := ParseJSON(value)
 	o, _ := v.(*Object)
@@ -218,15 +222,13 @@ func ParseStatus(value []byte) *Status {
 	}
 	str := func(name string) string { x, _ := o.Get(name); s, _ := x.(string); return s }
 	st := &Status{State: str("state"), Trace: str("trace"), WorkerID: str("worker_id"), Version: str("version")}
-	if g, ok := o.Get("generation"); ok {
-		if n, ok := g.(json.Number); ok {
-			i, _ := n.Int64()
-			st.Generation = int(i)
-		}
-	}
-	if st.State == "" {
+	g, _ := o.Get("generation")
+	n, ok := g.(json.Number)
+	i, err := n.Int64()
+	if !ok || err != nil || !slices.Contains(allStates, st.State) {
 		return nil
 	}
+	st.Generation = int(i)
 	return st
 }
 
@@ -279,7 +281,8 @@ func (s *Statuses) apply(r Record) {
 }
 
 // take decides between a known status and a record: an UNASSIGNED that is older
-// than what another worker reported since is dropped.
+// than what another worker reported since is dropped, and one of the same generation
+// when that is RUNNING, since work starts only after its former worker has let go.
 func take(known *Status, value []byte) *Status {
 	if value == nil {
 		return nil
@@ -288,7 +291,8 @@ func take(known *Status, value []byte) *Status {
 	if st == nil {
 		return known
 	}
-	if known != nil && st.State == StateUnassigned && known.WorkerID != st.WorkerID && known.Generation > st.Generation {
+	if known != nil && st.State == StateUnassigned && known.WorkerID != st.WorkerID &&
+		(known.Generation > st.Generation || known.Generation == st.Generation && known.State == StateRunning) {
 		return known
 	}
 	return st
