@@ -332,18 +332,36 @@ func (n *textNode) sub(c *textNode) *textNode {
 func (n *textNode) appendMap(dst []byte, b *record.Batch, c record.Cell) (_ []byte, err error) {
 	dst = append(dst, '{')
 	kv := b.Children(c)
+	order := mapOrder(b, kv)
 	for i := 0; i+1 < len(kv); i += 2 {
 		if i > 0 {
 			dst = append(dst, ", "...)
 		}
-		if dst, err = n.sub(n.key).append(dst, b, kv[i]); err != nil {
+		at := i
+		if order != nil {
+			at = 2 * order[i/2]
+		}
+		if dst, err = n.sub(n.key).append(dst, b, kv[at]); err != nil {
 			return dst, err
 		}
-		if dst, err = n.sub(n.elem).append(append(dst, '='), b, kv[i+1]); err != nil {
+		if dst, err = n.sub(n.elem).append(append(dst, '='), b, kv[at+1]); err != nil {
 			return dst, err
 		}
 	}
 	return append(dst, '}'), nil
+}
+
+// mapOrder is the order in which a Java HashMap has the entries of a map with text
+// keys; nil: as they are.
+func mapOrder(b *record.Batch, kv []record.Cell) []int {
+	keys := make([]string, 0, len(kv)/2)
+	for i := 0; i+1 < len(kv); i += 2 {
+		if kv[i].Kind() != record.String {
+			return nil
+		}
+		keys = append(keys, b.Str(kv[i]))
+	}
+	return javaHashOrder(keys)
 }
 
 func (n *textNode) appendStruct(dst []byte, b *record.Batch, c record.Cell) (_ []byte, err error) {
