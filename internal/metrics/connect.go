@@ -41,7 +41,7 @@ type stats struct {
 	lastError, lastEvent            atomic.Int64 // ms; 0 never
 	lagMs, queue, capacity          atomic.Uint64
 	partitions, lagMax              atomic.Int64
-	running                         atomic.Bool
+	running, sinks                  atomic.Bool // sinks: the task is a sink's
 	snap                            snapshotStats
 	log                             logStats
 
@@ -116,6 +116,7 @@ func (t *Task) Describe(i Info) {
 	defer t.set.mu.Unlock()
 	st := t.stats
 	st.info = i
+	st.sinks.Store(i.Kind == Sink)
 	st.ratios.begin(time.Now())
 	// What the task before had under way comes again.
 	taken := st.taken.Load()
@@ -260,7 +261,7 @@ func (st *stats) open() uint64 { return st.under(st.taken.Load()) }
 // under is open once so many records were taken.
 func (st *stats) under(taken uint64) uint64 {
 	done := st.done()
-	if st.info.Kind == Sink {
+	if st.sinks.Load() {
 		done = st.settled.Load()
 	}
 	return taken - min(taken, done)
