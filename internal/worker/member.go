@@ -205,7 +205,7 @@ func (m *member) readLate(ctx context.Context, offset int64) {
 	ctx, cancel := context.WithTimeout(ctx, m.unsync)
 	defer cancel()
 	for ctx.Err() == nil && !m.catchUp(ctx, offset) {
-		sleep(ctx, time.Second)
+		sleep(ctx, m.sync)
 	}
 }
 
