@@ -62,7 +62,14 @@ func columnOf(d *ddl.Column, charset string) Column {
 		Optional: !d.NotNull && !d.PrimaryKey, AutoIncremented: d.AutoIncrement || d.OnUpdate, Generated: d.AutoIncrement || d.OnUpdate, Labels: d.RawLabels}
 	c.Comment = d.Comment
 	word, _, _ := strings.Cut(d.Type, " ")
+	if c.Length == 0 && word != "DATETIME" && word != "TIMESTAMP" && word != "TIME" {
+		c.Length = 10 // as recorded: (0) counts as no length
+	}
 	switch word {
+	case "NCHAR", "NATIONAL":
+		if c.Length < 0 {
+			c.Length = 1
+		}
 	case "DECIMAL", "NUMERIC", "DEC", "FIXED":
 		if c.Length < 0 {
 			c.Length = 10

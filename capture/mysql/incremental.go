@@ -188,7 +188,7 @@ func (e *incrementalEngine) describe(ctx context.Context, v *schemahistory.Table
 			return nil, nil
 		}
 		out = append(out, keyColumn{at: at, name: quote(v.Columns[at].Name), kind: strings.ToLower(rows[i]["d"]), class: classOf(rows[i]["d"]), charset: rows[i]["cs"],
-			unsigned: strings.Contains(rows[i]["c"], "unsigned"), nullable: strings.EqualFold(rows[i]["o"], "yes"), labels: unquoteLabels(v.Columns[at].Labels)})
+			unsigned: strings.Contains(rows[i]["c"], "unsigned"), nullable: strings.EqualFold(rows[i]["o"], "yes"), labels: labelValues(v.Columns[at].Labels)})
 	}
 	return out, nil
 }

@@ -159,6 +159,9 @@ func (t *task) stream(ctx context.Context) error {
 		},
 	}
 	cfg.Option = c.netTimeouts
+	if t.opts.Flavor == MariaDB && t.opts.Query {
+		cfg.DumpCommandFlag = replication.BINLOG_SEND_ANNOTATE_ROWS_EVENT // else the server keeps the statements to itself
+	}
 	t.log.Info("streaming", "file", s.at.File, "pos", s.at.Pos, "gtids", s.at.GTIDs)
 	syncer := replication.NewBinlogSyncer(cfg)
 	defer syncer.Close()

@@ -32,16 +32,24 @@ type table struct {
 // captured reports whether rows of a table make records.
 func (t *task) captured(id schemahistory.TableID) bool { return t.opts.Tables.Included(id.DB, id.Name) }
 
-// unquoteLabels takes quotes and doubled quotes off labels as the model has them.
+// unquoteLabels takes quotes and doubled single quotes off labels as the model has them.
+// Other escapes stay as they were written, as in Debezium.
 func unquoteLabels(labels []string) []string {
 	out := make([]string, len(labels))
 	for i, l := range labels {
 		if len(l) >= 2 && (l[0] == '\'' || l[0] == '"') && l[len(l)-1] == l[0] {
-			q := l[:1]
-			l = strings.ReplaceAll(l[1:len(l)-1], q+q, q)
-			l = strings.ReplaceAll(l, `\\`, `\`)
+			l = strings.NewReplacer(`\\`, `\\`, `\'`, "'", `''`, "'").Replace(l[1 : len(l)-1])
 		}
 		out[i] = l
+	}
+	return out
+}
+
+// labelValues are the labels as queries show them.
+func labelValues(labels []string) []string {
+	out := unquoteLabels(labels)
+	for i, l := range out {
+		out[i] = strings.ReplaceAll(l, `\\`, `\`)
 	}
 	return out
 }

@@ -10,6 +10,10 @@ import (
 	"millrace/internal/record"
 )
 
+// Dates of DATE and DATETIME must have all their digits; of other spellings that the
+// server takes ('24-2-3', 20240203) there is no default. TIMESTAMP is read as it comes.
+var fullDate = regexp.MustCompile(`^\d{4}-\d\d-\d\d( \d\d:|\s*$)`)
+
 var nowDefault = regexp.MustCompile(`(?i)^(current_timestamp|now|localtime|localtimestamp)\b`)
 
 // defaultOf is the schema default of a column, by the reference's rules: literals
@@ -45,8 +49,11 @@ func defaultCell(b *record.Batch, col *Column, k *kind, text string) (record.Cel
 			}
 			return epoch()
 		}
+		if k.class == classDateTime && !fullDate.MatchString(text) {
+			return record.Cell{}, false
+		}
 	case classDate, classTime:
-		if k.class == classDate && strings.IndexByte(text, '-') != 4 { // '24-2-3' is none
+		if k.class == classDate && !fullDate.MatchString(text) {
 			return record.Cell{}, false
 		}
 		if strings.HasPrefix(text, "0000-00-00") {

@@ -14,7 +14,7 @@ import (
 // escapeLabel writes a label as the reference does in "allowed" and in streamed
 // values: backslash and comma get a backslash.
 func escapeLabel(s string) string {
-	return strings.NewReplacer(`\`, `\\`, `,`, `\,`).Replace(s)
+	return strings.ReplaceAll(s, `,`, `\,`)
 }
 
 func labelsParam(labels []string) record.Param {

@@ -110,6 +110,9 @@ func (p *parser) labels(c *Column) {
 		switch {
 		case t.is(")"):
 			return
+		case t.kind == tokNumber: // x'…' and b'…', which the reference keeps as they are written
+			c.Labels = append(c.Labels, t.text)
+			c.RawLabels = append(c.RawLabels, t.text)
 		case t.kind == tokString:
 			c.Labels = append(c.Labels, t.text)
 			c.RawLabels = append(c.RawLabels, p.rawString(t))
@@ -189,7 +192,7 @@ func (p *parser) defaultValue(c *Column) {
 		for p.peek().kind == tokString { // 'a' 'b' is one literal, of which the reference makes a''b
 			text += p.rawString(p.next())
 		}
-		if text[0] == '\'' { // it keeps N'…' as it is written
+		if text[0] == '\'' || text[0] == '"' { // it keeps N'…' as it is written
 			text = text[1 : len(text)-1]
 		}
 		set(text)
@@ -220,19 +223,19 @@ func (p *parser) now() {
 	}
 }
 
-// stringText is the text of a string as the reference keeps it: single quotes within
-// double ones are doubled, since it writes the string in single ones. Doubled double
-// quotes stay doubled.
+// stringText is the text of a string as the reference keeps it. On MySQL single quotes
+// within double ones are doubled, since it writes the string in single ones; doubled
+// double quotes stay doubled.
 func (p *parser) stringText(t token) string {
-	if p.src[t.from] == '"' {
+	if p.src[t.from] == '"' && !p.mariaDB {
 		return strings.ReplaceAll(t.text, "'", "''")
 	}
 	return t.text
 }
 
-// rawString is a string with its quotes, which are single ones.
+// rawString is a string with its quotes, on MySQL single ones.
 func (p *parser) rawString(t token) string {
-	if p.src[t.from] == '"' {
+	if p.src[t.from] == '"' && !p.mariaDB {
 		return "'" + p.stringText(t) + "'"
 	}
 	return p.src[t.from:t.to]

@@ -27,12 +27,12 @@ func Parse(src string, mode Mode) []Statement {
 	return out
 }
 
-// singleQuoted is the statement's source with "text" written as 'text'.
+// singleQuoted is the statement's source, on MySQL with "text" written as 'text'.
 func (p *parser) singleQuoted() string {
 	from, end := p.toks[0].from, p.toks[len(p.toks)-1].to
 	out := ""
 	for _, t := range p.toks {
-		if t.kind == tokString && p.src[t.from] == '"' {
+		if t.kind == tokString && p.src[t.from] == '"' && !p.mariaDB {
 			out += p.src[from:t.from] + "'" + p.stringText(t) + "'"
 			from = t.to
 		}
