@@ -234,6 +234,7 @@ func (w *Worker) retire(s *supervisor) bool {
 		return false
 	}
 	delete(w.sups, s.name)
+	w.metrics.Forget(s.name) // the worker that deletes it has, others may have run its tasks before
 	return true
 }
 

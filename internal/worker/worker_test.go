@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"strings"
@@ -183,6 +184,14 @@ func TestPauseStopAndDelete(t *testing.T) {
 	}
 	await(t, "no status", func() bool { _, err := w.Status("c"); return err != nil })
 	await(t, "no supervisor", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return len(w.sups) == 0 })
+
+	// A worker that ran tasks of a connector which another one deletes keeps no series of it.
+	w.metrics.Task("elsewhere", "0").Records.Inc()
+	w.send("elsewhere", func(context.Context, *supervisor) {})
+	await(t, "no series", func() bool {
+		all, err := w.metrics.Registry.Gather()
+		return err == nil && !strings.Contains(fmt.Sprint(all), "elsewhere")
+	})
 }
 
 func await(t *testing.T, what string, f func() bool) {
