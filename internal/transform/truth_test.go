@@ -131,13 +131,18 @@ func unpack(line []byte, texts []string) []byte {
 
 var reference = regexp.MustCompile(`"@\d+"`)
 
-// TestJavaTruth compares with the Java classes. MILLRACE_TEST_TRANSFORMS names
-// another file of such cases.
+// TestJavaTruth compares with the Java classes, step by step and in chains.
+// MILLRACE_TEST_TRANSFORMS names another file of such cases.
 func TestJavaTruth(t *testing.T) {
-	file := os.Getenv("MILLRACE_TEST_TRANSFORMS")
-	if file == "" {
-		file = "testdata/java.jsonl.gz"
+	if file := os.Getenv("MILLRACE_TEST_TRANSFORMS"); file != "" {
+		compareWithJava(t, file)
+		return
 	}
+	compareWithJava(t, "testdata/java.jsonl.gz")
+	compareWithJava(t, "testdata/chains.jsonl.gz")
+}
+
+func compareWithJava(t *testing.T, file string) {
 	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
