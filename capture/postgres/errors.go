@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -95,6 +96,9 @@ func (t *task) explain(err error) error {
 		hint = "Check database.user and database.password, and the server's pg_hba.conf, which needs an entry for replication connections of this user"
 	case code == "42501":
 		hint = fmt.Sprintf("Grant what is missing, e.g. ALTER ROLE %s REPLICATION; GRANT USAGE ON SCHEMA s TO %[1]s; GRANT SELECT ON ALL TABLES IN SCHEMA s TO %[1]s", quoteIdent(c.User))
+	case code == "42704" && strings.Contains(err.Error(), `publication "`):
+		hint = fmt.Sprintf("PostgreSQL looks a publication up as it was when each change was written: made again, or made after the slot, it holds only for changes from then on, and the slot cannot pass those before. Make sure that it exists (CREATE PUBLICATION %s FOR TABLE …), "+
+			"stop the connector, drop the slot (SELECT pg_drop_replication_slot('%s')), delete the connector's offsets and resume it: it takes a new snapshot", quoteIdent(t.opts.Publication.Name), t.opts.Slot.Name)
 	case code == "3D000":
 		hint = "Check database.dbname"
 	case code == "53400":
