@@ -219,7 +219,10 @@ func statusTable(out io.Writer, list []remote.Status, whole bool) error {
 			}
 			trace := strings.TrimSpace(t.Trace)
 			if !whole {
-				trace, _, _ = strings.Cut(trace, "\n")
+				c := remote.Causes(trace)
+				if trace = c.Text(); c.Fix() != "" {
+					trace += "\n  what to do: " + c.Fix()
+				}
 			}
 			if _, err := fmt.Fprintf(out, "\n%s%s: %s%s\n", red, what, trace, plain); err != nil {
 				return err

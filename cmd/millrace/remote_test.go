@@ -29,13 +29,13 @@ func commandLine(t *testing.T, h http.HandlerFunc, args ...string) (code int, ou
 func TestStatusTable(t *testing.T) {
 	var out strings.Builder
 	list := []remote.Status{
-		{Name: "a", Type: "source", Connector: remote.State{State: "RUNNING", Worker: "w:1"}, Tasks: []remote.State{{ID: 0, State: "FAILED", Trace: "x.Y: broken\n\tat z\n"}}},
+		{Name: "a", Type: "source", Connector: remote.State{State: "RUNNING", Worker: "w:1"}, Tasks: []remote.State{{ID: 0, State: "FAILED", Trace: "x.Y: The connector failed\n\tat z\nCaused by: u.V: broken\n\t... Mend it\n"}}},
 		{Name: "longer-name", Type: "sink", Connector: remote.State{State: "PAUSED", Worker: "w:2"}, Tasks: []remote.State{{State: "PAUSED"}, {ID: 1, State: "RUNNING"}}},
 	}
 	if err := statusTable(&out, list, false); err != nil {
 		t.Fatal(err)
 	}
-	want := "CONNECTOR    TYPE    STATE   TASKS   WORKER\na            source  FAILED  0 of 1  w:1\nlonger-name  sink    PAUSED  1 of 2  w:2\n\na, task 0: x.Y: broken\n"
+	want := "CONNECTOR    TYPE    STATE   TASKS   WORKER\na            source  FAILED  0 of 1  w:1\nlonger-name  sink    PAUSED  1 of 2  w:2\n\na, task 0: The connector failed: broken\n  what to do: Mend it\n"
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}

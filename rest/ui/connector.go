@@ -166,8 +166,8 @@ func (s *Server) connector(r *http.Request) (string, any, error) {
 	st.Connector.ID = -1
 	for _, t := range append([]remote.State{st.Connector}, st.Tasks...) {
 		if t.State == "FAILED" {
-			c := causes(t.Trace)
-			p := problemData{ID: t.ID, Text: c.text(), Trace: t.Trace, WorkerID: t.Worker}
+			c := remote.Causes(t.Trace)
+			p := problemData{ID: t.ID, Text: c.Text(), Trace: t.Trace, WorkerID: t.Worker}
 			for i := len(c) - 1; i >= 0; i-- {
 				if c[i].Hint != "" {
 					p.Fixes = append(p.Fixes, c[i].Hint)

@@ -43,8 +43,8 @@ const (
 func (s *Server) judge(r *http.Request, st *remote.Status, class string, d *detail, newest reading, since time.Duration) verdict {
 	for _, t := range append([]remote.State{st.Connector}, st.Tasks...) {
 		if t.State == "FAILED" {
-			c := causes(t.Trace)
-			return verdict{levelBad, c.text(), c.fix()}
+			c := remote.Causes(t.Trace)
+			return verdict{levelBad, c.Text(), c.Fix()}
 		}
 	}
 	state, tasks, running := stateOf(st)
@@ -132,58 +132,6 @@ func stuckAt(d *detail) string {
 		return "It was read and Kafka has not taken it: look at the brokers."
 	}
 	return "It is being read: it catches up, or one transaction is very large."
-}
-
-// cause is one link of a failure's chain.
-type cause struct{ Class, Msg, Hint string }
-
-type chain []cause
-
-// causes reads the trace of a failed task: a class and a message per cause, and below
-// them what to do, indented as frames of a stack are.
-func causes(trace string) chain {
-	var out chain
-	for _, line := range strings.Split(trace, "\n") {
-		switch text := strings.TrimSpace(line); {
-		case text == "" || strings.HasPrefix(text, "at "):
-		case strings.HasPrefix(text, "... "):
-			if n := len(out); n > 0 {
-				out[n-1].Hint = strings.TrimPrefix(text, "... ")
-			}
-		case strings.HasPrefix(line, "\t") || strings.HasPrefix(line, " "):
-			if n := len(out); n > 0 {
-				out[n-1].Msg += "\n" + text
-			}
-		default:
-			class, msg, ok := strings.Cut(strings.TrimPrefix(text, "Caused by: "), ": ")
-			if !ok || strings.ContainsAny(class, " '\"") {
-				class, msg = "", strings.TrimPrefix(text, "Caused by: ")
-			}
-			out = append(out, cause{Class: class, Msg: msg})
-		}
-	}
-	return out
-}
-
-// text is the chain in one sentence: what stopped, and why.
-func (c chain) text() string {
-	var parts []string
-	for _, x := range c {
-		if msg := strings.TrimSuffix(x.Msg, "."); msg != "" && (len(parts) == 0 || !strings.Contains(parts[len(parts)-1], msg)) {
-			parts = append(parts, msg)
-		}
-	}
-	return strings.Join(parts, ": ")
-}
-
-// fix is the first advice.
-func (c chain) fix() string {
-	for i := len(c) - 1; i >= 0; i-- {
-		if c[i].Hint != "" {
-			return c[i].Hint
-		}
-	}
-	return ""
 }
 
 // logLine is a line of GET /connectors/NAME/log.

@@ -403,23 +403,12 @@ func TestSinkTopics(t *testing.T) {
 	}
 }
 
-// TestCauses reads traces as tasks leave them.
-func TestCauses(t *testing.T) {
-	c := causes("org.apache.kafka.connect.errors.ConnectException: The connector \"x\" failed\n\t... Grant it: GRANT SELECT ON t TO r\nCaused by: java.sql.SQLException: permission denied: table t\n\tat a.b.C")
-	if c.text() != `The connector "x" failed: permission denied: table t` || c.fix() != "Grant it: GRANT SELECT ON t TO r" {
-		t.Errorf("%q, %q", c.text(), c.fix())
-	}
-	if c := causes("no class here"); c.text() != "no class here" || c.fix() != "" {
-		t.Errorf("%q", c.text())
-	}
-}
-
 func TestTexts(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{count(0), "0"}, {count(12.34), "12.3"}, {count(2345), "2.3 k"}, {count(123456), "123 k"}, {count(45e6), "45.0 M"},
 		{size(512), "512 B"}, {size(1536), "1.5 KiB"}, {size(504 << 10), "504 KiB"}, {size(3 << 30), "3 GiB"},
 		{millis(.0123), "12.3 ms"}, {millis(5), "5 s"}, {span(3600), "60 min"}, {span(37000), "10 h 16 min"}, {span(1e6), "12 days"}, {lsn(1<<32 + 255), "1/FF"},
-		{causes(trace).text(), "<b>cannot</b> reach it: refused"}, {shortClass("a.b.C"), "C"},
+		{remote.Causes(trace).Text(), "<b>cannot</b> reach it: refused"}, {shortClass("a.b.C"), "C"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%q, want %q", c.got, c.want)
