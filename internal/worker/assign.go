@@ -21,6 +21,10 @@ type Assignor struct {
 // Share is what one member gets in a round.
 type Share struct{ Assigned, Revoked []Unit }
 
+// Forget drops the memory of who had what, when it is not that of the round before:
+// work that others have given away since would count as lost.
+func (a *Assignor) Forget() { a.members, a.assigned = nil, nil }
+
 // Assign distributes the configured work over members that hold owned. Members
 // keep what they have as far as that is fair; what must move is revoked in one
 // round and given away in the next, after its old holder has stopped it. wait is

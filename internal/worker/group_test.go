@@ -221,3 +221,22 @@ func TestLostWorkWaitsForItsMember(t *testing.T) {
 	c.settle(t)
 	c.check(t)
 }
+
+// A leader that comes back after others have led holds nothing back for members that
+// went meanwhile: it does not know what became of their work.
+func TestLeadershipThatComesBack(t *testing.T) {
+	units := someWork(2, 2)
+	for _, forgets := range []bool{false, true} {
+		a := Assignor{Delay: time.Minute}
+		now := time.UnixMilli(1_700_000_000_000)
+		shares, _ := a.Assign(now, units, map[string][]Unit{"a": nil, "b": nil})
+		if forgets {
+			a.Forget()
+		}
+		// Another leader has taken the work of b from c, which is to be given away now.
+		got, wait := a.Assign(now.Add(time.Hour), units, map[string][]Unit{"a": shares["a"].Assigned, "c": nil})
+		if forgets != (wait == 0) || forgets != (len(got["c"].Assigned) == len(shares["b"].Assigned)) {
+			t.Errorf("memory dropped %v: wait %s, given to c %v", forgets, wait, got["c"].Assigned)
+		}
+	}
+}

@@ -64,6 +64,7 @@ type member struct {
 	leaderURL  string
 	owned      []Unit
 	protocol   string
+	led        int32 // the generation that this worker assigned last
 	story      story
 }
 
@@ -299,8 +300,12 @@ func (m *member) lead(ctx context.Context, join *kmsg.JoinGroupResponse) (map[st
 	case m.protocol == protoEager:
 		shares = Eager(configured, memberIDs(owned))
 	default:
+		if m.led != m.generation {
+			m.assign.Forget() // another worker has led since, or the last round came to nothing
+		}
 		shares, wait = m.assign.Assign(time.Now(), configured, owned)
 	}
+	m.led = join.Generation
 	out := map[string][]byte{}
 	owners := map[Unit]string{}
 	m.story.revoked = false
