@@ -86,6 +86,9 @@ type Option struct {
 	// Check returns complete error texts for a value that is set, or for the
 	// absence of one (value ""; set false). It runs after the type was checked.
 	Check func(in Input) []string
+	// Asked is run before Check when a config is validated, but not by Parse: a list
+	// with an element twice is refused by Kafka's validation and cleaned up by a start.
+	Asked func(in Input) []string
 	// Late: the real plugin makes these checks only when it runs. Their errors are
 	// listed, but do not refuse a connector; its task fails with them.
 	Late bool
@@ -196,11 +199,13 @@ func (o *Option) lookup(props map[string]string) (string, bool) {
 // Validate checks props against the table and answers one Result per option in
 // table order (hidden ones only when they have errors), then one per pattern
 // property with errors. It touches nothing outside.
-func (d *Def) Validate(props map[string]string) []Result {
+func (d *Def) Validate(props map[string]string) []Result { return d.validate(props, true) }
+
+func (d *Def) validate(props map[string]string, asked bool) []Result {
 	out := make([]Result, 0, len(d.Options))
 	for i := range d.Options {
 		o := &d.Options[i]
-		r := d.validateOne(o, props)
+		r := d.validateOne(o, props, asked)
 		if o.Hidden && len(r.Errors) == 0 {
 			continue
 		}
@@ -239,7 +244,7 @@ func (d *Def) Validate(props map[string]string) []Result {
 	return out
 }
 
-func (d *Def) validateOne(o *Option, props map[string]string) Result {
+func (d *Def) validateOne(o *Option, props map[string]string, asked bool) Result {
 	r := Result{Option: o, Name: o.Name, Visible: !o.Invisible, NoValue: o.NoValue}
 	raw, set := o.lookup(props)
 	v := strings.TrimSpace(raw)
@@ -258,7 +263,7 @@ func (d *Def) validateOne(o *Option, props map[string]string) Result {
 			} else if d.TypeError != nil {
 				e = d.TypeError(o, v)
 			} else {
-				e = fmt.Sprintf("Invalid value %s for configuration %s: %s", v, o.Name, e)
+				e = fmt.Sprintf("Invalid value %s for configuration %s: %s", raw, o.Name, e) // as it was given
 			}
 			r.Errors = append(r.Errors, e)
 			return r
@@ -275,15 +280,19 @@ func (d *Def) validateOne(o *Option, props map[string]string) Result {
 		if d.Missing != nil {
 			r.Errors = append(r.Errors, d.Missing(o))
 		} else {
-			r.Errors = append(r.Errors, fmt.Sprintf("Missing required configuration %q which has no default value.", o.Name))
+			r.Errors = append(r.Errors, "Missing required configuration \""+o.Name+"\" which has no default value.")
 		}
 		if o.NullError != "" {
 			r.Errors = append(r.Errors, o.NullError)
 		}
 		return r
 	}
-	if o.Check != nil {
-		r.Errors = o.Check(Input{Name: o.Name, Value: v, Set: set, Props: props})
+	in := Input{Name: o.Name, Value: v, Set: set, Props: props}
+	if asked && o.Asked != nil {
+		r.Errors = o.Asked(in)
+	}
+	if o.Check != nil && len(r.Errors) == 0 {
+		r.Errors = o.Check(in)
 	}
 	if o.Late {
 		r.Late = len(r.Errors)
@@ -341,7 +350,7 @@ func Errors(rs []Result) []Problem {
 
 // Parse returns the values to run with, or an error that lists every problem.
 func (d *Def) Parse(props map[string]string) (Values, error) {
-	if ps := Errors(d.Validate(props)); len(ps) > 0 {
+	if ps := Errors(d.validate(props, false)); len(ps) > 0 {
 		var sb strings.Builder
 		for i, p := range ps {
 			if i > 0 {

@@ -45,8 +45,12 @@ func converterTypeDef() *configdef.Def {
 
 func checkConverterType(in configdef.Input) []string {
 	switch in.Value {
-	case "key", "value", "header", "":
+	case "key", "value", "header":
 		return nil
+	case "":
+		if !in.Set {
+			return nil // the worker sets it
+		}
 	}
 	return []string{"Invalid value " + in.Value + " for configuration " + in.Name + ": String must be one of: key, value, header"}
 }

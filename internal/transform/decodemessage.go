@@ -27,7 +27,7 @@ const messageValueName = "io.debezium.connector.postgresql.MessageValue"
 
 func decodeMessageDef() *configdef.Def {
 	return &configdef.Def{Options: []configdef.Option{
-		dopt("fields.null.include", configdef.Boolean, "false", configdef.Low, configdef.WidthMedium, "Should nullable fields be included", "Keep null members as optional bytes; else they are left out."),
+		dopt("fields.null.include", configdef.Boolean, "false", configdef.Medium, configdef.WidthMedium, "Defines whether to include fields with null values to the decoded structure", "Keep null members as optional bytes; else they are left out."),
 	}}
 }
 
@@ -125,7 +125,7 @@ type schemaChangeFilter struct{ drop map[string]bool }
 
 func schemaChangeFilterDef() *configdef.Def {
 	return &configdef.Def{Options: []configdef.Option{
-		dopt("schema.change.event.exclude.list", configdef.List, noDefault, configdef.High, configdef.WidthNone, "Schema Change Event Exclude List", "Types of schema changes to leave out: CREATE, ALTER, DROP, TRUNCATE, DATABASE.", needed, func(in configdef.Input) []string {
+		dopt("schema.change.event.exclude.list", configdef.String, noDefault, configdef.High, configdef.WidthShort, "Schema change event exclude list", "Types of schema changes to leave out: CREATE, ALTER, DROP, TRUNCATE, DATABASE.", needed, func(in configdef.Input) []string {
 			for _, x := range configdef.SplitList(in.Value) {
 				switch x {
 				case "CREATE", "ALTER", "DROP", "TRUNCATE", "DATABASE":

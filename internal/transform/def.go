@@ -2,6 +2,7 @@ package transform
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"millrace/internal/configdef"
@@ -56,12 +57,39 @@ func late(o configdef.Option) configdef.Option {
 
 // someList is a list that may not be empty, as Kafka's ValidList words it.
 func someList(name, doc string) configdef.Option {
-	return orNull(opt(name, configdef.List, required, configdef.High, doc, func(in configdef.Input) []string {
+	o := orNull(opt(name, configdef.List, required, configdef.High, doc, func(in configdef.Input) []string {
 		if in.Set && len(configdef.SplitList(in.Value)) == 0 {
 			return []string{fmt.Sprintf("Configuration '%s' must not be empty. Valid values include: any non-empty value", in.Name)}
 		}
-		return nil
+		return filledList(in)
 	}), fmt.Sprintf("Configuration '%s' values must not be null.", name))
+	o.Asked = distinctList
+	return o
+}
+
+// distinct is a list whose elements may be neither empty nor there twice.
+func distinct(o configdef.Option) configdef.Option {
+	o.Check, o.Asked = filledList, distinctList
+	return o
+}
+
+// filledList refuses empty elements.
+func filledList(in configdef.Input) []string {
+	if slices.Contains(configdef.SplitList(in.Value), "") {
+		return []string{fmt.Sprintf("Configuration '%s' values must not be empty.", in.Name)}
+	}
+	return nil
+}
+
+// distinctList refuses a list with an element twice; a start leaves one of them.
+func distinctList(in configdef.Input) []string {
+	list := configdef.SplitList(in.Value)
+	for i, x := range list {
+		if slices.Contains(list[:i], x) {
+			return []string{fmt.Sprintf("Configuration '%s' values must not be duplicated.", in.Name)}
+		}
+	}
+	return nil
 }
 
 // fillOption is replace.null.with.default, which most steps have.

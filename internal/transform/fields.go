@@ -22,27 +22,27 @@ type replaceField struct {
 
 func replaceFieldDef() *configdef.Def {
 	return &configdef.Def{Options: []configdef.Option{
-		opt("exclude", configdef.List, "", configdef.Medium, "Fields to leave out; wins over include."),
-		opt("include", configdef.List, "", configdef.Medium, "Fields to keep; all others are left out."),
+		distinct(opt("exclude", configdef.List, "", configdef.Medium, "Fields to leave out; wins over include.")),
+		distinct(opt("include", configdef.List, "", configdef.Medium, "Fields to keep; all others are left out.")),
 		opt("renames", configdef.List, "", configdef.Medium, "New names, as old:new.", renamesCheck),
 		fillOption(),
 	}}
 }
 
 func renamesCheck(in configdef.Input) []string {
-	if bad := badPair(in.Value); bad != "" {
-		return []string{"Invalid value " + listText(in.Value) + " for configuration renames: Invalid rename mapping: " + bad}
+	if pair, bad := badPair(in.Value); bad {
+		return []string{"Invalid value " + listText(in.Value) + " for configuration renames: Invalid rename mapping: " + pair}
 	}
 	return nil
 }
 
-func badPair(list string) string {
+func badPair(list string) (pair string, bad bool) {
 	for _, m := range configdef.SplitList(list) {
 		if strings.Count(m, ":") != 1 || strings.HasPrefix(m, ":") && m == ":" || strings.HasSuffix(m, ":") {
-			return m
+			return m, true
 		}
 	}
-	return ""
+	return "", false
 }
 
 func newReplaceField(s side, v configdef.Values) (Step, error) {
@@ -148,8 +148,8 @@ type extractPlan struct {
 func extractFieldDef() *configdef.Def {
 	return &configdef.Def{Options: []configdef.Option{
 		opt("field", configdef.String, required, configdef.Medium, "The field to extract."),
-		syntaxOption(),
 		fillOption(),
+		syntaxOption(),
 	}}
 }
 

@@ -37,7 +37,7 @@ type partitionPath struct {
 }
 
 func partitionDef() *configdef.Def {
-	return &configdef.Def{Options: []configdef.Option{
+	d := &configdef.Def{Options: []configdef.Option{
 		dopt("partition.payload.fields", configdef.List, noDefault, configdef.High, configdef.WidthNone, "List of payload fields to use for compute partition.", "Fields to hash, such as change.city; change is before for deletes, else after.", needed, func(in configdef.Input) []string {
 			for _, f := range configdef.SplitList(in.Value) {
 				if f == "" {
@@ -54,6 +54,10 @@ func partitionDef() *configdef.Def {
 		}),
 		dopt("partition.hash.function", configdef.String, "java", configdef.Low, configdef.WidthNone, "Hash function", "java (hashCode) or murmur; anything else counts as java."),
 	}}
+	for i := range d.Options {
+		d.Options[i].Group, d.Options[i].Order = "partitions", i+1
+	}
+	return d
 }
 
 func newPartition(v configdef.Values) (Step, error) {

@@ -16,9 +16,9 @@ type tracing struct {
 
 func tracingDef() *configdef.Def {
 	return &configdef.Def{Options: []configdef.Option{
-		dopt("tracing.span.context.field", configdef.String, "tracingspancontext", configdef.Low, configdef.WidthMedium, "Serialized tracing span context field", "Column that holds the context of a span."),
-		dopt("tracing.operation.name", configdef.String, "debezium-read", configdef.Low, configdef.WidthMedium, "Tracing operation name", "Name of the spans."),
-		dopt("tracing.with.context.field.only", configdef.Boolean, "false", configdef.Low, configdef.WidthMedium, "Trace only events with context field present", "Only rows with a context get a span, so the others pass."),
+		dopt("tracing.span.context.field", configdef.String, "tracingspancontext", configdef.High, configdef.WidthMedium, "Serialized tracing span context field", "Column that holds the context of a span."),
+		dopt("tracing.operation.name", configdef.String, "debezium-read", configdef.High, configdef.WidthMedium, "Tracing operation name", "Name of the spans."),
+		dopt("tracing.with.context.field.only", configdef.Boolean, "false", configdef.High, configdef.WidthMedium, "Trace only events with context field present", "Only rows with a context get a span, so the others pass."),
 	}}
 }
 

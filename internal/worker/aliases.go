@@ -25,7 +25,7 @@ func (f *framework) alias(w *Worker, list, one, group, name string, kind Kind, p
 	v := versionOption(prefix+"plugin.version", one+" version for "+name, "Release of this "+strings.ToLower(one)+"; only the one that is built in can be asked for.", p, configdef.High, configdef.WidthLong, VersionOf(p))
 	v.Group, v.Order = g, 1
 	f.add(v)
-	if p == nil {
+	if p == nil || len(versionProblem(p, strings.TrimSpace(props[prefix+"plugin.version"]))) > 0 {
 		return
 	}
 	var own []configdef.Option
@@ -37,7 +37,14 @@ func (f *framework) alias(w *Worker, list, one, group, name string, kind Kind, p
 			configdef.Option{Name: "negate", Type: configdef.Boolean, HasDefault: true, Default: "false", Importance: configdef.Medium, Doc: "Pass the records for which the predicate is false."})
 	}
 	sub := configdef.Prefixed(props, prefix)
-	sort.SliceStable(own, func(i, j int) bool { return optionLess(&own[i], &own[j]) })
+	groups := map[string]int{}
+	for i := range own {
+		if g := own[i].Group; g != "" && groups[g] == 0 {
+			groups[g] = len(groups) + 1
+			f.groups = append(f.groups, group+": "+name+": "+g)
+		}
+	}
+	sort.SliceStable(own, func(i, j int) bool { return optionLess(&own[i], &own[j], groups) })
 	order := 1
 	for _, o := range own {
 		if o.Hidden && !hasAny(sub, o.Name) {
@@ -58,12 +65,17 @@ func hasAny(props map[string]string, name string) bool { _, ok := props[name]; r
 // embedded is an option below a prefix. Checks see and name the short key, as
 // Connect's embedded validators do; type errors name the long one.
 func embedded(o configdef.Option, prefix, group string, order int, sub map[string]string) configdef.Option {
-	short, check, rec := o.Name, o.Check, o.Recommend
+	short, rec := o.Name, o.Recommend
+	if o.Group != "" {
+		group += ": " + o.Group
+	}
 	o.Name, o.Group, o.Order = prefix+short, group, order
-	if check != nil {
-		o.Check = func(in configdef.Input) []string {
-			in.Name, in.Props = short, sub
-			return check(in)
+	for _, check := range []*func(configdef.Input) []string{&o.Check, &o.Asked} {
+		if f := *check; f != nil {
+			*check = func(in configdef.Input) []string {
+				in.Name, in.Props = short, sub
+				return f(in)
+			}
 		}
 	}
 	if rec != nil {
@@ -78,11 +90,11 @@ func embedded(o configdef.Option, prefix, group string, order int, sub map[strin
 	return o
 }
 
-// optionLess is ConfigDef.sortedConfigs: by group, order, options without default
-// first, importance, name.
-func optionLess(a, b *configdef.Option) bool {
-	if (a.Group == "") != (b.Group == "") {
-		return a.Group == ""
+// optionLess is ConfigDef.sortedConfigs: by group (none first, then as they are
+// defined), order, options without default first, importance, name.
+func optionLess(a, b *configdef.Option, groups map[string]int) bool {
+	if x, y := groups[a.Group], groups[b.Group]; x != y {
+		return x < y
 	}
 	if ao, bo := orderOf(a), orderOf(b); ao != bo {
 		return ao < bo
@@ -118,7 +130,8 @@ var interfaceNames = map[Kind]string{KindConverter: "Converter", KindHeaderConve
 
 // classProblem says why a class name does not name a plugin of the kind. value is
 // what the reply shows: nothing when there is no such class.
-func (w *Worker) classProblem(option, name string, kind Kind) (value *string, problem string) {
+func (w *Worker) classProblem(option, given string, kind Kind) (value *string, problem string) {
+	name := strings.TrimSpace(given)
 	if p := w.reg.Find(name, kind); p != nil {
 		return &p.Class, ""
 	}
@@ -134,7 +147,7 @@ func (w *Worker) classProblem(option, name string, kind Kind) (value *string, pr
 	if len(inner) > 0 {
 		return &name, "This class is abstract and cannot be created. Did you mean " + strings.Join(inner, ", ") + "?"
 	}
-	text := fmt.Sprintf("Invalid value %s for configuration %s: Class %s could not be found.", name, option, name)
+	text := fmt.Sprintf("Invalid value %s for configuration %s: Class %s could not be found.", given, option, given)
 	if advice := transform.Instead(name); kind == KindTransformation && advice != "" {
 		text += " " + advice
 	}

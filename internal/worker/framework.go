@@ -175,7 +175,12 @@ func (f *framework) common(w *Worker, conn *Plugin, props map[string]string) {
 		}
 		p := w.reg.Find(strings.TrimSpace(class), kind)
 		f.chosen[c.key] = p
-		common(n+1, versionOption(c.key+".plugin.version", c.title+" version", "Release of the converter; only the one that is built in can be asked for.", p, configdef.Low, configdef.WidthShort, VersionOf(p)))
+		vo := versionOption(c.key+".plugin.version", c.title+" version", "Release of the converter; only the one that is built in can be asked for.", p, configdef.Low, configdef.WidthShort, VersionOf(p))
+		vo.Invisible = p == nil
+		if !ok {
+			vo.Check = nil // the worker's converter is what it is
+		}
+		common(n+1, vo)
 		n += 2
 	}
 	common(12, configdef.Option{Name: "transforms", Group: "Transforms", Type: configdef.List, HasDefault: true, Importance: configdef.Low, Width: configdef.WidthLong, Display: "Transforms",
@@ -260,7 +265,7 @@ func (f *framework) source(exactlyOnce, capable bool) {
 			if ps := oneOfAnyCase("INTERVAL", "POLL", "CONNECTOR")(in); len(ps) > 0 {
 				return ps
 			}
-			if exactlyOnce && strings.EqualFold(in.Value, "connector") { // none of the built-in ones does
+			if strings.EqualFold(in.Value, "connector") { // none of the built-in ones does
 				return []string{"The connector does not support connector-defined transaction boundaries with the given configuration. Please reconfigure it to use a different transaction boundary definition."}
 			}
 			return nil
@@ -305,10 +310,10 @@ func checkTopics(in configdef.Input) []string {
 		empty = empty || t == ""
 	}
 	switch {
-	case empty:
-		out = append(out, "Configuration 'topics' values must not be empty.")
 	case len(distinct(list)) != len(list):
 		out = append(out, "Configuration 'topics' values must not be duplicated.")
+	case empty:
+		out = append(out, "Configuration 'topics' values must not be empty.")
 	}
 	regex := in.Props["topics.regex"]
 	if blank(in.Value) && blank(regex) {
@@ -336,11 +341,15 @@ func checkTopicsRegex(in configdef.Input) []string {
 		return nil
 	}
 	re, err := javaregex.Compile(in.Value, 0)
+	var out []string
 	if err != nil {
-		return invalid(in, "Invalid regex: "+err.Error())
+		out = invalid(in, "Invalid regex: "+err.Error())
 	}
 	if !blank(topics) {
-		return []string{bothTopics}
+		out = append(out, bothTopics)
+	}
+	if len(out) > 0 {
+		return out
 	}
 	if dlq := strings.TrimSpace(in.Props["errors.deadletterqueue.topic.name"]); dlq != "" && re.MatchWhole(dlq) {
 		return []string{fmt.Sprintf("The DLQ topic '%s' may not be matched by the regex for the topics ('topics.regex=%s') consumed by the connector", dlq, in.Value)}

@@ -56,8 +56,15 @@ func NewRegistry(plugins []Plugin) *Registry {
 	return r
 }
 
+// scripting is in an archive of its own that few workers have; without it, Filter is
+// Kafka's.
+const scripting = "io.debezium.transforms.Filter"
+
 // aliases are the simple class name and the name without the kind's suffix.
 func aliases(p Plugin) []string {
+	if p.Class == scripting {
+		return nil
+	}
 	simple := p.Class[strings.LastIndexByte(p.Class, '.')+1:]
 	simple = simple[strings.LastIndexByte(simple, '$')+1:]
 	suffix := map[Kind]string{KindSource: "Connector", KindSink: "Connector", KindConverter: "Converter",

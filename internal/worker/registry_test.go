@@ -13,6 +13,8 @@ func TestShortNames(t *testing.T) {
 		{Class: "org.apache.kafka.connect.transforms.InsertField$Value", Kind: KindTransformation},
 		{Class: "org.apache.kafka.connect.transforms.Cast$Value", Kind: KindTransformation},
 		{Class: "org.apache.kafka.connect.transforms.RegexRouter", Kind: KindTransformation},
+		{Class: "org.apache.kafka.connect.transforms.Filter", Kind: KindTransformation},
+		{Class: "io.debezium.transforms.Filter", Kind: KindTransformation},
 	})
 	for name, want := range map[string]string{
 		"Postgres":          "io.debezium.connector.postgresql.PostgresConnector",
@@ -24,6 +26,7 @@ func TestShortNames(t *testing.T) {
 		"RegexRouter":       "org.apache.kafka.connect.transforms.RegexRouter",
 		"InsertField$Value": "", // nested classes have no short name
 		"InsertField":       "",
+		"Filter":            "org.apache.kafka.connect.transforms.Filter", // the scripting one is seldom there
 		"Value":             "",
 	} {
 		got := ""

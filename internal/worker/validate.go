@@ -12,6 +12,7 @@ import (
 
 	"millrace/internal/configdef"
 	"millrace/internal/kafkaconf"
+	"millrace/internal/record"
 	"millrace/internal/store"
 )
 
@@ -173,7 +174,7 @@ func (w *Worker) validate(ctx context.Context, config *store.Map) (*ConfigInfos,
 		return nil, statusErrorf(400, "%s", w.noClass(class))
 	}
 	if v := strings.TrimSpace(props["connector.plugin.version"]); v != "" && !inRange(VersionOf(p), v) {
-		return nil, statusErrorf(400, "%s", versionText(p, v))
+		return w.otherVersion(p, v, props, config), nil
 	}
 	f := w.frameworkOf(p.Kind, p, props)
 	out := &ConfigInfos{Name: class, Groups: f.groups}
@@ -227,6 +228,31 @@ func (w *Worker) validate(ctx context.Context, config *store.Map) (*ConfigInfos,
 		}
 	}
 	return out, nil
+}
+
+// otherVersion answers for a release of the connector that is not here: nothing is
+// known of the connector itself then.
+func (w *Worker) otherVersion(p *Plugin, want string, props map[string]string, config *store.Map) *ConfigInfos {
+	f := &framework{classes: map[string]Kind{}, chosen: map[string]*Plugin{}}
+	f.common(w, p, props)
+	f.errorHandling()
+	out := &ConfigInfos{Name: props["connector.class"], Groups: []string{"Common", "Transforms", "Predicates", "Error Handling"}}
+	for i := range f.def.Options {
+		o := &f.def.Options[i]
+		if strings.Contains(o.Name, ".converter") || strings.HasPrefix(o.Name, "header.") {
+			o.HasDefault, o.Check, o.Recommend = false, nil, nil
+			o.Invisible = strings.HasSuffix(o.Name, ".plugin.version")
+		}
+	}
+	for _, r := range f.def.Validate(props) {
+		if r.Name == "connector.class" {
+			r.Errors = append(r.Errors, versionText(p, want))
+		}
+		info := w.frameworkInfo(f, r, config)
+		out.ErrorCount += len(info.Value.Errors)
+		out.Configs = append(out.Configs, info)
+	}
+	return out
 }
 
 const nullValue = "Null value can not be supplied as the configuration value."
@@ -284,11 +310,11 @@ func addProblem(rs []configdef.Result, pr configdef.Problem) []configdef.Result 
 // values are refused.
 func (w *Worker) frameworkInfo(f *framework, r configdef.Result, config *store.Map) ConfigInfo {
 	if kind, ok := f.classes[r.Name]; ok && r.Value != nil {
-		v, problem := w.classProblem(r.Name, strings.TrimSpace(*r.Value), kind)
+		v, problem := w.classProblem(r.Name, *r.Value, kind)
 		r.Value = v
 		if problem != "" {
-			r.Errors, r.Late = []string{problem}, 0
-		} else if want := strings.TrimSpace(config.Value(r.Name + ".plugin.version")); want != "" && strings.HasSuffix(r.Name, ".converter") {
+			r.Errors, r.Late = append([]string{problem}, r.Errors...), 0
+		} else if want := wantedVersion(config, r.Name); want != "" {
 			r.Errors, r.Late = append(r.Errors, versionProblem(f.chosen[r.Name], want)...), 0
 		}
 	}
@@ -302,6 +328,14 @@ func (w *Worker) frameworkInfo(f *framework, r configdef.Result, config *store.M
 		}
 	}
 	return infoOf(r)
+}
+
+// wantedVersion is the release that a config asks for of the class it names itself.
+func wantedVersion(config *store.Map, option string) string {
+	if _, given := config.Get(option); !given {
+		return ""
+	}
+	return strings.TrimSpace(config.Value(strings.TrimSuffix(option, ".type") + ".plugin.version"))
 }
 
 // infoOf turns a result into the reply's form: values as Kafka prints them.
@@ -341,6 +375,10 @@ func printed(t configdef.Type, raw string, bad bool) *string {
 	case configdef.Int, configdef.Long, configdef.Short:
 		if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 			s = strconv.FormatInt(n, 10)
+		}
+	case configdef.Double:
+		if x, err := strconv.ParseFloat(s, 64); err == nil {
+			s = string(record.AppendJavaDouble(nil, x))
 		}
 	case configdef.List:
 		s = strings.Join(configdef.SplitList(s), ",")
@@ -445,7 +483,7 @@ func (w *Worker) overrideInfos(p *Plugin, props map[string]string) []ConfigInfo 
 			order.Put(role.prefix+k, sub[k])
 		}
 		for _, e := range order.Entries() {
-			v := strings.TrimSpace(e.Value)
+			v := e.Value
 			e.Key = strings.TrimPrefix(e.Key, role.prefix)
 			val := &ConfigValue{Name: role.prefix + e.Key, Value: &v, Recommended: []string{}, Errors: []string{}, Visible: true}
 			info := ConfigInfo{Value: val}
@@ -459,7 +497,7 @@ func (w *Worker) overrideInfos(p *Plugin, props map[string]string) []ConfigInfo 
 				}
 				val.Value = printed(o.Type, v, len(val.Errors) > 0)
 			}
-			if text := kafkaconf.Unsupported(strings.TrimSuffix(role.prefix, ".override."), e.Key, v); text != "" {
+			if text := kafkaconf.Unsupported(strings.TrimSuffix(role.prefix, ".override."), e.Key, strings.TrimSpace(v)); text != "" {
 				val.Errors = append(val.Errors, text)
 			}
 			if !w.cfg.mayOverride(e.Key) {
