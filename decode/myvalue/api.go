@@ -100,6 +100,9 @@ func Compile(col Column, wire *binlog.WireColumn, modes Modes, in *record.Intern
 		if p.Wire, err = k.wire(&col, wire); err != nil {
 			return nil, err
 		}
+		if compressed(wire) {
+			p.Wire = inflated(p.Wire)
+		}
 	}
 	if col.ZeroDate != "" {
 		if p.Wire, p.Text, err = zeroDates(&col, k, p.Wire); err != nil {
