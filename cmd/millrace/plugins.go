@@ -55,7 +55,7 @@ func sources() []worker.Plugin {
 
 func sinks() []worker.Plugin {
 	return []worker.Plugin{
-		{Class: "io.debezium.connector.jdbc.JdbcSinkConnector", Kind: worker.KindSink, Version: jdbcVersion, Def: sqlsink.Def().LateChecks(),
+		{Class: "io.debezium.connector.jdbc.JdbcSinkConnector", Kind: worker.KindSink, Version: jdbcVersion, Def: sqlsink.Def(),
 			TaskClass: "io.debezium.connector.jdbc.JdbcSinkConnectorTask", TaskConfigs: numbered,
 			NewSink: func(e worker.TaskEnv) (worker.Sink, error) {
 				return sqlsink.New(e.Props, e.Connector, e.Task, e.Log, e.Metrics)

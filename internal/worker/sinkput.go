@@ -3,6 +3,8 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -90,7 +92,7 @@ func (t *SinkTask) launch(ctx context.Context, c *chunk) {
 	unhook := context.AfterFunc(ctx, func() { time.AfterFunc(t.cfg.CommitTimeout, cancel) })
 	go func() {
 		began := time.Now()
-		err := t.sink.Put(put, &c.batch)
+		err := t.putGuarded(put, &c.batch)
 		c.took = time.Since(began)
 		t.cfg.Metrics.PutTook(c.took)
 		t.result <- err
@@ -98,6 +100,18 @@ func (t *SinkTask) launch(ctx context.Context, c *chunk) {
 		cancel()
 		t.wake()
 	}()
+}
+
+// putGuarded turns a panic of the sink into an error: in a goroutine of its own it would
+// end the whole worker.
+func (t *SinkTask) putGuarded(ctx context.Context, b *record.Batch) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			t.cfg.Log.Error("sink panicked; this is a bug of millrace", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = &errs.Error{Java: errs.ConnectException, Msg: fmt.Sprintf("internal error: %v", r), Hint: "This is a bug of millrace; the log has the stack"}
+		}
+	}()
+	return t.sink.Put(ctx, b)
 }
 
 // settle waits for the Put in flight and deals with its result: afterwards every

@@ -117,7 +117,9 @@ func (s *Sink) Put(ctx context.Context, b *record.Batch) error {
 		p.next = r.Origin.Offset + 1
 	}
 	clear(s.bad)
-	s.relieve()
+	if err := s.relieve(); err != nil {
+		return err
+	}
 	if len(bad) > 0 {
 		return &errs.RecordError{Bad: bad}
 	}
@@ -414,8 +416,9 @@ func (e *pausing) Unwrap() error { return e.error }
 func (e *pausing) RetryAfter() time.Duration { return e.pause }
 
 // relieve hands over what encoders hold in memory while all of them together hold
-// too much, the largest first.
-func (s *Sink) relieve() {
+// too much, the largest first. A file that cannot be written to disk is not whole any
+// more, so the error ends the task: its records are read again.
+func (s *Sink) relieve() error {
 	total := 0
 	for _, p := range s.parts {
 		for _, f := range p.order {
@@ -433,10 +436,10 @@ func (s *Sink) relieve() {
 		}
 		total -= most.held()
 		if err := most.flush(); err != nil {
-			s.log.Warn("an open file could not be written to disk; its memory is kept", "name", most.name, "error", err)
-			return
+			return &errs.Error{Java: errs.ConnectException, Msg: "make the file " + most.name, Cause: err}
 		}
 	}
+	return nil
 }
 
 // Flush completes the files that are due and waits until everything complete is in

@@ -34,7 +34,9 @@ func (s *spool) Write(p []byte) (int, error) {
 	s.mem = append(s.mem, p...)
 	used := s.all.used.Add(int64(len(p)))
 	if len(s.mem) >= memoryShare || used > memoryBudget && len(s.mem) >= leastSpill {
-		if err := s.spill(); err != nil {
+		if err := s.spill(); err != nil { // as if it had not been written: no byte is there twice
+			s.mem = s.mem[:len(s.mem)-len(p)]
+			s.all.used.Add(-int64(len(p)))
 			return 0, err
 		}
 	}

@@ -140,8 +140,12 @@ func (k *Sink) unwrap(b *record.Batch, value record.Cell, vs *record.Schema, sh 
 		if k.cfg.truncate {
 			ch.op = opTruncate
 		}
+	default: // what has a row is one to write; a message ("m") has none
+		if sh.after >= 0 && !b.Child(value, sh.after).IsNull() {
+			ch.op, ch.row = opWrite, b.Child(value, sh.after)
+		}
 	}
-	return ch, nil // "m" and what is not known is left out
+	return ch, nil
 }
 
 // refusal is an error about one record.

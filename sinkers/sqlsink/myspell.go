@@ -83,10 +83,7 @@ func (s *mySpell) columnType(c *column) (string, error) {
 		}
 		return "bit(" + strconv.Itoa(m.bits) + ")", nil
 	case kindPoint:
-		if m.srcType == "POINT" {
-			return "point", nil
-		}
-		return "geometry", nil
+		return "point", nil
 	case kindGeometry, kindGeography:
 		return "geometry", nil
 	case kindVector:
@@ -126,8 +123,8 @@ func (s *mySpell) text(c *column) string {
 		switch {
 		case (m.srcType == "CHAR" || m.srcType == "BPCHAR" || m.srcType == "NCHAR") && m.srcLen <= 255:
 			return "char(" + strconv.Itoa(m.srcLen) + ")"
-		case (m.srcType == "VARCHAR" || m.srcType == "NVARCHAR") && m.srcLen <= 16383:
-			return "varchar(" + strconv.Itoa(m.srcLen) + ")"
+		case (m.srcType == "VARCHAR" || m.srcType == "NVARCHAR") && !(c.key && m.srcLen > 255):
+			return mySized("varchar", "text", 16383, m.srcLen)
 		}
 	}
 	if c.key {
@@ -136,11 +133,25 @@ func (s *mySpell) text(c *column) string {
 	return "longtext"
 }
 
+// mySized is the type for values of up to n characters or bytes: one with that length, or the
+// large type that holds as many.
+func mySized(word, large string, most, n int) string {
+	switch {
+	case n <= most:
+		return word + "(" + strconv.Itoa(n) + ")"
+	case n <= 1<<16-1:
+		return large
+	case n <= 1<<24-1:
+		return "medium" + large
+	}
+	return "long" + large
+}
+
 func myBytes(c *column) string {
 	m := &c.sem
 	switch {
-	case (m.srcType == "VARBINARY" || m.srcType == "BINARY") && m.srcLen > 0 && m.srcLen <= 65535:
-		return "varbinary(" + strconv.Itoa(m.srcLen) + ")" // as Debezium; binary would fill values up with zeros
+	case (m.srcType == "VARBINARY" || m.srcType == "BINARY") && m.srcLen > 0:
+		return mySized("varbinary", "blob", 65535, m.srcLen) // as Debezium; binary would fill values up with zeros
 	case m.srcType == "TINYBLOB" || m.srcType == "BLOB" || m.srcType == "MEDIUMBLOB":
 		return strings.ToLower(m.srcType)
 	case c.key:
@@ -183,10 +194,13 @@ func (s *mySpell) defaultValue(c *column) (string, bool) {
 	if err != nil || c.schema.Default.Root.IsNull() {
 		return "", false
 	}
-	for _, no := range []string{"longtext", "blob", "json", "geometry", "point", "vector"} { // these take no default
-		if strings.Contains(typ, no) {
+	for _, no := range []string{"text", "blob", "json", "geometry", "point"} { // these take no default
+		if strings.HasSuffix(typ, no) {
 			return "", false
 		}
+	}
+	if strings.HasPrefix(typ, "vector") {
+		return "", false
 	}
 	d := c.schema.Default
 	e := myEncoder{spell: s}

@@ -16,10 +16,17 @@ const Class = "io.debezium.connector.jdbc.JdbcSinkConnector"
 // TaskClass is task.class of its tasks.
 const TaskClass = "io.debezium.connector.jdbc.JdbcSinkConnectorTask"
 
-// Def is the option table of Debezium's JDBC sink. Debezium itself accepts any
-// value at POST and lets the task fail; here a wrong value is refused with its reason.
+// Def is the option table of Debezium's JDBC sink. Debezium itself accepts any value at
+// POST and lets the task fail, except for classes, which Kafka looks for when it reads a
+// config; here validate names what is wrong with the others as well.
 func Def() *configdef.Def {
-	return &configdef.Def{Options: inOrder(append(append(connectionOptions(), writeOptions()...), namingOptions()...))}
+	d := (&configdef.Def{Options: inOrder(append(append(connectionOptions(), writeOptions()...), namingOptions()...))}).LateChecks()
+	for i := range d.Options {
+		if d.Options[i].Type == configdef.Class {
+			d.Options[i].Late = false
+		}
+	}
+	return d
 }
 
 func connectionOptions() []configdef.Option {

@@ -50,6 +50,8 @@ var onPurpose = map[string]string{
 	"my-src-temporal-infinity":  "infinity is the end of MySQL's range",
 	"my-src-bits":               "an unsized bit string is text",
 	"my-src-arrays":             "arrays are json",
+	"pg-long-column":            "a name that PostgreSQL cuts off is cut off",
+	"pg-hstore":                 "a map with a null and quotes is an hstore",
 }
 
 // elsewhere names cases that need the runner (converter errors, transforms); the

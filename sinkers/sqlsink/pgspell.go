@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"millrace/internal/errs"
 )
@@ -16,13 +17,38 @@ type pgSpell struct {
 	keepCase bool
 	plain    bool   // the types of Confluent's sink
 	postgis  string // schema of PostGIS when it is installed, else ""
+	citext   bool   // the extension is installed
 }
 
+// nameBytes is how long a name of PostgreSQL is at most; the server cuts off the rest.
+const nameBytes = 63
+
+// fold gives a column its name: in lower case, as Debezium spells it.
 func (s *pgSpell) fold(name string) string {
-	if s.keepCase {
+	if !s.keepCase {
+		name = strings.ToLower(name)
+	}
+	return cutName(name)
+}
+
+// tableName gives a table or schema the name that the server makes of it unquoted: only
+// ASCII letters are folded.
+func (s *pgSpell) tableName(name string) string {
+	if !s.keepCase {
+		name = asciiLower(name)
+	}
+	return cutName(name)
+}
+
+func cutName(name string) string {
+	if len(name) <= nameBytes {
 		return name
 	}
-	return asciiLower(name)
+	cut := nameBytes
+	for !utf8.RuneStart(name[cut]) {
+		cut--
+	}
+	return name[:cut]
 }
 
 func asciiLower(s string) string {
@@ -42,13 +68,19 @@ func (s *pgSpell) columnType(c *column) (string, error) {
 	if t := pgPlain[c.sem.kind]; s.plain && t != "" {
 		return t, nil
 	}
+	if t := pgSerial[c.sem.srcType]; t == c.sem.kind && t != kindNone && c.required() {
+		return strings.ToLower(c.sem.srcType), nil
+	}
 	return s.typeOf(&c.sem)
 }
+
+// pgSerial are the types with a sequence; their columns cannot hold null.
+var pgSerial = map[string]kind{"SMALLSERIAL": kindInt16, "SERIAL": kindInt32, "BIGSERIAL": kindInt64}
 
 // Types of a PostgreSQL source that text values can be cast to.
 var pgSourceTypes = map[string]string{
 	"INET": "inet", "CIDR": "cidr", "MACADDR": "macaddr", "INT4RANGE": "int4range", "INT8RANGE": "int8range",
-	"NUMRANGE": "numrange", "TSRANGE": "tsrange", "TSTZRANGE": "tstzrange", "DATERANGE": "daterange",
+	"NUMRANGE": "numrange", "TSRANGE": "tsrange", "TSTZRANGE": "tstzrange", "DATERANGE": "daterange", "MONEY": "money",
 }
 
 func (s *pgSpell) typeOf(m *sem) (string, error) {
@@ -58,6 +90,9 @@ func (s *pgSpell) typeOf(m *sem) (string, error) {
 	case kindInt32, kindYear:
 		return "integer", nil
 	case kindInt64:
+		if m.srcType == "OID" {
+			return "oid", nil
+		}
 		return "bigint", nil
 	case kindFloat32:
 		return "real", nil
@@ -69,7 +104,7 @@ func (s *pgSpell) typeOf(m *sem) (string, error) {
 		}
 		return "boolean", nil
 	case kindString:
-		return pgText(m), nil
+		return s.text(m), nil
 	case kindEnum, kindEnumSet, kindInterval:
 		return "text", nil
 	case kindBytes:
@@ -96,9 +131,12 @@ func (s *pgSpell) typeOf(m *sem) (string, error) {
 	return s.richType(m)
 }
 
-func pgText(m *sem) string {
+func (s *pgSpell) text(m *sem) string {
 	if t := pgSourceTypes[m.srcType]; t != "" {
 		return t
+	}
+	if m.srcType == "CITEXT" && s.citext {
+		return "citext"
 	}
 	if m.srcLen > 0 && m.srcLen <= 10485760 {
 		switch m.srcType {

@@ -277,10 +277,11 @@ func (k *Sink) structKey(s *record.Schema, r *record.Record, from place, add fun
 	return nil
 }
 
+// headerKey takes all headers, as Debezium does whatever primary.key.fields names.
 func (k *Sink) headerKey(b *record.Batch, r *record.Record, add func(string, *record.Schema, place, int)) error {
 	seen := map[string]bool{}
 	for _, h := range b.Headers(r) {
-		if seen[h.Key] || len(k.cfg.keys) > 0 && !contains(k.cfg.keys, h.Key) {
+		if seen[h.Key] {
 			continue
 		}
 		if h.Schema == nil {
@@ -288,11 +289,6 @@ func (k *Sink) headerKey(b *record.Batch, r *record.Record, add func(string, *re
 		}
 		seen[h.Key] = true
 		add(h.Key, h.Schema, fromHeader, 0)
-	}
-	for _, want := range k.cfg.keys {
-		if !seen[want] {
-			return refusal(fmt.Sprintf("primary.key.fields names the header %q, which a record of topic %s does not have", want, r.Topic.Name))
-		}
 	}
 	return nil
 }

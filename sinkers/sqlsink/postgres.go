@@ -99,12 +99,17 @@ func (p *postgres) open(ctx context.Context) error {
 	return p.facts(ctx)
 }
 
-// facts reads where PostGIS is.
+// facts reads where PostGIS is, and whether citext is there.
 func (p *postgres) facts(ctx context.Context) error {
 	rows, err := p.query(ctx, "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'postgis'")
 	if err != nil {
 		return err
 	}
+	known, err := p.query(ctx, "SELECT to_regtype('citext') IS NOT NULL")
+	if err != nil {
+		return err
+	}
+	p.spell.citext = string(known[0][0]) == "t"
 	p.spell.postgis = ""
 	if len(rows) == 1 {
 		p.spell.postgis = string(rows[0][0])
@@ -169,7 +174,7 @@ func (p *postgres) describe(ctx context.Context, t *table) (*tableInfo, error) {
 	if err := p.ready(ctx); err != nil {
 		return nil, err
 	}
-	if parts := strings.Split(t.name, "."); len(parts) > 2 && p.spell.fold(parts[len(parts)-3]) != p.conf.Database {
+	if parts := strings.Split(t.name, "."); len(parts) > 2 && p.spell.tableName(parts[len(parts)-3]) != p.conf.Database {
 		return nil, nil // a table of another database
 	}
 	rows, err := p.query(ctx, `SELECT a.attname, format_type(a.atttypid, NULL), a.attnotnull, a.atthasdef OR a.attidentity <> '', a.attidentity = 'a', a.attgenerated <> '', t.typtype = 'e', `+pgSolo+`

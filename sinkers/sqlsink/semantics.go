@@ -94,7 +94,7 @@ var namedKinds = map[string]sem{
 	debezium + "data.EnumSet":                 {kind: kindEnumSet},
 	debezium + "data.Bits":                    {kind: kindBits},
 	debezium + "data.Ltree":                   {kind: kindLtree},
-	debezium + "data.TsVector":                {kind: kindTSVector},
+	debezium + "data.Tsvector":                {kind: kindTSVector},
 	debezium + "data.VariableScaleDecimal":    {kind: kindVarDecimal},
 	debezium + "data.geometry.Point":          {kind: kindPoint},
 	debezium + "data.geometry.Geometry":       {kind: kindGeometry},

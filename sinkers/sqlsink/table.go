@@ -129,10 +129,14 @@ func (k *Sink) tableOf(name string) *table {
 	}
 	t := &table{name: name}
 	parts := strings.Split(name, ".")
-	t.ident = k.spell.fold(parts[len(parts)-1])
+	fold := func(name string) string { return name } // where the case of columns does not matter, that of tables may
+	if pg, ok := k.spell.(*pgSpell); ok {
+		fold = pg.tableName
+	}
+	t.ident = fold(parts[len(parts)-1])
 	t.sql = k.spell.quote(t.ident)
 	if len(parts) > 1 {
-		t.schema = k.spell.fold(parts[len(parts)-2])
+		t.schema = fold(parts[len(parts)-2])
 		t.sql = k.spell.quote(t.schema) + "." + t.sql
 	}
 	k.tables[name] = t
@@ -210,6 +214,9 @@ func (k *Sink) create(ctx context.Context, p *plan) error {
 	if made != nil { // another task was faster
 		return k.extend(ctx, p, false)
 	}
+	if !k.covers(info, p) {
+		return tableError(t, errors.New("the table was made, but lacks columns of the records"))
+	}
 	return nil
 }
 
@@ -280,7 +287,7 @@ func (k *Sink) define(c *column) (string, error) {
 		return "", err
 	}
 	def := k.spell.quote(c.name) + " " + typ
-	if c.schema.Default != nil {
+	if c.schema.Default != nil && !strings.HasSuffix(typ, "serial") { // whose default is its sequence
 		if sql, ok := k.spell.defaultValue(c); ok {
 			def += " DEFAULT " + sql
 			if k.cfg.plain {
