@@ -1,8 +1,10 @@
 package capture
 
 import (
+	"context"
 	"slices"
 	"testing"
+	"time"
 )
 
 // TestResolve: the order is what Debezium gave for the same tables.
@@ -21,4 +23,37 @@ func TestResolve(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
+}
+
+// TestStopNames: the order of a stop's names is the request's, with the table under way
+// last, as Debezium gave it; a stop without names ends all, whatever they are called.
+func TestStopNames(t *testing.T) {
+	i := &Incremental{Engine: &notes{}, queue: []Collection{{ID: "public.t"}, {ID: "public.u"}, {ID: "public.w"}, {ID: "public.x"}, {ID: "public.a\nb"}}}
+	i.Stop("s", []string{"public.t", "public.x", "public.w", "public.none"})
+	i.applyStops()
+	i.Stop("s", nil)
+	i.applyStops()
+	want := notes{"ABORTED public.x,public.w,public.t", "COMPLETED", "ABORTED public.a\nb,public.u"}
+	if got := *i.Engine.(*notes); !slices.Equal(got, want) || i.Running() {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// notes keeps notifications; nothing is read.
+type notes []string
+
+func (*notes) Open(context.Context, Collection, string, string) (ChunkReader, string, error) {
+	return nil, "", nil
+}
+func (*notes) Begin(context.Context, string, time.Time) (bool, error) { return false, nil }
+func (*notes) End(context.Context, string, time.Time) error           { return nil }
+func (*notes) Passed() bool                                           { return false }
+func (x *notes) Notify(n Notification) {
+	text := n.Type
+	for _, d := range n.Data {
+		if d[0] == "data_collections" {
+			text += " " + d[1]
+		}
+	}
+	*x = append(*x, text)
 }

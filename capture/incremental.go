@@ -323,37 +323,43 @@ func (i *Incremental) Closed(ctx context.Context, id string) error {
 	return i.next(ctx)
 }
 
-// applyStops removes what stop requests named.
+// applyStops removes what the stop requests since the last chunk named, as one. The
+// table under way is named last, the others in the order of the request; without
+// names in that of a Java set.
 func (i *Incremental) applyStops() {
+	if len(i.stops) == 0 {
+		return
+	}
+	req := SnapshotRequest{}
 	for _, patterns := range i.stops {
-		var gone []string
-		first := ""
-		if i.Running() {
-			first = i.queue[0].ID
+		if len(patterns) == 0 {
+			patterns = []string{"(?s).*"}
 		}
-		i.queue = slices.DeleteFunc(i.queue, func(c Collection) bool {
-			hit := len(patterns) == 0 || slices.ContainsFunc(patterns, func(p string) bool { return MatchCollection(p, c.ID, false) })
-			if hit {
-				gone = append(gone, c.ID)
-			}
-			return hit
-		})
-		if len(gone) == 0 {
-			continue
-		}
-		if slices.Contains(gone, first) {
-			i.forget()
-		}
-		i.Changed = true
-		id := i.id
-		if !i.Running() {
-			i.note("COMPLETED")
-			id = UUID() // the request has ended by now
-		}
-		i.Engine.Notify(Notification{ID: id, Aggregate: IncrementalSnapshot, Type: "ABORTED",
-			Data: [][2]string{{"connector_name", i.Connector}, {"data_collections", strings.Join(gone, ",")}}})
+		req.Collections = append(req.Collections, patterns...)
 	}
 	i.stops = nil
+	queued := make([]string, len(i.queue))
+	for j, c := range i.queue {
+		queued[j] = c.ID
+	}
+	gone := slices.DeleteFunc(req.Resolve(queued), func(id string) bool { return !slices.Contains(queued, id) })
+	if len(gone) == 0 {
+		return
+	}
+	if at := slices.Index(gone, queued[0]); at >= 0 {
+		gone = append(slices.Delete(gone, at, at+1), queued[0])
+		i.forget()
+	}
+	i.queue = slices.DeleteFunc(i.queue, func(c Collection) bool { return slices.Contains(gone, c.ID) })
+	i.paused = i.paused && i.Running()
+	i.Changed = true
+	id := i.id
+	if !i.Running() {
+		i.note("COMPLETED")
+		id = UUID() // the request has ended by now
+	}
+	i.Engine.Notify(Notification{ID: id, Aggregate: IncrementalSnapshot, Type: "ABORTED",
+		Data: [][2]string{{"connector_name", i.Connector}, {"data_collections", strings.Join(gone, ",")}}})
 }
 
 // forget drops what is known about the first table.
