@@ -104,3 +104,37 @@ func BenchmarkStage(bench *testing.B) {
 		})
 	}
 }
+
+// TestChangedBehindOthers: a field that a step in front has put into after alone
+// counts as changed.
+func TestChangedBehindOthers(t *testing.T) {
+	var b record.Batch
+	r := event(t, &b, "u", row(1, "bolt", 5), row(1, "nut", 5))
+	b.AddHeader(r, record.Header{Key: "h", Schema: record.PlainInt32, Value: record.Int32Cell(1)})
+	for _, s := range []Step{newStep(t, "HeaderToValue", "headers", "h", "fields", "after.hh", "operation", "move"), newStep(t, "ExtractChangedRecordState", "header.changed.name", "c", "header.unchanged.name", "u")} {
+		if keep, err := s.Apply(&b, r); err != nil || !keep {
+			t.Fatal(keep, err)
+		}
+	}
+	h := b.Headers(r)
+	if got := showCell(&b, h[0].Schema, h[0].Value) + showCell(&b, h[1].Schema, h[1].Value); got != `array("name" "hh")array("id" "qty" "price" "at")` {
+		t.Error(got)
+	}
+}
+
+// TestOutboxVersions: events of one version whose payloads differ in shape have a
+// schema each.
+func TestOutboxVersions(t *testing.T) {
+	s := newStep(t, "outbox.EventRouter", "table.field.event.id", "name", "table.field.event.key", "name", "table.field.event.payload", "name", "route.by.field", "name",
+		"table.expand.json.payload", "true", "table.field.event.schema.version", "qty", "table.fields.additional.placement", "id:envelope")
+	for text, want := range map[string]string{`{"a":1}`: `{payload:{a:1} id:1}`, `[1,2]`: `{payload:array(1 2) id:1}`, `text`: `{payload:"text" id:1}`} {
+		var b record.Batch
+		r := event(t, &b, "c", nil, row(1, text, 5))
+		if keep, err := s.Apply(&b, r); err != nil || !keep {
+			t.Fatal(keep, err)
+		}
+		if got := showCell(&b, r.ValueSchema, r.Value); got != want || r.ValueSchema.Version != 5 {
+			t.Errorf("%s: %s", text, got)
+		}
+	}
+}

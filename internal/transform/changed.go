@@ -20,6 +20,7 @@ type changed struct {
 type changedPlan struct {
 	before, after int
 	row           *record.Schema
+	was           []int // where before has each field of after; -1: nowhere, a step in front made it
 }
 
 func changedDef() *configdef.Def {
@@ -48,10 +49,15 @@ func (t *changed) Apply(b *record.Batch, r *record.Record) (bool, error) {
 			return true, nil
 		}
 		p = &changedPlan{}
-		p.before, _ = r.ValueSchema.Field("before")
+		var was *record.Schema
+		p.before, was = r.ValueSchema.Field("before")
 		p.after, p.row = r.ValueSchema.Field("after")
 		if p.before < 0 || p.after < 0 {
 			return true, dataErr("the schema %s is named like a change event and has no before or after", r.ValueSchema.Name)
+		}
+		for _, f := range p.row.Fields {
+			i, _ := was.Field(f.Name)
+			p.was = append(p.was, i)
 		}
 		t.plans.store(r.ValueSchema, p)
 	}
@@ -59,7 +65,7 @@ func (t *changed) Apply(b *record.Batch, r *record.Record) (bool, error) {
 	t.a, t.u = t.a[:0], t.u[:0]
 	if before.Kind() == record.Struct && after.Kind() == record.Struct {
 		for i := range p.row.Fields {
-			if equalCells(b, b.Child(before, i), b.Child(after, i)) {
+			if p.was[i] >= 0 && equalCells(b, b.Child(before, p.was[i]), b.Child(after, i)) {
 				t.u = append(t.u, i)
 			} else {
 				t.a = append(t.a, i)

@@ -160,8 +160,14 @@ func (t *logicalRouter) compile(s *record.Schema, topic string) (*envelopePlan, 
 	out.Name, out.Default, out.Fields = t.named(topic+".Envelope"), nil, nil
 	p := &envelopePlan{copy: wholeCopy(s, out, true)}
 	for i, f := range out.Fields {
-		if f.Name == "before" || f.Name == "after" {
+		switch {
+		case f.Name != "before" && f.Name != "after":
+		case f.Name == "before" || f.Schema.Type != record.Struct || record.Equal(f.Schema, before):
 			out.Fields[i].Schema = value
+		default: // a step in front has changed the row after the change alone
+			own := f.Schema.Copy()
+			own.Name, own.Default = value.Name, nil
+			out.Fields[i].Schema = own
 		}
 	}
 	return p, nil

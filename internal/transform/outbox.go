@@ -28,7 +28,7 @@ type outbox struct {
 	route       *router
 	plans       planCache[*outboxPlan]
 	values      planCache[*record.Schema] // envelope schemas by payload schema
-	versions    map[int64]*record.Schema
+	versions    map[outboxVersion]*record.Schema
 	topics      map[string]*record.Topic
 }
 
@@ -105,7 +105,7 @@ func newOutbox(v configdef.Values) (Step, error) {
 		id: v.String("table.field.event.id"), key: v.String("table.field.event.key"), timestamp: v.String("table.field.event.timestamp"),
 		payload: v.String("table.field.event.payload"), routeBy: v.String("route.by.field"), version: v.String("table.field.event.schema.version"),
 		skipMissing: v.Enum("table.field.additional.missing") == "ignore", tombstones: v.Bool("route.tombstone.on.empty.payload"),
-		fatal: v.Enum("table.op.invalid.behavior") == "fatal", versions: map[int64]*record.Schema{}, topics: map[string]*record.Topic{},
+		fatal: v.Enum("table.op.invalid.behavior") == "fatal", versions: map[outboxVersion]*record.Schema{}, topics: map[string]*record.Topic{},
 	}
 	for _, m := range v.List("table.fields.additional.placement") {
 		parts := strings.Split(m, ":")
@@ -331,20 +331,31 @@ func (t *outbox) topic(b *record.Batch, c record.Cell) *record.Topic {
 	return out
 }
 
+// outboxVersion is what the schema of an event with a version hangs on. Debezium
+// looks at the version alone, and fails on payloads of another shape.
+type outboxVersion struct {
+	version      int64
+	row, payload *record.Schema
+}
+
 // envelope makes the struct of payload and columns. Its schema is cached by the
-// payload's schema alone, or by the version, so it keeps the name of the first
+// payload's schema, and by the version if there is one, so it keeps the name of the first
 // route it was made for, as in Debezium.
 func (t *outbox) envelope(b *record.Batch, r *record.Record, p *outboxPlan, row, route record.Cell, payloadSchema *record.Schema, payload record.Cell) error {
 	var s *record.Schema
 	if p.version >= 0 {
 		v := b.Child(row, p.version)
-		if s = t.versions[v.Int()]; s == nil {
+		key := outboxVersion{v.Int(), p.row, payloadSchema}
+		if s = t.versions[key]; s == nil {
 			s = t.valueSchema(p, payloadSchema, b.Str(route))
 			s.Version = int(v.Int())
 			if err := checkFields(s); err != nil {
 				return err
 			}
-			t.versions[v.Int()] = s
+			if len(t.versions) >= maxPlans {
+				clear(t.versions)
+			}
+			t.versions[key] = s
 		}
 	} else {
 		var ok bool
