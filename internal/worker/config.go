@@ -137,6 +137,11 @@ func newConfig(raw map[string]string, log *slog.Logger, read func(string)) (*Con
 	failed("listeners", c.listeners(v))
 	if props["bootstrap.servers"] != "" {
 		problems = append(problems, c.internalClient("").Problems...)
+		for _, r := range c.clientReport() {
+			if r.Verdict == Refused {
+				log.Warn("tasks whose client gets this worker property will fail", "property", r.Property, "reason", r.Text)
+			}
+		}
 	}
 	return c, problems
 }

@@ -152,13 +152,18 @@ func (c *Config) Inspection(problems []configdef.Problem) *Inspection {
 	return in
 }
 
-// workerReport lists the worker's properties that mean nothing here, and those of its
-// connectors' clients that are refused.
+// workerReport lists the worker's properties that mean nothing here, and clientReport.
 func (c *Config) workerReport() []PropertyReport {
 	out := []PropertyReport{}
 	for _, n := range c.notes() {
 		out = append(out, PropertyReport{n.Property, Differs, n.Text})
 	}
+	return append(out, c.clientReport()...)
+}
+
+// clientReport lists the settings of connectors' clients, which the worker's properties
+// give to all of them, that have no effect or are refused.
+func (c *Config) clientReport() (out []PropertyReport) {
 	for _, role := range []struct {
 		prefix string
 		read   func(map[string]string) kafkaconf.Result

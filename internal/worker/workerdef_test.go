@@ -149,6 +149,18 @@ func TestWorkerSettingsThatAreRefused(t *testing.T) {
 	}
 }
 
+// What the clients of all connectors would be refused for is told at the start.
+func TestClientSettingsAreToldAtTheStart(t *testing.T) {
+	var logged strings.Builder
+	log := slog.New(slog.NewTextHandler(&logged, nil))
+	if _, err := NewConfig(distributedProps(map[string]string{"producer.interceptor.classes": "com.example.Audit", "consumer.group.protocol": "consumer", "admin.listeners.https.ssl.client.auth": "none", "producer.acks": "1"}), log); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(logged.String(), "will fail"); n != 2 || !strings.Contains(logged.String(), "property=producer.interceptor.classes") || !strings.Contains(logged.String(), "property=consumer.group.protocol") {
+		t.Errorf("logged %s", logged.String())
+	}
+}
+
 func TestSigning(t *testing.T) {
 	now := time.UnixMilli(1_700_000_000_000)
 	for props, want := range map[string]int{"": 32, "HmacSHA512": 64, "HmacSHA1 168": 21} {
