@@ -40,6 +40,11 @@ func (t *SinkTask) onFetched(_ context.Context, offsets map[string]map[int32]kgo
 // a moment, until all brokers have heard of it.
 const strangerFor = 5 * time.Second
 
+// strangerQuiet is how long no broker must have said so for a topic to be known
+// again. While other topics are quiet a fetch comes back only every few seconds
+// (fetch.max.wait.ms), so answers may be further apart than strangerFor.
+const strangerQuiet = time.Minute
+
 // stranger is a topic whose id the brokers do not know.
 type stranger struct{ first, last time.Time }
 
@@ -48,7 +53,7 @@ type stranger struct{ first, last time.Time }
 // would ask for ever; a task that starts again reads it from its beginning.
 func (t *SinkTask) madeAnew(topic string, now time.Time) error {
 	s := t.strangers[topic]
-	if s == nil || now.Sub(s.last) > strangerFor {
+	if s == nil || now.Sub(s.last) > strangerQuiet {
 		if t.strangers == nil {
 			t.strangers = map[string]*stranger{}
 		}
