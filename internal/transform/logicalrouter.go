@@ -166,7 +166,7 @@ func (t *logicalRouter) compile(s *record.Schema, topic string) (*envelopePlan, 
 			out.Fields[i].Schema = value
 		default: // a step in front has changed the row after the change alone
 			own := f.Schema.Copy()
-			own.Name, own.Default = value.Name, nil
+			own.Name, own.Optional, own.Default = value.Name, value.Optional, nil
 			out.Fields[i].Schema = own
 		}
 	}

@@ -338,6 +338,9 @@ type outboxVersion struct {
 	row, payload *record.Schema
 }
 
+// firstPayload stands for the payload that a version was seen with first.
+var firstPayload = &record.Schema{}
+
 // envelope makes the struct of payload and columns. Its schema is cached by the
 // payload's schema, and by the version if there is one, so it keeps the name of the first
 // route it was made for, as in Debezium.
@@ -345,7 +348,10 @@ func (t *outbox) envelope(b *record.Batch, r *record.Record, p *outboxPlan, row,
 	var s *record.Schema
 	if p.version >= 0 {
 		v := b.Child(row, p.version)
-		key := outboxVersion{v.Int(), p.row, payloadSchema}
+		key, first := outboxVersion{v.Int(), p.row, payloadSchema}, outboxVersion{v.Int(), p.row, firstPayload}
+		if payload.IsNull() && t.versions[first] != nil {
+			key = first // null fits every shape
+		}
 		if s = t.versions[key]; s == nil {
 			s = t.valueSchema(p, payloadSchema, b.Str(route))
 			s.Version = int(v.Int())
@@ -356,6 +362,9 @@ func (t *outbox) envelope(b *record.Batch, r *record.Record, p *outboxPlan, row,
 				clear(t.versions)
 			}
 			t.versions[key] = s
+			if t.versions[first] == nil {
+				t.versions[first] = s
+			}
 		}
 	} else {
 		var ok bool
