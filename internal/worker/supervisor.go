@@ -191,7 +191,7 @@ func (s *supervisor) startConnector() []Action {
 	if err != nil {
 		s.w.counts.connectorFailures.Add(1)
 		s.w.log.Error("connector cannot start", "connector", s.name, "error", err)
-		s.w.statuses.PutConnector(s.name, s.w.status(store.StateFailed, errs.Trace(err), s.version()))
+		s.w.statuses.PutConnector(s.name, s.w.status(store.StateFailed, withoutSecrets(errs.Trace(err)), s.version()))
 	}
 	return s.m.ConnectorStarted(err != nil)
 }
@@ -220,7 +220,7 @@ func (s *supervisor) reconfigure(ctx context.Context) {
 	want, err := s.w.taskConfigs(p, c.Config)
 	if err != nil {
 		s.w.log.Error("cannot make task configs", "connector", s.name, "error", err)
-		s.w.statuses.PutConnector(s.name, s.w.status(store.StateFailed, errs.Trace(err), VersionOf(p)))
+		s.w.statuses.PutConnector(s.name, s.w.status(store.StateFailed, withoutSecrets(errs.Trace(err)), VersionOf(p)))
 		s.m.ConnectorStarted(true)
 		return
 	}

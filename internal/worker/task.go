@@ -92,7 +92,7 @@ func (t *runningTask) main(run, cut context.Context) {
 		if !t.built {
 			version = ""
 		}
-		t.w.statuses.PutTask(t.s.name, t.id, t.w.status(store.StateFailed, errs.Trace(err), version))
+		t.w.statuses.PutTask(t.s.name, t.id, t.w.status(store.StateFailed, withoutSecrets(errs.Trace(err)), version))
 	}
 	t.s.taskEnded(t, err)
 }

@@ -222,6 +222,7 @@ func (w *Worker) validate(ctx context.Context, config *store.Map) (*ConfigInfos,
 	for _, key := range []string{"key.converter", "value.converter", "header.converter"} {
 		w.converterInfos(out, f, key, props)
 	}
+	out.hideSecrets()
 	for _, c := range out.Configs {
 		if c.Value != nil {
 			out.ErrorCount += len(c.Value.Errors)
@@ -527,8 +528,12 @@ func shuffled(config *store.Map) *store.Map {
 func masked(config *store.Map) *store.Map {
 	out := config.Clone()
 	for _, e := range out.Entries() {
-		if secretKey.MatchString(e.Key) && !out.IsNull(e.Key) {
+		switch {
+		case out.IsNull(e.Key):
+		case secretKey.MatchString(e.Key):
 			out.Put(e.Key, "[hidden]")
+		default:
+			out.Put(e.Key, withoutSecrets(e.Value))
 		}
 	}
 	return out
