@@ -155,7 +155,7 @@ func (f *framework) common(w *Worker, conn *Plugin, props map[string]string) {
 	common(4, configdef.Option{Name: "tasks.max", Type: configdef.Int, HasDefault: true, Default: "1", Importance: configdef.High, Width: configdef.WidthShort, Display: "Tasks max",
 		Doc: "Most tasks that the connector may be split into.", Check: atLeast(1)})
 	common(5, configdef.Option{Name: "tasks.max.enforce", Type: configdef.Boolean, HasDefault: true, Default: "true", Importance: configdef.Low, Width: configdef.WidthShort, Display: "Enforce tasks max",
-		Doc: "Deprecated. Fail a connector that makes more tasks than tasks.max."})
+		Doc: "Deprecated. Fail a connector that makes more tasks than tasks.max; no connector of millrace does."})
 	n := 6
 	for _, c := range []struct{ key, title string }{{"key.converter", "Key converter"}, {"value.converter", "Value converter"}, {"header.converter", "Header converter"}} {
 		kind := KindConverter
@@ -188,7 +188,7 @@ func (f *framework) common(w *Worker, conn *Plugin, props map[string]string) {
 	common(13, configdef.Option{Name: "predicates", Group: "Predicates", Type: configdef.List, HasDefault: true, Importance: configdef.Low, Width: configdef.WidthLong, Display: "Predicates",
 		Doc: "Names of the predicates that transforms may use; each is described under predicates.<name>.", Check: noDuplicates})
 	common(14, configdef.Option{Name: "config.action.reload", Type: configdef.String, HasDefault: true, Default: "restart", Importance: configdef.Low, Width: configdef.WidthMedium, Display: "Reload Action",
-		Doc: "What to do when a config provider says that a value has changed: restart or none.", Check: oneOf("none", "restart")})
+		Doc: "What to do when a config provider says that a value has changed: restart or none. The providers of files, directories and the environment never say so: restart the connector.", Check: oneOf("none", "restart")})
 }
 
 // versionOption is <plugin>.plugin.version: the built-in release or an error.
