@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,10 +72,7 @@ func StartMysqld(t testing.TB, id int, options ...string) *Mysqld {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	data := filepath.Join(dir, "data")
-	init := append(append([]string(nil), cmd[1:]...), "--datadir="+data, "--initialize-insecure", "--innodb-redo-log-capacity=8M")
-	if out, err := exec.CommandContext(t.Context(), cmd[0], init...).CombinedOutput(); err != nil {
-		t.Fatalf("initialise a MySQL server: %v\n%s", err, out)
-	}
+	emptyData.copyTo(t, cmd, data)
 	port := FreePort(t)
 	m := &Mysqld{Endpoint: Endpoint{Host: "127.0.0.1", Port: port, User: "root"}, dir: dir}
 	m.args = append(append(cmd, "--datadir="+data, "--port="+port, "--bind-address=127.0.0.1", "--socket="+filepath.Join(dir, "s"), "--pid-file="+filepath.Join(dir, "pid"),
@@ -86,6 +84,48 @@ func StartMysqld(t testing.TB, id int, options ...string) *Mysqld {
 	t.Cleanup(func() { _ = m.DB.Close(); m.Kill() })
 	m.Start(t)
 	return m
+}
+
+// dataDir is the data directory of a server that was just initialised. Making one takes
+// seconds, copying it next to nothing, so servers that live at the same time share it.
+type dataDir struct {
+	mu    sync.Mutex
+	dir   string
+	users int // tests that have not ended
+}
+
+var emptyData dataDir
+
+func (d *dataDir) copyTo(t testing.TB, cmd []string, to string) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.users == 0 {
+		dir, err := os.MkdirTemp("", "my")
+		if err != nil {
+			t.Fatal(err)
+		}
+		init := append(append([]string(nil), cmd[1:]...), "--datadir="+filepath.Join(dir, "data"), "--initialize-insecure", "--innodb-redo-log-capacity=8M")
+		if out, err := exec.CommandContext(t.Context(), cmd[0], init...).CombinedOutput(); err != nil {
+			_ = os.RemoveAll(dir)
+			t.Fatalf("initialise a MySQL server: %v\n%s", err, out)
+		}
+		d.dir = dir
+	}
+	d.users++
+	t.Cleanup(func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.users--; d.users == 0 {
+			_ = os.RemoveAll(d.dir)
+		}
+	})
+	if err := os.CopyFS(to, os.DirFS(filepath.Join(d.dir, "data"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(to, "auto.cnf")); err != nil && !os.IsNotExist(err) { // each server has a UUID of its own
+		t.Fatal(err)
+	}
 }
 
 // Start starts the server's process and waits until it answers.
