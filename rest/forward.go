@@ -147,12 +147,12 @@ func (s *Server) putTasks(c *call) error {
 	if !ok && (v != nil || len(b) == 0) {
 		return bodyError("the body must be a list of task configs")
 	}
-	if err := s.b.VerifyInternal(c.r.Header, b); err != nil {
-		return err
-	}
-	tasks := make([]*store.Map, len(list))
-	for i, e := range list {
+	tasks := make([]*store.Map, 0, len(list))
+	for _, e := range list {
 		o, ok := e.(*store.Object)
+		if e == nil {
+			o, ok = &store.Object{}, true // as Connect takes it: no properties
+		}
 		if !ok {
 			return bodyError("a task config must be a JSON object")
 		}
@@ -160,7 +160,10 @@ func (s *Server) putTasks(c *call) error {
 		if err != nil {
 			return bodyError(err.Error())
 		}
-		tasks[i] = store.HashOf(m)
+		tasks = append(tasks, store.HashOf(m))
+	}
+	if err := s.b.VerifyInternal(c.r.Header, b); err != nil {
+		return err
 	}
 	if err := s.b.PutTasks(c.r.Context(), c.args[0], tasks); err != nil {
 		return err

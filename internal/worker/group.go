@@ -328,25 +328,28 @@ func (w *Worker) VerifyInternal(header http.Header, body []byte) error {
 	if v := w.view.Load(); !v.lost && !v.sessioned {
 		return nil // some member is too old to sign
 	}
-	auth, alg := header.Get("X-Connect-Authorization"), header.Get("X-Connect-Request-Signature-Algorithm")
-	switch {
-	case alg == "":
-		return statusErrorf(400, "Failed to verify request signature: the header X-Connect-Request-Signature-Algorithm is missing")
-	case !slices.Contains(w.cfg.signing.accepted, alg):
-		return statusErrorf(400, "This worker does not support the '%s' key signing algorithm used by other workers. This worker is currently configured to use: %v. Check that all workers' configuration files permit the same set of signature algorithms, and correct any misconfigured worker and restart it.", alg, w.cfg.signing.accepted)
-	case auth == "":
-		return statusErrorf(400, "Failed to verify request signature: the header X-Connect-Authorization is missing")
+	const noSignature = "Internal request missing required signature"
+	auths, algs := header["X-Connect-Authorization"], header["X-Connect-Request-Signature-Algorithm"]
+	if len(auths) == 0 || len(algs) == 0 {
+		return statusErrorf(400, noSignature)
 	}
-	sig, err := base64.StdEncoding.DecodeString(auth)
-	if err != nil {
-		return statusErrorf(400, "the header X-Connect-Authorization is no base64")
+	alg := algs[0]
+	if !javaMAC(alg) {
+		return statusErrorf(400, "Algorithm %s not available", alg)
+	}
+	sig, problem := javaBase64(auths[0])
+	if problem != "" {
+		return statusErrorf(400, "%s", problem)
+	}
+	if !slices.Contains(w.cfg.signing.accepted, alg) {
+		return statusErrorf(400, "This worker does not support the '%s' key signing algorithm used by other workers. This worker is currently configured to use: %v. Check that all workers' configuration files permit the same set of signature algorithms, and correct any misconfigured worker and restart it.", alg, w.cfg.signing.accepted)
 	}
 	want := mac(w.configs.Session(), alg, body)
 	if want == nil {
 		return statusErrorf(503, "This worker is still starting up and has not been able to read a session key from the config topic yet")
 	}
 	if !hmac.Equal(want, sig) {
-		return statusErrorf(403, "Internal request signature is not valid")
+		return statusErrorf(403, "Internal request contained invalid signature.")
 	}
 	return nil
 }

@@ -18,3 +18,14 @@ func TestWithoutSecrets(t *testing.T) {
 		}
 	}
 }
+
+// The texts are those of Java's decoder (odd-internal.yaml).
+func TestJavaBase64(t *testing.T) {
+	for in, want := range map[string]string{"YWJj": "abc", "YWJ": "ab", "YWI=": "ab", "": "", "!!": "Illegal base64 character 21", "YW Jj": "Illegal base64 character 20",
+		"YWJj=": "Input byte array has wrong 4-byte ending unit", "A": "Input byte[] should at least have 2 bytes for base64 bytes", "YWJjZ": "Last unit does not have enough valid bits"} {
+		data, problem := javaBase64(in)
+		if got := string(data) + problem; got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}

@@ -110,3 +110,39 @@ func mac(k store.SessionKey, algorithm string, body []byte) []byte {
 	m.Write(body)
 	return m.Sum(nil)
 }
+
+// javaMAC reports whether Java has a MAC of that name, in any case of letters.
+func javaMAC(name string) bool {
+	switch strings.ToUpper(name) {
+	case "HMACMD5", "HMACSHA1", "HMACSHA224", "HMACSHA256", "HMACSHA384", "HMACSHA512", "HMACSHA512/224", "HMACSHA512/256",
+		"HMACSHA3-224", "HMACSHA3-256", "HMACSHA3-384", "HMACSHA3-512":
+		return true
+	}
+	return false
+}
+
+// javaBase64 decodes as Java's basic decoder does, which takes texts without padding,
+// and says what is wrong in its words.
+func javaBase64(s string) (data []byte, problem string) {
+	text := strings.TrimRight(s, "=")
+	pad := len(s) - len(text)
+	for i := range len(text) {
+		c := text[i]
+		if (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '+' && c != '/' {
+			return nil, fmt.Sprintf("Illegal base64 character %x", c)
+		}
+	}
+	switch {
+	case len(s) == 1:
+		return nil, "Input byte[] should at least have 2 bytes for base64 bytes"
+	case pad > 0 && (pad > 2 || len(s)%4 != 0):
+		return nil, "Input byte array has wrong 4-byte ending unit"
+	case len(text)%4 == 1:
+		return nil, "Last unit does not have enough valid bits"
+	}
+	data, err := base64.RawStdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, "Illegal base64: " + err.Error()
+	}
+	return data, ""
+}
