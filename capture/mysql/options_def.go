@@ -89,7 +89,7 @@ func locking(o configdef.Option) configdef.Option {
 }
 
 func gtidExcludes(in configdef.Input) []string {
-	if in.Set && in.Value != "" && strings.TrimSpace(in.Props["gtid.source.includes"]) != "" {
+	if in.Set && strings.TrimSpace(in.Props["gtid.source.includes"]) != "" {
 		return []string{"Cannot specify GTID excludes when includes are provided."}
 	}
 	return nil

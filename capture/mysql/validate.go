@@ -95,6 +95,9 @@ func (c *check) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { _ = c.db.Close() }()
+	if c.o.Conn.QueryTimeout < 0 {
+		c.add("database.hostname", "Unable to connect: Illegal value for setQueryTimeout().") // recorded: the Java driver's text
+	}
 	if c.server, err = look(ctx, c.db); err != nil {
 		return err
 	}
