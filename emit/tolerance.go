@@ -81,7 +81,7 @@ func (e *encoder) failed(step int, r *record.Record, err error) error {
 		if t.LogMessages {
 			args = append(args, "topic", r.Topic.Name, "partition", r.Partition, "timestamp", r.Timestamp)
 		}
-		e.cfg.Log.Error(failedIn(e.cfg), args...)
+		e.cfg.Log.Error(FailedIn(e.cfg.Connector, e.cfg.Task), args...)
 	}
 	if m := e.cfg.Metrics; m != nil {
 		m.RecordFailed(time.Now(), t.Log)
@@ -107,9 +107,10 @@ func (e *encoder) stageName(step int) (stage, class string) {
 	return "TRANSFORMATION", e.cfg.Stages[step].Class
 }
 
-// failedIn begins a report as Connect's does, since alert rules on logs look for it.
-func failedIn(c *Config) string {
-	return "Error encountered in task " + c.Connector + "-" + strconv.Itoa(c.Task)
+// FailedIn begins a report of a failed record as Connect's does, since alert rules on
+// logs look for it.
+func FailedIn(connector string, task int) string {
+	return "Error encountered in task " + connector + "-" + strconv.Itoa(task)
 }
 
 // tolerated counts and logs a record that Kafka refused and errors.tolerance=all
@@ -120,7 +121,7 @@ func (p *Pipeline) tolerated(r *kgo.Record, err error) {
 		p.cfg.Metrics.RecordFailed(time.Now(), p.cfg.Tolerance.Log)
 	}
 	if p.cfg.Tolerance.Log {
-		p.cfg.Log.Error(failedIn(&p.cfg), "connector", p.cfg.Connector, "task", p.cfg.Task, "stage", "KAFKA_PRODUCE",
+		p.cfg.Log.Error(FailedIn(p.cfg.Connector, p.cfg.Task), "connector", p.cfg.Connector, "task", p.cfg.Task, "stage", "KAFKA_PRODUCE",
 			"topic", r.Topic, "bytes", len(r.Key)+len(r.Value), "err", err)
 	}
 }

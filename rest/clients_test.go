@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -57,21 +56,8 @@ func (f *fleet) do(t *testing.T, method, path, body string) answer {
 
 func (f *fleet) once(t *testing.T, w *testWorker, method, path, body string) answer {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, w.srv.URL+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := answer{code: res.StatusCode, head: res.Header, text: string(text)}
+	code, head, text := send(t, w, method, path, body)
+	a := answer{code: code, head: head, text: string(text)}
 	_ = json.Unmarshal(text, &a.json)
 	if a.code >= 400 { // behaviour 10
 		if look(a.json, "message") == nil || look(a.json, "error_code") != float64(a.code) {

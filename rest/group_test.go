@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// ask sends one request and returns the status and the decoded answer.
-func ask(t *testing.T, w *testWorker, method, path, body string) (int, map[string]any) {
+// send sends one request of JSON and returns the status, headers and text of the answer.
+func send(t *testing.T, w *testWorker, method, path, body string) (int, http.Header, []byte) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, w.srv.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -29,9 +29,16 @@ func ask(t *testing.T, w *testWorker, method, path, body string) (int, map[strin
 	if err != nil {
 		t.Fatal(err)
 	}
+	return res.StatusCode, res.Header, text
+}
+
+// ask sends one request and returns the status and the decoded answer.
+func ask(t *testing.T, w *testWorker, method, path, body string) (int, map[string]any) {
+	t.Helper()
+	code, _, text := send(t, w, method, path, body)
 	var out map[string]any
 	_ = json.Unmarshal(text, &out) // a list or nothing: only the status counts then
-	return res.StatusCode, out
+	return code, out
 }
 
 // owners waits until n connectors and their tasks run, and returns on how many

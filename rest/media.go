@@ -2,9 +2,10 @@ package rest
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,14 +35,9 @@ func (m *mediaType) fits(kind, sub string) bool {
 
 // String writes the type with its parameters, sorted, as Jersey does.
 func (m *mediaType) String() string {
-	names := make([]string, 0, len(m.params))
-	for k := range m.params {
-		names = append(names, k)
-	}
-	sort.Strings(names)
 	var sb strings.Builder
 	sb.WriteString(m.kind + "/" + m.sub)
-	for _, k := range names {
+	for _, k := range slices.Sorted(maps.Keys(m.params)) {
 		v := m.params[k]
 		if strings.ContainsFunc(v, func(r rune) bool { return r >= 0x7f || !isToken(byte(r)) }) || v == "" {
 			v = `"` + strings.NewReplacer(`"`, `\"`, `\`, `\\`).Replace(v) + `"`

@@ -42,28 +42,14 @@ func TestRenewedTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := tls.Listen("tcp", "127.0.0.1:0", r.Server())
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { // ends with the listener
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.Copy(c, io.LimitReader(c, 1)) // completes the handshake
-			_ = c.Close()
-		}
-	}()
-	t.Cleanup(func() { _ = ln.Close() })
+	addr := handshakes(t, r.Server())
 	client, ps := TLS(props) // as a Kafka client has it, for its whole life
 	if len(ps) > 0 {
 		t.Fatal(ps)
 	}
 	client.InsecureSkipVerify = true //nolint:gosec // the serial number is what is looked at
 	serial := func() int64 {
-		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 30 * time.Second}, "tcp", ln.Addr().String(), client)
+		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 30 * time.Second}, "tcp", addr, client)
 		if err != nil {
 			return 0
 		}
@@ -117,25 +103,11 @@ func TestRenewedTrust(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := tls.Listen("tcp", "127.0.0.1:0", server.Server())
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { // ends with the listener
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.Copy(c, io.LimitReader(c, 1)) // completes the handshake
-			_ = c.Close()
-		}
-	}()
-	t.Cleanup(func() { _ = ln.Close() })
+	addr := handshakes(t, server.Server())
 	r := &reader{protocol: "SSL", props: map[string]string{"ssl.truststore.type": "PEM", "ssl.truststore.location": filepath.Join(dir, "trusted.pem")}}
 	dial := dialer{setupMs: 30000, send: -1, receive: -1}.dial(r.tls())
 	trusts := func() bool {
-		c, err := dial(t.Context(), "tcp", ln.Addr().String())
+		c, err := dial(t.Context(), "tcp", addr)
 		if err == nil {
 			_ = c.Close()
 		}
@@ -180,4 +152,26 @@ func selfSigned(t *testing.T, serial int64) []byte {
 	_ = pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: der})
 	_ = pem.Encode(&out, &pem.Block{Type: "PRIVATE KEY", Bytes: private})
 	return out.Bytes()
+}
+
+// handshakes serves TLS handshakes and nothing more while the test runs; it returns
+// the address.
+func handshakes(t *testing.T, c *tls.Config) string {
+	t.Helper()
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { // ends with the listener
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(c, io.LimitReader(c, 1)) // completes the handshake
+			_ = c.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = ln.Close() })
+	return ln.Addr().String()
 }

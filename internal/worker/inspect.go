@@ -193,12 +193,7 @@ func (c *Config) clientReport() (out []PropertyReport) {
 }
 
 func sortedNames[V any](props map[string]V) []string {
-	out := make([]string, 0, len(props))
-	for k := range props {
-		out = append(out, k)
-	}
-	sort.Strings(out)
-	return out
+	return slices.Sorted(maps.Keys(props))
 }
 
 func (w *Worker) inspectConnector(ctx context.Context, c *store.Connector) ConnectorReport {

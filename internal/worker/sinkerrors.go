@@ -60,7 +60,7 @@ func (t *SinkTask) report(ctx context.Context, rec *kgo.Record, at failure, err 
 		if t.cfg.Tolerance.LogMessages {
 			attrs = append(attrs, "topic", rec.Topic, "partition", rec.Partition, "offset", rec.Offset, "timestamp", rec.Timestamp.UnixMilli())
 		}
-		t.cfg.Log.Error("Error encountered in task "+t.cfg.Connector+"-"+strconv.Itoa(t.cfg.Task), attrs...)
+		t.cfg.Log.Error(emit.FailedIn(t.cfg.Connector, t.cfg.Task), attrs...)
 	}
 	if t.dlq == nil {
 		return nil

@@ -3,8 +3,6 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -105,12 +103,7 @@ func (t *SinkTask) launch(ctx context.Context, c *chunk) {
 // putGuarded turns a panic of the sink into an error: in a goroutine of its own it would
 // end the whole worker.
 func (t *SinkTask) putGuarded(ctx context.Context, b *record.Batch) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			t.cfg.Log.Error("sink panicked; this is a bug of millrace", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
-			err = &errs.Error{Java: errs.ConnectException, Msg: fmt.Sprintf("internal error: %v", r), Hint: "This is a bug of millrace; the log has the stack"}
-		}
-	}()
+	defer caught(t.cfg.Log, "sink", &err)
 	return t.sink.Put(ctx, b)
 }
 

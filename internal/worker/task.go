@@ -97,14 +97,17 @@ func (t *runningTask) main(run, cut context.Context) {
 	t.s.taskEnded(t, err)
 }
 
+// caught is deferred: it turns a panic of what is named into err and logs the stack.
+func caught(log *slog.Logger, what string, err *error) {
+	if r := recover(); r != nil {
+		log.Error(what+" panicked; this is a bug of millrace", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		*err = &errs.Error{Java: errs.ConnectException, Msg: fmt.Sprintf("internal error: %v", r), Hint: "This is a bug of millrace; the log has the stack"}
+	}
+}
+
 // guarded runs the task and turns a panic into an error.
 func (t *runningTask) guarded(run, cut context.Context) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			t.log.Error("task panicked; this is a bug of millrace", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
-			err = &errs.Error{Java: errs.ConnectException, Msg: fmt.Sprintf("internal error: %v", r), Hint: "This is a bug of millrace; the log has the stack"}
-		}
-	}()
+	defer caught(t.log, "task", &err)
 	raw := t.config.Strings()
 	props, err := t.w.cfg.Providers.Resolve(raw)
 	if err != nil {

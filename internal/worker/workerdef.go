@@ -133,11 +133,11 @@ func (r *defRows) rest() {
 
 // distributed are the properties of the group and its topics.
 func (r *defRows) distributed() {
-	r.check = checkReplication
+	r.check = orBrokers("Replication factor")
 	for _, kind := range []string{"config", "offset", "status"} {
 		r.add(configdef.Short, "3", kind+".storage.replication.factor", "Replication factor of the topic when it is made; -1 is the brokers' default. Other settings of the topic follow below "+kind+".storage., such as "+kind+".storage.min.insync.replicas.")
 	}
-	r.check = checkPartitions
+	r.check = orBrokers("Number of partitions")
 	r.add(configdef.Int, "25", "offset.storage.partitions", "Partitions of the topic when it is made; -1 is the brokers' default.")
 	r.add(configdef.Int, "5", "status.storage.partitions", "Partitions of the topic when it is made; -1 is the brokers' default.")
 	r.check = nil
@@ -204,18 +204,14 @@ func unlessDefault(def, why string) func(configdef.Input) []string {
 
 func notNegative(in configdef.Input) []string { return atLeast(0)(in) }
 
-func checkReplication(in configdef.Input) []string {
-	if in.Value == "0" || strings.HasPrefix(in.Value, "-") && in.Value != "-1" {
-		return invalid(in, "Replication factor must be greater than zero, or -1 to use broker's default")
+// orBrokers refuses what is neither positive nor -1, the brokers' default.
+func orBrokers(what string) func(configdef.Input) []string {
+	return func(in configdef.Input) []string {
+		if in.Value == "0" || strings.HasPrefix(in.Value, "-") && in.Value != "-1" {
+			return invalid(in, what+" must be greater than zero, or -1 to use broker's default")
+		}
+		return nil
 	}
-	return nil
-}
-
-func checkPartitions(in configdef.Input) []string {
-	if in.Value == "0" || strings.HasPrefix(in.Value, "-") && in.Value != "-1" {
-		return invalid(in, "Number of partitions must be greater than zero, or -1 to use broker's default")
-	}
-	return nil
 }
 
 func checkClientAuth(in configdef.Input) []string {
