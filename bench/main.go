@@ -167,6 +167,11 @@ func (b *bench) daemon(ctx context.Context) (d *testkit.Daemon, stop func() erro
 	if _, err := d.Start(ctx); err != nil {
 		return nil, nil, errors.Join(err, stop())
 	}
+	// REST answers before the worker has made its storage topics and joined its group;
+	// the figures of the Java worker are of one that has.
+	if err := d.Do(ctx, http.MethodGet, "/connectors", nil, nil); err != nil {
+		return nil, nil, errors.Join(err, stop())
+	}
 	return d, stop, nil
 }
 
