@@ -1,7 +1,9 @@
 package convert
 
 import (
+	"bytes"
 	"encoding/base64"
+	"errors"
 	"math"
 	"math/big"
 	"strconv"
@@ -172,8 +174,9 @@ func (n *jsonReadNode) readInt(s *jsonScanner) (record.Cell, error) {
 
 var errNotWhole = valueErrorf("not a whole number")
 
-// readFloat takes a number, or one of the words that stand for NaN and the
-// infinities, which JSON cannot write as numbers.
+// readFloat takes a number, or a text of one: the words that stand for NaN and the
+// infinities, which JSON cannot write as numbers, and digits, which some writers quote
+// (Connect reads 0 for each of them).
 func (n *jsonReadNode) readFloat(s *jsonScanner) (record.Cell, error) {
 	var v float64
 	if s.peek() == '"' {
@@ -189,7 +192,12 @@ func (n *jsonReadNode) readFloat(s *jsonScanner) (record.Cell, error) {
 		case "-Infinity":
 			v = math.Inf(-1)
 		default:
-			return record.Cell{}, valueErrorf("the schema says %s, the value is a text", n.schema.Type)
+			if len(bytes.Trim(raw, "+-.0123456789eE")) > 0 {
+				return record.Cell{}, valueErrorf("the schema says %s, the value is a text", n.schema.Type)
+			}
+			if v, err = n.parseFloat(raw); err != nil {
+				return record.Cell{}, err
+			}
 		}
 	} else if k := jsonKindName(s.peek()); k != "NUMBER" {
 		return record.Cell{}, valueErrorf("the schema says %s, the value is a JSON %s", n.schema.Type, k)
@@ -198,18 +206,30 @@ func (n *jsonReadNode) readFloat(s *jsonScanner) (record.Cell, error) {
 		if err != nil {
 			return record.Cell{}, err
 		}
-		size := 64
-		if n.schema.Type == record.Float32 {
-			size = 32
-		}
-		if v, err = strconv.ParseFloat(string(text), size); err != nil {
-			return record.Cell{}, valueErrorf("the number %s is too large for a %s", text, n.schema.Type)
+		if v, err = n.parseFloat(text); err != nil {
+			return record.Cell{}, err
 		}
 	}
 	if n.schema.Type == record.Float32 {
 		return record.Float32Cell(float32(v)), nil
 	}
 	return record.Float64Cell(v), nil
+}
+
+// parseFloat rounds once, to the type of the schema.
+func (n *jsonReadNode) parseFloat(text []byte) (float64, error) {
+	size := 64
+	if n.schema.Type == record.Float32 {
+		size = 32
+	}
+	v, err := strconv.ParseFloat(string(text), size)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return 0, valueErrorf("the number %s is too large for a %s", text, n.schema.Type)
+	case err != nil:
+		return 0, valueErrorf("the schema says %s, the value is a text", n.schema.Type)
+	}
+	return v, nil
 }
 
 // readJSONText takes a string into the arena.
