@@ -32,6 +32,9 @@ type Result struct {
 	Compressed bool
 	// GroupID is the consumer's group.id, "" if not given.
 	GroupID string
+	// Member are the options of a consumer that joins a group, beside Opts: timeouts,
+	// instance id, assignors. They are read with and without a group.id.
+	Member []kgo.Opt
 	// MaxPollRecords is the consumer's max.poll.records, for kgo's PollRecords.
 	MaxPollRecords int
 	// RequestTimeout is request.timeout.ms.
@@ -72,8 +75,8 @@ func Producer(props map[string]string) Result { return read(forProducer, props, 
 func Transactional(props map[string]string, id string) Result { return read(forProducer, props, id) }
 
 // Consumer reads the properties of a sink's consumer. Connect's defaults: start
-// at the earliest offset, no auto commit. The group itself is Result.GroupID; the
-// options that only make sense with a group are left out without one.
+// at the earliest offset. The group is Result.GroupID, and how to be a member of one
+// Result.Member: a client that reads without a group leaves both.
 func Consumer(props map[string]string) Result { return read(forConsumer, props, "") }
 
 // Admin reads the properties of an admin client.
@@ -243,16 +246,12 @@ func (r *reader) producer() {
 
 func (r *reader) consumer() {
 	r.add(kgo.ConsumeStartOffset(r.ages.start()), kgo.ConsumeResetOffset(r.ages.reset()))
-	if r.res.GroupID != "" {
-		if r.heartbeatMs >= r.sessionMs {
-			r.problem("heartbeat.interval.ms", "heartbeat.interval.ms must be lower than session.timeout.ms")
-			return
-		}
-		r.add(kgo.ConsumerGroup(r.res.GroupID), kgo.DisableAutoCommit(),
-			kgo.SessionTimeout(time.Duration(r.sessionMs)*time.Millisecond),
-			kgo.HeartbeatInterval(time.Duration(r.heartbeatMs)*time.Millisecond))
-		r.add(r.ages.group...)
+	if r.heartbeatMs >= r.sessionMs {
+		r.problem("heartbeat.interval.ms", "heartbeat.interval.ms must be lower than session.timeout.ms")
+		return
 	}
+	r.res.Member = append(r.ages.group, kgo.SessionTimeout(time.Duration(r.sessionMs)*time.Millisecond),
+		kgo.HeartbeatInterval(time.Duration(r.heartbeatMs)*time.Millisecond))
 }
 
 func (r *reader) compression() kgo.CompressionCodec {

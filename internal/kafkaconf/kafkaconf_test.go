@@ -90,6 +90,9 @@ func TestProperties(t *testing.T) {
 	}
 	for _, x := range cases {
 		r := x.as(map[string]string{"bootstrap.servers": "a:1", "group.id": "g", x.name: x.val})
+		if r.Member != nil { // as a sink's client is made
+			r.Opts = append(r.Opts, append(r.Member, kgo.ConsumerGroup(r.GroupID))...)
+		}
 		c := build(t, r)
 		got := get(c, x.opt)
 		if v, ok := c.OptValue(x.opt).(*string); ok && v != nil {

@@ -33,7 +33,9 @@ type SinkConfig struct {
 	// consumer.override.*), without group and topics. They win over the task's own
 	// fetch sizes and balancers.
 	Consumer []kgo.Opt
-	Group    string // "": connect-<Connector>
+	// Member are those of a member of a group; they win, too.
+	Member []kgo.Opt
+	Group  string // "": connect-<Connector>
 	// Topics is the list to read; or Pattern, a Java regular expression that a whole
 	// topic name must match.
 	Topics  []string
@@ -224,6 +226,7 @@ func (t *SinkTask) newClient() (*kgo.Client, error) {
 		kgo.FetchMaxBytes(1 << 20), kgo.FetchMaxPartitionBytes(512 << 10),
 	}
 	opts = append(opts, t.cfg.Consumer...)
+	opts = append(opts, t.cfg.Member...)
 	opts = append(opts,
 		kgo.ConsumerGroup(t.cfg.Group), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.OnPartitionsCallbackBlocked(func(context.Context, *kgo.Client) { t.waiting.Store(true) }),

@@ -321,6 +321,42 @@ func waitEnd(t *testing.T, task *SinkTask) error {
 	return err
 }
 
+// What a connector says of its place in the group is what its client does; without
+// a group.id of its own, too.
+func TestSinkMembership(t *testing.T) {
+	c, err := NewConfig(distributedProps(map[string]string{"consumer.session.timeout.ms": "20000"}), quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	props := map[string]string{"consumer.override.heartbeat.interval.ms": "700", "consumer.override.max.poll.interval.ms": "90000", "consumer.override.group.instance.id": "one",
+		"consumer.override.partition.assignment.strategy": "org.apache.kafka.clients.consumer.RoundRobinAssignor", "consumer.override.max.poll.records": "7"}
+	for _, group := range []string{"", "mine"} {
+		if group != "" {
+			props["consumer.override.group.id"] = group
+		}
+		kc, poll, err := c.sinkConsumer("x", 0, props)
+		if err != nil {
+			t.Fatal(err)
+		}
+		task := NewSinkTask(SinkConfig{Connector: "x", Consumer: kc.Opts, Member: kc.Member, Group: kc.GroupID, Topics: []string{"t"}, Log: quiet}, newCollect())
+		if task.cl, err = task.newClient(); err != nil {
+			t.Fatal(err)
+		}
+		defer task.cl.Close()
+		instance, _ := task.cl.OptValues(kgo.InstanceID)[0].(string)
+		balancers, _ := task.cl.OptValue(kgo.Balancers).([]kgo.GroupBalancer)
+		if instance != "one" || len(balancers) != 1 || balancers[0].ProtocolName() != "roundrobin" || poll != 7 {
+			t.Errorf("group %q: instance %q, balancers %v, at most %d records", group, instance, balancers, poll)
+		}
+		for what, x := range map[string]struct{ opt, want any }{"session": {kgo.SessionTimeout, 20 * time.Second}, "heartbeat": {kgo.HeartbeatInterval, 700 * time.Millisecond},
+			"rebalance": {kgo.RebalanceTimeout, 90 * time.Second}, "group": {kgo.ConsumerGroup, map[string]string{"": "connect-x", "mine": "mine"}[group]}} {
+			if got := task.cl.OptValue(x.opt); got != x.want {
+				t.Errorf("group %q: %s is %v, want %v", group, what, got, x.want)
+			}
+		}
+	}
+}
+
 func TestSinkPause(t *testing.T) {
 	rig := newSinkRig(t, 1)
 	rig.produce(t, 0, "a")

@@ -348,30 +348,36 @@ func (t *runningTask) sinkConfig(env TaskEnv) (SinkConfig, error) {
 	if err != nil {
 		return SinkConfig{}, err
 	}
-	override, err := c.overrides(props, "consumer.override.")
+	kc, poll, err := c.sinkConsumer(t.s.name, t.id, props)
 	if err != nil {
 		return SinkConfig{}, err
-	}
-	id := fmt.Sprintf("%s-%d", t.s.name, t.id)
-	cp := c.clientProps("consumer.", override, "connector-consumer-"+id)
-	group := cp["group.id"]
-	delete(cp, "group.id")
-	kc := kafkaconf.Consumer(cp)
-	if err := kc.Err(); err != nil {
-		return SinkConfig{}, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
 	}
 	kc.Log(t.log, "consumer")
-	dlq, err := t.deadLetters(props, id)
+	dlq, err := t.deadLetters(props, fmt.Sprintf("%s-%d", t.s.name, t.id))
 	if err != nil {
 		return SinkConfig{}, err
 	}
-	poll := 0
-	if _, ok := cp["max.poll.records"]; ok {
-		poll = kc.MaxPollRecords
-	}
-	return SinkConfig{Connector: t.s.name, Task: t.id, Consumer: kc.Opts, Group: group, Topics: configdef.SplitList(props["topics"]),
+	return SinkConfig{Connector: t.s.name, Task: t.id, Consumer: kc.Opts, Member: kc.Member, Group: kc.GroupID, Topics: configdef.SplitList(props["topics"]),
 		Pattern: strings.TrimSpace(props["topics.regex"]), MaxPollRecords: poll,
 		Key: conv.key, Value: conv.value, Header: conv.header, KeyClass: conv.keyClass, ValueClass: conv.valueClass, HeaderClass: conv.headerClass,
 		Stages: stages, Tolerance: tolerance(props), CommitInterval: c.FlushInterval, CommitTimeout: c.FlushTimeout,
 		DLQ: dlq, OnTopic: t.topicUsed, Log: t.log, Metrics: env.Metrics}, nil
+}
+
+// sinkConsumer is what the settings of a sink task's consumer mean. poll is
+// max.poll.records where it is set; 0: it is not.
+func (c *Config) sinkConsumer(connector string, task int, props map[string]string) (kc kafkaconf.Result, poll int, err error) {
+	override, err := c.overrides(props, "consumer.override.")
+	if err != nil {
+		return kc, 0, err
+	}
+	cp := c.clientProps("consumer.", override, fmt.Sprintf("connector-consumer-%s-%d", connector, task))
+	kc = kafkaconf.Consumer(cp)
+	if err := kc.Err(); err != nil {
+		return kc, 0, &errs.Error{Java: errs.ConfigException, Msg: err.Error()}
+	}
+	if _, ok := cp["max.poll.records"]; ok {
+		poll = kc.MaxPollRecords
+	}
+	return kc, poll, nil
 }
