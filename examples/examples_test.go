@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/http/httptest"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	_ "github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/parquet-go/parquet-go"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 	_ "modernc.org/sqlite"
@@ -67,6 +69,7 @@ func (w *world) place(c connector) connector {
 	for k, v := range c.Config {
 		v = strings.ReplaceAll(v, "http://schema-registry:8081", w.registry)
 		v = strings.ReplaceAll(v, "/var/lib/millrace", w.dir)
+		v = strings.ReplaceAll(v, "http://minio:9000", "file://"+w.dir) // the same sink into a directory
 		v = strings.ReplaceAll(v, "postgresql://postgres:5432/inventory", "postgresql://"+w.db.Host+":"+w.db.Port+"/"+w.db.Name)
 		v = strings.ReplaceAll(v, "mysql://mysql:3306/warehouse", "mysql://"+w.mysql.Host+":"+w.mysql.Port+"/"+w.mysqlDB)
 		for _, prefix := range []string{"dbserver1", "avro", "flat", "prod"} {
@@ -90,7 +93,25 @@ func (w *world) place(c connector) connector {
 	case strings.Contains(url, "mysql"):
 		c.Config["connection.username"], c.Config["connection.password"] = w.mysql.User, w.mysql.Password
 	}
+	if c.Config["rotate.schedule.interval.ms"] != "" {
+		c.Config["rotate.schedule.interval.ms"] = "500" // the example's minute is long for a test
+	}
 	return c
+}
+
+// validated posts a config for validation only: the cluster it names is not among the
+// servers of every machine (sinkers/elastic runs the sinks on real ones).
+func validated(ctx context.Context, t *testing.T, d *testkit.Daemon, name string, c connector) {
+	t.Helper()
+	class := c.Config["connector.class"]
+	var answer struct {
+		Errors int `json:"error_count"`
+	}
+	config := maps.Clone(c.Config)
+	config["name"] = c.Name
+	if err := d.Do(ctx, "PUT", "/connector-plugins/"+class+"/config/validate", config, &answer); err != nil || answer.Errors != 0 {
+		t.Errorf("%s: %d errors, %v", name, answer.Errors, err)
+	}
 }
 
 func orNone(s string) string {
@@ -122,6 +143,10 @@ func TestExamples(t *testing.T) {
 	for _, pattern := range []string{"*-source*.json", "*-sink*.json"} {
 		for name, c := range load(t, pattern) {
 			c = w.place(c)
+			if strings.Contains(name, "search") {
+				validated(ctx, t, d, name, c)
+				continue
+			}
 			if err := d.Do(ctx, "POST", "/connectors", c, nil); err != nil {
 				t.Errorf("%s: %v", name, err)
 				continue
@@ -159,6 +184,9 @@ func TestExamples(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s holds\n%q, the source holds\n%q", name, got, want)
 		}
+	}
+	for _, table := range []string{"customers", "orders"} {
+		w.wantParquet(ctx, t, w.db.Name+"dbserver1.inventory."+table)
 	}
 	var file []byte
 	for bytes.Count(file, []byte("\n")) < 6 { // nor does a file announce lines
@@ -242,5 +270,43 @@ func (w *world) wantRecords(ctx context.Context, t *testing.T, topic string, n i
 			t.Errorf("%d records in %s, want %d", got, topic, n)
 			return
 		}
+	}
+}
+
+// wantParquet waits until the files of a topic hold its records, tombstones aside: of
+// customers four rows of the snapshot, an insert and an update; of orders two rows, an
+// insert, a delete, and an update of the key, which is a delete and an insert.
+func (w *world) wantParquet(ctx context.Context, t *testing.T, topic string) {
+	t.Helper()
+	const want = 6
+	for {
+		var got int64
+		err := filepath.WalkDir(filepath.Join(w.dir, "lake", "topics", topic), func(path string, e fs.DirEntry, err error) error {
+			if err != nil || filepath.Ext(path) != ".parquet" {
+				return err
+			}
+			f, err := os.Open(path)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = f.Close() }()
+			info, err := f.Stat()
+			if err != nil {
+				return err
+			}
+			p, err := parquet.OpenFile(f, info.Size())
+			if err == nil {
+				got += p.NumRows()
+			}
+			return err
+		})
+		if got == want {
+			return
+		}
+		if ctx.Err() != nil || got > want {
+			t.Errorf("the Parquet files of %s hold %d rows, want %d (%v)", topic, got, want, err)
+			return
+		}
+		time.Sleep(50 * time.Millisecond) // nor does a directory
 	}
 }
