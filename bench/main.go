@@ -94,7 +94,7 @@ func run(ctx context.Context) (err error) {
 	for _, m := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{"mysql", b.mysql}, {"mariadb", b.mariadb}, {"start", b.start}, {"drain", b.drain}, {"snapshot", b.snapshot}, {"latency", b.latency}, {"bigtx", b.bigTransaction}, {"sink-postgres", b.sinkPostgres}, {"sink-elastic", b.sinkElastic}, {"sink-objects", b.sinkObjects}} {
+	}{{"mysql", b.mysql}, {"mariadb", b.mariadb}, {"start", b.start}, {"drain", b.drain}, {"snapshot", b.snapshot}, {"latency", b.latency}, {"bigtx", b.bigTransaction}, {"sink-postgres", b.sinkPostgres}, {"sink-mysql", b.sinkMySQL}, {"sink-mariadb", b.sinkMariaDB}, {"sink-elastic", b.sinkElastic}, {"sink-objects", b.sinkObjects}} {
 		if !strings.Contains(","+*only+",", ","+m.name+",") {
 			continue
 		}

@@ -55,43 +55,59 @@ func (b *bench) mariadb(ctx context.Context) error {
 
 // mysqlServer makes the three measurements on the server that a variable names.
 func (b *bench) mysqlServer(ctx context.Context, label, variable, class string) (err error) {
-	u, err := url.Parse(os.Getenv(variable))
-	if err != nil || u.Host == "" {
-		return fmt.Errorf("%s must name a server, as mysql://user:password@host:port", variable)
-	}
-	password, _ := u.User.Password()
-	m := &mysqlBench{bench: b, label: label, class: class, server: testkit.Endpoint{Host: u.Hostname(), Port: u.Port(), User: u.User.Username(), Password: password}, name: testkit.Name("bench")}
-	conf := driver.NewConfig()
-	conf.Net, conf.Addr, conf.User, conf.Passwd, conf.AllowNativePasswords = "tcp", net.JoinHostPort(m.server.Host, m.server.Port), m.server.User, password, true
-	connector, err := driver.NewConnector(conf)
+	m, done, err := b.openMySQL(ctx, label, variable, class)
 	if err != nil {
 		return err
 	}
-	m.db = sql.OpenDB(connector)
-	m.db.SetMaxOpenConns(1) // USE holds for all
-	clean := context.WithoutCancel(ctx)
-	defer func() {
-		_, derr := m.db.ExecContext(clean, "drop database if exists "+m.name)
-		err = errors.Join(err, derr, m.db.Close(), testkit.DeleteTopics(clean, b.kafka, m.name))
-	}()
-	if err := m.exec(ctx, "create database "+m.name, "use "+m.name, mysqlOrders, "create table seq (i int primary key)", "insert into seq values (0)"); err != nil {
-		return err
-	}
-	for n := 1; n < 1000; n *= 2 {
-		if err := m.exec(ctx, fmt.Sprintf("insert ignore into seq select i + %d from seq where i + %d < 1000", n, n)); err != nil {
-			return err
-		}
-	}
-	var version string
-	if m.db.QueryRowContext(ctx, "select version()").Scan(&version) == nil {
-		b.report.notes = append(b.report.notes, label+" "+version)
-	}
+	defer func() { err = errors.Join(err, done()) }()
 	for _, step := range []func(context.Context) error{m.drain, m.snapshot, m.latency} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// openMySQL makes a database with the table of all measurements; done drops it and the
+// topics that begin with its name.
+func (b *bench) openMySQL(ctx context.Context, label, variable, class string) (m *mysqlBench, done func() error, err error) {
+	u, err := url.Parse(os.Getenv(variable))
+	if err != nil || u.Host == "" {
+		return nil, nil, fmt.Errorf("%s must name a server, as mysql://user:password@host:port", variable)
+	}
+	password, _ := u.User.Password()
+	m = &mysqlBench{bench: b, label: label, class: class, server: testkit.Endpoint{Host: u.Hostname(), Port: u.Port(), User: u.User.Username(), Password: password}, name: testkit.Name("bench")}
+	conf := driver.NewConfig()
+	conf.Net, conf.Addr, conf.User, conf.Passwd, conf.AllowNativePasswords = "tcp", net.JoinHostPort(m.server.Host, m.server.Port), m.server.User, password, true
+	connector, err := driver.NewConnector(conf)
+	if err != nil {
+		return nil, nil, err
+	}
+	m.db = sql.OpenDB(connector)
+	m.db.SetMaxOpenConns(1) // USE holds for all
+	clean := context.WithoutCancel(ctx)
+	done = func() error {
+		_, err := m.db.ExecContext(clean, "drop database if exists "+m.name)
+		return errors.Join(err, m.db.Close(), testkit.DeleteTopics(clean, b.kafka, m.name))
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, done())
+		}
+	}()
+	if err := m.exec(ctx, "create database "+m.name, "use "+m.name, mysqlOrders, "create table seq (i int primary key)", "insert into seq values (0)"); err != nil {
+		return nil, nil, err
+	}
+	for n := 1; n < 1000; n *= 2 {
+		if err := m.exec(ctx, fmt.Sprintf("insert ignore into seq select i + %d from seq where i + %d < 1000", n, n)); err != nil {
+			return nil, nil, err
+		}
+	}
+	var version string
+	if m.db.QueryRowContext(ctx, "select version()").Scan(&version) == nil {
+		b.report.notes = append(b.report.notes, label+" "+version)
+	}
+	return m, done, nil
 }
 
 func (m *mysqlBench) exec(ctx context.Context, statements ...string) error {

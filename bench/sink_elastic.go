@@ -30,7 +30,7 @@ func (b *bench) sinkElastic(ctx context.Context) (err error) {
 	clean := context.WithoutCancel(ctx)
 	defer func() { err = errors.Join(err, testkit.DeleteTopics(clean, b.kafka, tag)) }()
 	b.logf("sink: writing %d records", b.n)
-	if err := b.fillTopic(ctx, tag+".orders", &bytes.Buffer{}); err != nil {
+	if err := b.fillTopic(ctx, tag+".orders", func(order) {}); err != nil {
 		return err
 	}
 	docs := make([][]byte, b.n)

@@ -7,22 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"millrace/internal/testkit"
 )
-
-// sinkTable is the target: the columns of the other measurements, without defaults.
-const sinkTable = `create table orders(id bigint primary key, customer_id int not null, status varchar(20) not null, amount numeric(12,2) not null, note text,
-  placed_at timestamptz not null, ship_on date, qty smallint not null, weight double precision, gift boolean not null)`
-
-// mergeOrders moves the staged rows by hand.
-const mergeOrders = `insert into orders select * from stage on conflict (id) do update set customer_id=excluded.customer_id, status=excluded.status, amount=excluded.amount,
-  note=excluded.note, placed_at=excluded.placed_at, ship_on=excluded.ship_on, qty=excluded.qty, weight=excluded.weight, gift=excluded.gift`
 
 // sinkKey and sinkValue are the schemas of JsonConverter, as Debezium's flattened records carry them.
 const (
@@ -35,43 +25,59 @@ const (
 {"type":"double","optional":true,"field":"weight"},{"type":"boolean","optional":false,"field":"gift"}]}`
 )
 
-// sinkPostgres upserts the same rows into PostgreSQL by COPY and one INSERT … ON
-// CONFLICT by hand, and by a sink connector from Kafka: first into an empty table,
-// then over the rows that are there.
-func (b *bench) sinkPostgres(ctx context.Context) (err error) {
-	db, err := testkit.CreateDatabase(ctx, b.server, testkit.Name("bench"))
-	if err != nil {
-		return err
-	}
-	clean := context.WithoutCancel(ctx)
-	defer func() { err = errors.Join(err, db.Drop(clean), testkit.DeleteTopics(clean, b.kafka, db.Name)) }()
-	conn, err := pgx.Connect(ctx, db.URL)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(clean) }()
-	if _, err := conn.Exec(ctx, sinkTable); err != nil {
-		return err
-	}
-	var csv bytes.Buffer
+// sqlTarget is a database whose table orders is written.
+type sqlTarget interface {
+	// product is the database's name.
+	product() string
+	// count counts the rows of "table where condition".
+	count(ctx context.Context, from string) (int64, error)
+	// prepare empties the table, or fills it with rows of status old that every upsert changes.
+	prepare(ctx context.Context, updates bool) error
+	// byHand writes the rows of the topic as fast as one connection does, and says how.
+	byHand(ctx context.Context) (how string, err error)
+	// config is what a connector needs to reach the database.
+	config() map[string]string
+}
+
+// sinkSQL upserts the same rows by hand and by a sink connector from Kafka: first into
+// an empty table, then over the rows that are there. name begins the names of its topics.
+func (b *bench) sinkSQL(ctx context.Context, t sqlTarget, name string, each func(order)) error {
 	b.logf("sink: writing %d records", b.n)
-	if err := b.fillTopic(ctx, db.Name+".orders", &csv); err != nil {
+	if err := b.fillTopic(ctx, name+".orders", each); err != nil {
 		return err
 	}
 	for _, updates := range []bool{false, true} {
-		hand, err := b.mergeByHand(ctx, conn, csv.Bytes(), updates)
+		if err := t.prepare(ctx, updates); err != nil {
+			return err
+		}
+		began := time.Now()
+		how, err := t.byHand(ctx)
 		if err != nil {
 			return err
 		}
-		if err := b.sinkOnce(ctx, db, conn, updates, hand); err != nil {
+		hand := time.Since(began)
+		b.logf("sink: %s by hand %.2f s", how, hand.Seconds())
+		if err := t.prepare(ctx, updates); err != nil {
+			return err
+		}
+		if err := b.sinkOnce(ctx, t, name, updates, how, hand); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// fillTopic makes a topic of one partition with b.n flat rows, and the same as CSV.
-func (b *bench) fillTopic(ctx context.Context, topic string, csv *bytes.Buffer) error {
+// order is a row of the sinks' measurements.
+type order struct {
+	id, customer, status, qty int
+	cents                     int64
+	note, placed, day         string // placed is UTC without its Z
+	weight                    float64
+	gift                      bool
+}
+
+// fillTopic makes a topic of one partition with b.n flat rows, and tells each to row.
+func (b *bench) fillTopic(ctx context.Context, topic string, each func(order)) error {
 	if _, err := b.adm.CreateTopic(ctx, 1, 1, nil, topic); err != nil {
 		return err
 	}
@@ -81,19 +87,20 @@ func (b *bench) fillTopic(ctx context.Context, topic string, csv *bytes.Buffer) 
 	}
 	var failed error
 	for g := 1; g <= b.n; g++ {
-		cents := int64(125 * g)
-		amount := base64.StdEncoding.EncodeToString([]byte{byte(cents >> 32), byte(cents >> 24), byte(cents >> 16), byte(cents >> 8), byte(cents)})
-		day := 20454 + g%365
+		epoch := 20454 + g%365
+		o := order{id: g, customer: g % 5000, status: g % 7, qty: g % 100, cents: int64(125 * g), note: fmt.Sprintf("a note of some length about order %d", g),
+			placed: fmt.Sprintf("2026-01-01T%02d:00:00.123456", g%24), day: time.Unix(int64(epoch)*86400, 0).UTC().Format(time.DateOnly), weight: float64(g) / 3, gift: g%2 == 0}
+		c := o.cents
+		amount := base64.StdEncoding.EncodeToString([]byte{byte(c >> 32), byte(c >> 24), byte(c >> 16), byte(c >> 8), byte(c)})
 		r := &kgo.Record{Topic: topic, Key: fmt.Appendf(nil, `{"schema":%s,"payload":{"id":%d}}`, key.Bytes(), g),
-			Value: fmt.Appendf(nil, `{"schema":%s,"payload":{"id":%d,"customer_id":%d,"status":"status%d","amount":%q,"note":"a note of some length about order %d","placed_at":"2026-01-01T%02d:00:00.123456Z","ship_on":%d,"qty":%d,"weight":%v,"gift":%v}}`,
-				value.Bytes(), g, g%5000, g%7, amount, g, g%24, day, g%100, float64(g)/3, g%2 == 0)}
+			Value: fmt.Appendf(nil, `{"schema":%s,"payload":{"id":%d,"customer_id":%d,"status":"status%d","amount":%q,"note":%q,"placed_at":"%sZ","ship_on":%d,"qty":%d,"weight":%v,"gift":%v}}`,
+				value.Bytes(), g, o.customer, o.status, amount, o.note, o.placed, epoch, o.qty, o.weight, o.gift)}
 		b.cl.Produce(ctx, r, func(_ *kgo.Record, err error) {
 			if err != nil && failed == nil {
 				failed = err
 			}
 		})
-		fmt.Fprintf(csv, "%d,%d,status%d,%d.%02d,a note of some length about order %d,2026-01-01T%02d:00:00.123456Z,%s,%d,%v,%v\n",
-			g, g%5000, g%7, cents/100, cents%100, g, g%24, time.Unix(int64(day)*86400, 0).UTC().Format(time.DateOnly), g%100, float64(g)/3, g%2 == 0)
+		each(o)
 	}
 	if err := b.cl.Flush(ctx); err != nil {
 		return err
@@ -101,60 +108,21 @@ func (b *bench) fillTopic(ctx context.Context, topic string, csv *bytes.Buffer) 
 	return failed // promises run one after the other, all before Flush returns
 }
 
-// old fills the table with rows that every upsert changes.
-func (b *bench) old(ctx context.Context, conn *pgx.Conn, updates bool) error {
-	q := "truncate orders"
-	if updates {
-		q += fmt.Sprintf("; insert into orders select g, 0, 'old', 0, null, now(), null, 0, null, false from generate_series(1, %d) g; vacuum analyze orders", b.n)
-	}
-	for _, q := range bytes.Split([]byte(q), []byte("; ")) {
-		if _, err := conn.Exec(ctx, string(q)); err != nil {
-			return err
-		}
-	}
-	_, err := conn.Exec(ctx, "checkpoint")
-	return err
-}
-
-// mergeByHand is the limit: COPY into a temporary table and one INSERT, in one transaction.
-func (b *bench) mergeByHand(ctx context.Context, conn *pgx.Conn, csv []byte, updates bool) (time.Duration, error) {
-	if err := b.old(ctx, conn, updates); err != nil {
-		return 0, err
-	}
-	began := time.Now()
-	if _, err := conn.Exec(ctx, "begin; create temp table stage (like orders) on commit drop"); err != nil {
-		return 0, err
-	}
-	if _, err := conn.PgConn().CopyFrom(ctx, bytes.NewReader(csv), "copy stage from stdin csv"); err != nil {
-		return 0, err
-	}
-	if _, err := conn.Exec(ctx, mergeOrders); err != nil {
-		return 0, err
-	}
-	_, err := conn.Exec(ctx, "commit")
-	took := time.Since(began)
-	b.logf("sink: COPY and merge by hand %.2f s", took.Seconds())
-	return took, err
-}
-
 // sinkOnce lets a connector in a process of its own do it.
-func (b *bench) sinkOnce(ctx context.Context, db *testkit.Database, conn *pgx.Conn, updates bool, limit time.Duration) (err error) {
-	if err := b.old(ctx, conn, updates); err != nil {
-		return err
-	}
+func (b *bench) sinkOnce(ctx context.Context, t sqlTarget, tag string, updates bool, how string, limit time.Duration) (err error) {
 	d, stop, err := b.daemon(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	name, what := db.Name+"_new", "upserts, all new"
+	name, what := tag+"_new", "upserts, all new"
 	if updates {
-		name, what = db.Name+"_old", "upserts, all updates"
+		name, what = tag+"_old", "upserts, all updates"
 	}
-	config := map[string]string{"connector.class": "io.debezium.connector.jdbc.JdbcSinkConnector", "tasks.max": "1", "topics": db.Name + ".orders",
-		"connection.url": "jdbc:postgresql://" + b.server.Host + ":" + b.server.Port + "/" + db.Name, "connection.username": b.server.User, "connection.password": b.server.Password,
+	config := map[string]string{"connector.class": "io.debezium.connector.jdbc.JdbcSinkConnector", "tasks.max": "1", "topics": tag + ".orders",
 		"insert.mode": "upsert", "primary.key.mode": "record_key", "collection.name.format": "orders",
 		"key.converter": "org.apache.kafka.connect.json.JsonConverter", "value.converter": "org.apache.kafka.connect.json.JsonConverter"}
+	maps.Copy(config, t.config())
 	cpu0, err := cpuTime(d.PID())
 	if err != nil {
 		return err
@@ -163,7 +131,7 @@ func (b *bench) sinkOnce(ctx context.Context, db *testkit.Database, conn *pgx.Co
 	if err := d.Do(ctx, http.MethodPost, "/connectors", map[string]any{"name": name, "config": config}, nil); err != nil {
 		return err
 	}
-	first, last, err := b.arriveRows(ctx, conn)
+	first, last, err := b.arriveRows(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -178,8 +146,8 @@ func (b *bench) sinkOnce(ctx context.Context, db *testkit.Database, conn *pgx.Co
 	took := last.Sub(began)
 	cpu := float64((cpu1 - cpu0).Microseconds()) / float64(b.n)
 	b.report.rows = append(b.report.rows, row{
-		what:  "sink, " + thousands(int64(b.n)) + " " + what + ", JSON with schemas",
-		value: thousands(int64(float64(b.n)/took.Seconds())) + " rows/s", limit: thousands(int64(float64(b.n)/limit.Seconds())) + "/s (COPY + merge)",
+		what:  "sink into " + t.product() + ", " + thousands(int64(b.n)) + " " + what + ", JSON with schemas",
+		value: thousands(int64(float64(b.n)/took.Seconds())) + " rows/s", limit: thousands(int64(float64(b.n)/limit.Seconds())) + "/s (" + how + ")",
 		share: fmt.Sprintf("%.0f %%", 100*limit.Seconds()/took.Seconds()), cpu: fmt.Sprintf("%.1f µs", cpu), rss: fmt.Sprintf("%.0f MiB", rss),
 	})
 	b.logf("sink: %s %.2f s, first rows after %.2f s, %.2f µs CPU per row, %.0f MiB", what, took.Seconds(), first.Sub(began).Seconds(), cpu, rss)
@@ -187,23 +155,28 @@ func (b *bench) sinkOnce(ctx context.Context, db *testkit.Database, conn *pgx.Co
 }
 
 // arriveRows waits until the table holds the last rows and all of them.
-func (b *bench) arriveRows(ctx context.Context, conn *pgx.Conn) (first, last time.Time, err error) {
+func (b *bench) arriveRows(ctx context.Context, t sqlTarget) (first, last time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	for {
-		var begun, ended bool
-		if err := conn.QueryRow(ctx, "select exists (select from orders where id = 1 and status <> 'old'), exists (select from orders where id = $1 and status <> 'old')", b.n).Scan(&begun, &ended); err != nil {
+		at := fmt.Sprintf("orders where id = %d and status <> 'old'", b.n)
+		if first.IsZero() {
+			at = "orders where id = 1 and status <> 'old'"
+		}
+		n, err := t.count(ctx, at)
+		switch {
+		case err != nil:
 			return first, last, err
-		}
-		if begun && first.IsZero() {
+		case n == 0:
+			time.Sleep(10 * time.Millisecond) // the server announces nothing
+		case first.IsZero():
 			first = time.Now()
-		}
-		if ended {
-			at, n := time.Now(), 0
-			if err := conn.QueryRow(ctx, "select count(*) from orders where status <> 'old'").Scan(&n); err != nil || n == b.n {
-				return first, at, err
+		default:
+			last = time.Now()
+			if n, err := t.count(ctx, "orders where status <> 'old'"); err != nil || n == int64(b.n) {
+				return first, last, err
 			}
+			time.Sleep(10 * time.Millisecond)
 		}
-		time.Sleep(10 * time.Millisecond) // the server announces nothing
 	}
 }
