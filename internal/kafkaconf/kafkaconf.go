@@ -276,7 +276,7 @@ func (a *ages) start() kgo.Offset {
 	case "latest":
 		return kgo.NewOffset().AtEnd()
 	case "none":
-		return kgo.NoResetOffset()
+		return kgo.NewOffset().AtCommitted()
 	case "duration":
 		return kgo.NewOffset().AfterMilli(time.Now().Add(-a.resetBack).UnixMilli())
 	}

@@ -313,7 +313,7 @@ func (w *Worker) alterSink(ctx context.Context, name, group string, offsets []Of
 		}
 		if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 			w.log.Error("cannot reset offsets of a consumer group", "connector", name, "group", group, "error", err)
-			return statusErrorf(500, "Failed to delete consumer group offsets for connector %s", name)
+			return statusErrorf(500, "Failed to alter consumer group offsets for connector %s", name)
 		}
 	}
 	return nil

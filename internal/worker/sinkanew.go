@@ -2,8 +2,14 @@ package worker
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/internal/errs"
@@ -17,23 +23,116 @@ type Informed interface {
 	Anew(topic string, partition int32)
 }
 
-// onFetched tells an Informed sink of partitions without a stored offset. It runs
-// in the client's goroutine behind onAssigned, before anything is read.
-func (t *SinkTask) onFetched(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	sink, ok := t.sink.(Informed)
-	if !ok {
-		return offsets, nil
-	}
+// onFetched learns where the group begins to read: it tells an Informed sink of
+// partitions without a stored offset, and notes the place of the others, so that a
+// commit names every partition, as Connect's does. It runs in the client's goroutine
+// behind onAssigned, before anything is read.
+func (t *SinkTask) onFetched(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	cl := t.member
+	t.mu.Unlock()
+	start, _ := cl.OptValue(kgo.ConsumeStartOffset).(kgo.Offset)
+	informed, _ := t.sink.(Informed)
+	places := map[partitionID]int64{}
+	var open []partitionID // without a stored offset
 	for topic, ps := range offsets {
 		for p, o := range ps {
-			if o.EpochOffset().Offset < 0 {
-				sink.Anew(topic, p)
+			if o == start {
+				open = append(open, partitionID{topic, p})
+			} else {
+				places[partitionID{topic, p}] = o.EpochOffset().Offset
 			}
 		}
 	}
+	if start == kgo.NewOffset().AtCommitted() && len(open) > 0 {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.failed = noOffset(open)
+		return offsets, nil
+	}
+	t.noteStored(places)
+	if informed != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		for _, id := range open {
+			informed.Anew(id.topic, id.partition)
+		}
+		return offsets, nil // what it knows of them must not be forgotten by a commit
+	}
+	for id, at := range t.beginnings(ctx, cl, start, open) {
+		offsets[id.topic][id.partition] = kgo.NewOffset().At(at)
+	}
 	return offsets, nil
+}
+
+// noteStored notes the stored offsets of partitions that were assigned.
+func (t *SinkTask) noteStored(places map[partitionID]int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, at := range places {
+		if part := t.assigned[id.topic][id.partition]; part != nil {
+			part.next, part.committed = at, at
+		}
+	}
+}
+
+// beginnings asks where partitions without a stored offset begin and notes it; those
+// that it cannot tell are left to the client.
+func (t *SinkTask) beginnings(ctx context.Context, cl *kgo.Client, start kgo.Offset, open []partitionID) map[partitionID]int64 {
+	adm := kadm.NewClient(cl)
+	list := adm.ListStartOffsets
+	switch {
+	case len(open) == 0:
+		return nil
+	case start == kgo.NewOffset().AtStart():
+	case start == kgo.NewOffset().AtEnd():
+		if list = adm.ListEndOffsets; cl.OptValue(kgo.FetchIsolationLevel) == int8(1) { // read_committed
+			list = adm.ListCommittedOffsets
+		}
+	default:
+		return nil
+	}
+	topics := map[string]bool{}
+	for _, id := range open {
+		topics[id.topic] = true
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	found, err := list(ctx, slices.Collect(maps.Keys(topics))...)
+	if err != nil {
+		t.cfg.Log.Debug("ask where partitions begin", "error", err)
+	}
+	out := map[partitionID]int64{}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, id := range open {
+		o, ok := found.Lookup(id.topic, id.partition)
+		if !ok || o.Err != nil || o.Offset < 0 {
+			continue
+		}
+		out[id] = o.Offset
+		if part := t.assigned[id.topic][id.partition]; part != nil {
+			part.next = o.Offset
+		}
+	}
+	return out
+}
+
+// noOffset is what auto.offset.reset=none says of partitions that no offset is stored of.
+func noOffset(open []partitionID) error {
+	names := make([]string, len(open))
+	for i, id := range open {
+		names[i] = fmt.Sprintf("%s-%d", id.topic, id.partition)
+	}
+	sort.Strings(names)
+	return &errs.Error{Java: "org.apache.kafka.clients.consumer.NoOffsetForPartitionException", Msg: "Undefined offset with no reset policy for partitions: [" + strings.Join(names, ", ") + "]",
+		Hint: "Stop the connector and store where it shall begin (PATCH /connectors/{name}/offsets), or set consumer.override.auto.offset.reset to earliest or latest"}
+}
+
+// outOfRange is what auto.offset.reset=none says of a stored offset that the topic has no more, or not yet.
+func outOfRange(topic string, partition int32) error {
+	return &errs.Error{Java: "org.apache.kafka.clients.consumer.OffsetOutOfRangeException", Msg: fmt.Sprintf("Fetch position is out of range for partition %s-%d", topic, partition),
+		Hint: "The stored offset is not among the topic's records. Stop the connector and store where it shall begin (PATCH /connectors/{name}/offsets), or set consumer.override.auto.offset.reset to earliest or latest"}
 }
 
 // strangerFor is how long a topic may be known under another id: a new topic is for

@@ -17,10 +17,11 @@ import (
 // what is written after the partition has gone could be put over newer rows of its
 // next owner.
 
-func (t *SinkTask) onAssigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
+func (t *SinkTask) onAssigned(_ context.Context, cl *kgo.Client, added map[string][]int32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	defer t.countPartitions()
+	t.member = cl
 	for topic, ps := range added {
 		m := t.assigned[topic]
 		if m == nil {

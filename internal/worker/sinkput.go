@@ -39,6 +39,7 @@ func (t *SinkTask) process(ctx context.Context, fetches kgo.Fetches) error {
 			c = &t.slots[1]
 		}
 		c.reset()
+		t.renewUsed()
 		for size := 0; !it.Done() && size < chunkBytes; {
 			rec := it.Next()
 			part := owned[rec.Topic][rec.Partition]
@@ -147,6 +148,7 @@ func (t *SinkTask) take(ctx context.Context, c *chunk, part *sinkPart, rec *kgo.
 	r.Origin = record.Origin{Topic: topic, Partition: rec.Partition, Offset: rec.Offset}
 	stage, err := t.decode(ctx, b, rec, r)
 	if err == nil {
+		t.use(topic)
 		for i := range t.cfg.Stages {
 			var keep bool
 			s := &t.cfg.Stages[i]
@@ -324,10 +326,41 @@ func (t *SinkTask) topic(name string) *record.Topic {
 	}
 	topic := &record.Topic{Name: name}
 	t.topics[name] = topic
-	if t.cfg.OnTopic != nil {
-		t.cfg.OnTopic(name)
-	}
 	return topic
+}
+
+// usedTopics are those that OnTopic was told of. Records come in runs of one topic.
+type usedTopics struct {
+	epoch uint64
+	last  *record.Topic
+	told  map[*record.Topic]struct{}
+}
+
+// use tells of a topic that a record was converted of; those of which every record
+// fails do not count in Connect either.
+func (t *SinkTask) use(topic *record.Topic) {
+	u := &t.used
+	if topic == u.last || t.cfg.OnTopic == nil {
+		return
+	}
+	if u.told == nil {
+		u.told = map[*record.Topic]struct{}{}
+	}
+	u.last = topic
+	if _, ok := u.told[topic]; !ok {
+		u.told[topic] = struct{}{}
+		t.cfg.OnTopic(topic.Name)
+	}
+}
+
+// renewUsed lets topics be told again after the connector's were reset.
+func (t *SinkTask) renewUsed() {
+	if t.cfg.TopicEpoch == nil {
+		return
+	}
+	if epoch := t.cfg.TopicEpoch(); epoch != t.used.epoch {
+		t.used = usedTopics{epoch: epoch}
+	}
 }
 
 // commitOffsets commits and returns the first error, of the request or of a partition.

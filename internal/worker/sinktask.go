@@ -53,10 +53,12 @@ type SinkConfig struct {
 	DLQ                               *DeadLetters // nil: none
 	// CommitInterval is offset.flush.interval.ms, CommitTimeout offset.flush.timeout.ms.
 	CommitInterval, CommitTimeout time.Duration
-	// OnTopic is told each topic once that a record was read from (active topics). May be nil.
-	OnTopic func(topic string)
-	Log     *slog.Logger
-	Metrics *metrics.Task
+	// OnTopic is told each topic once that a record was taken from (active topics), and
+	// again after TopicEpoch has changed. Both may be nil.
+	OnTopic    func(topic string)
+	TopicEpoch func() uint64
+	Log        *slog.Logger
+	Metrics    *metrics.Task
 }
 
 // SinkTask polls a consumer group and drives one Sink: poll, decode, transform,
@@ -87,6 +89,7 @@ type SinkTask struct {
 	failed   error         // a callback's fatal error, for Run to return
 
 	topics   map[string]*record.Topic
+	used     usedTopics
 	tallies  map[*record.Topic]*tally
 	clocks   map[*record.Schema]clock
 	slots    [2]chunk
@@ -95,6 +98,7 @@ type SinkTask struct {
 	waiting  atomic.Bool // a rebalance waits for AllowRebalance
 
 	strangers map[string]*stranger // see madeAnew
+	member    *kgo.Client          // cl, for callbacks that are not given it: they may come before cl is set
 }
 
 // chunk is what is decoded and put at once.
@@ -111,7 +115,7 @@ type chunk struct {
 type sinkPart struct {
 	topic     string
 	partition int32
-	next      int64 // offset to commit, -1: nothing processed yet
+	next      int64 // offset to commit: behind what was processed, or where reading begins; -1: not known
 	read      int64 // offset behind the last record that was taken up
 	committed int64
 	epoch     int32
@@ -361,6 +365,9 @@ func (t *SinkTask) fetchError(e kgo.FetchError) error {
 	}
 	if errors.Is(e.Err, kerr.UnknownTopicID) {
 		return t.madeAnew(e.Topic, time.Now())
+	}
+	if errors.Is(e.Err, kerr.OffsetOutOfRange) { // the client gets over it unless auto.offset.reset is none
+		return outOfRange(e.Topic, e.Partition)
 	}
 	var ke *kerr.Error
 	if errors.As(e.Err, &ke) && !ke.Retriable && !errors.Is(e.Err, kerr.UnknownTopicOrPartition) {

@@ -361,7 +361,7 @@ func (t *runningTask) sinkConfig(env TaskEnv) (SinkConfig, error) {
 		Pattern: strings.TrimSpace(props["topics.regex"]), MaxPollRecords: poll,
 		Key: conv.key, Value: conv.value, Header: conv.header, KeyClass: conv.keyClass, ValueClass: conv.valueClass, HeaderClass: conv.headerClass,
 		Stages: stages, Tolerance: tolerance(props), CommitInterval: c.FlushInterval, CommitTimeout: c.FlushTimeout,
-		DLQ: dlq, OnTopic: t.topicUsed, Log: t.log, Metrics: env.Metrics}, nil
+		DLQ: dlq, OnTopic: t.topicUsed, TopicEpoch: t.w.statuses.TopicEpoch, Log: t.log, Metrics: env.Metrics}, nil
 }
 
 // sinkConsumer is what the settings of a sink task's consumer mean. poll is
