@@ -38,7 +38,8 @@ type config struct {
 	coordinates  [3]string         // column names of primary key mode kafka; empty: Debezium's
 	textColumn   string            // column for values that are texts; "": none
 	mapping      map[string]string // topic to table
-	zone         *time.Location    // of Connect's Timestamp; nil: UTC
+	normalize    bool              // characters of a table name other than letters, digits and _ become _
+	zone         *time.Location    // of Connect's Timestamp and Time; nil: UTC
 	attempts     int               // to connect at start; 0: one
 	attemptDelay time.Duration
 	postgis      string // schema of PostGIS

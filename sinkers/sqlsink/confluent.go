@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"regexp"
 	"strings"
-	"time"
 
 	"millrace/internal/configdef"
 	"millrace/internal/errs"
@@ -67,7 +66,7 @@ func commonOptions(modes ...string) []configdef.Option {
 		{Name: "connection.password", Type: configdef.Password, Importance: configdef.High, Group: "Connection", Doc: "Password of that user."},
 		option("dialect.name", str, "", "Java dialect; the URL decides here, and the name must fit it.", checkDialect),
 		option("insert.mode", str, "insert", "insert, upsert or update.", checkPlainMode(modes)),
-		option("batch.size", configdef.Int, "3000", "Most rows of one transaction. When it is not set, a transaction takes what a poll gives.", atLeast(1)),
+		option("batch.size", configdef.Int, "3000", "Most rows of one transaction. 0 is 1. When it is not set, a transaction takes what a poll gives.", atLeast(0)),
 		option("delete.enabled", configdef.Boolean, "false", "Whether null values delete rows; needs pk.mode=record_key.", checkPlainDelete),
 		option("table.name.format", str, "${topic}", "Table name; ${topic} is the topic as it is, and a dot divides schema and table.", nil),
 		option("pk.mode", str, "none", "none, kafka, record_key or record_value.", oneOf("none", "kafka", "record_key", "record_value")),
@@ -150,7 +149,7 @@ func plainConfig(v configdef.Values) (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	zone, err := time.LoadLocation(v.String("db.timezone"))
+	zone, err := javaZone(v.String("db.timezone"))
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +170,7 @@ func plainConfig(v configdef.Values) (*config, error) {
 		c.include = fieldFilter(fields, nil)
 	}
 	if v.IsSet("batch.size") {
-		c.batchSize = v.Int("batch.size")
+		c.batchSize = max(1, v.Int("batch.size"))
 	}
 	if v.IsSet("max.retries") {
 		c.retries = v.Int("max.retries")
@@ -200,9 +199,7 @@ func NewAiven(props map[string]string, connector string, task int, log *slog.Log
 
 func aivenConfig(c *config, v configdef.Values) {
 	c.quote, c.nullDefault = v.Bool("sql.quote.identifiers"), true
-	if v.Bool("table.name.normalize") {
-		c.topicTable = func(topic string) string { return notNormal.ReplaceAllString(topic, "_") }
-	}
+	c.normalize = v.Bool("table.name.normalize")
 	c.mapping = map[string]string{}
 	for _, x := range v.List("topics.to.tables.mapping") {
 		topic, table, _ := strings.Cut(x, ":")

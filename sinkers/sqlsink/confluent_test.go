@@ -43,9 +43,9 @@ func plainBatch(t *testing.T) *record.Batch {
 // its default for nulls.
 func TestConfluentFrontEnd(t *testing.T) {
 	for name, want := range map[string]string{
-		"postgres": `{"columns":[["Name","text","NULL",null],["id","integer","NOT NULL",null],["price","numeric","NULL",null],["at","timestamp without time zone","NULL",null],["us","bigint","NULL",null],["n","integer","NULL","7"],["zz","integer","NOT NULL",null]],"pk":["zz","id"],"rows":[["x","0","123.45","2020-01-01 07:34:56.789","1577882096789123","7","9"],["x","1","123.45","2020-01-01 07:34:56.789","1577882096789123","7","9"]]}`,
-		"mysql":    `{"columns":[["Name","text","NULL",null],["id","int","NOT NULL",null],["price","decimal(65,2)","NULL",null],["at","datetime(3)","NULL",null],["us","bigint","NULL",null],["n","int","NULL","7"],["zz","int","NOT NULL",null]],"pk":["zz","id"],"rows":[["x","0","123.45","2020-01-01 07:34:56.789","1577882096789123","7","9"],["x","1","123.45","2020-01-01 07:34:56.789","1577882096789123","7","9"]]}`,
-		"sqlite":   `{"columns":null,"pk":["zz","id"],"rows":[["x","0","123.45","2020-01-01 07:34:56.789","1577882096789123","7","9"],["x","1","123.45","2020-01-01 07:34:56.789","1577882096789123","7","9"]]}`,
+		"postgres": `{"columns":[["Name","text","NULL",null],["id","integer","NOT NULL",null],["price","numeric","NULL",null],["at","timestamp without time zone","NULL",null],["us","bigint","NULL",null],["n","integer","NULL","7"],["zz","integer","NOT NULL",null]],"pk":["id","zz"],"rows":[["x","0","123.45","2020-01-01 07:34:56.789","1577882096789123","7","9"],["x","1","123.45","2020-01-01 07:34:56.789","1577882096789123","7","9"]]}`,
+		"mysql":    `{"columns":[["Name","text","NULL",null],["id","int","NOT NULL",null],["price","decimal(65,2)","NULL",null],["at","datetime(3)","NULL",null],["us","bigint","NULL",null],["n","int","NULL","7"],["zz","int","NOT NULL",null]],"pk":["id","zz"],"rows":[["x","0","123.45","2020-01-01 07:34:56.789","1577882096789123","7","9"],["x","1","123.45","2020-01-01 07:34:56.789","1577882096789123","7","9"]]}`,
+		"sqlite":   `{"columns":null,"pk":["id","zz"],"rows":[["x","0","123.45","1577882096789","1577882096789123","7","9"],["x","1","123.45","1577882096789","1577882096789123","7","9"]]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			var tg caseTarget

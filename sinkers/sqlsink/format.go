@@ -21,6 +21,35 @@ const (
 	minusInfinityMicros = -9223372036832400000
 )
 
+// infiniteTimestamp tells whether a timestamp in units of so many nanoseconds stands
+// for PostgreSQL's infinity: its sign, 0 for an ordinary one. Debezium divides its
+// microseconds for milliseconds, and takes the ends of int64 for nanoseconds.
+func infiniteTimestamp(v, unit int64) int {
+	plus, minus := int64(math.MaxInt64), int64(math.MinInt64)
+	if unit != 1 {
+		plus, minus = infinityMicros/(unit/1e3), minusInfinityMicros/(unit/1e3)
+	}
+	switch v {
+	case plus:
+		return 1
+	case minus:
+		return -1
+	}
+	return 0
+}
+
+// infiniteDate is the same for a date. The numbers are those of Debezium's two ways,
+// the log's and the snapshot's; no database has such dates.
+func infiniteDate(days int64) int {
+	switch days {
+	case -2147472692, -622191234:
+		return 1
+	case -2147472691, -625821272:
+		return -1
+	}
+	return 0
+}
+
 // appendDate appends yyyy-mm-dd; years outside 0001–9999 as digits with at least
 // four places and, before year 1, negative (the caller spells BC).
 func appendDate(dst []byte, days int64) []byte {

@@ -65,7 +65,7 @@ func newMySQL(c *config, log *slog.Logger) (*mysqlTarget, error) {
 	if tc != nil && u.param("sslMode") == "" && !strings.EqualFold(u.param("useSSL"), "true") {
 		conf.AllowFallbackToPlaintext = true
 	}
-	return &mysqlTarget{cfg: c, log: log, conf: conf, spell: &mySpell{keepCase: c.quote, plain: c.plain, maria: u.dialect == dialectMariaDB}}, nil
+	return &mysqlTarget{cfg: c, log: log, conf: conf, spell: &mySpell{keepCase: c.quote || c.plain, plain: c.plain, maria: u.dialect == dialectMariaDB}}, nil
 }
 
 // quiet drops the driver's own log lines; its errors come back to the caller.

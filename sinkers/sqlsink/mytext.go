@@ -113,9 +113,12 @@ func myVector(dst []byte, b *record.Batch, c record.Cell) ([]byte, error) {
 func myTemporal(dst []byte, m *sem, b *record.Batch, c record.Cell, typ string) ([]byte, error) {
 	switch m.kind {
 	case kindDate:
+		if sign := infiniteDate(c.Int()); sign != 0 {
+			return myInfinity(dst, sign > 0, typ), nil
+		}
 		return appendDate(dst, c.Int()), nil
 	case kindTime:
-		return appendClock(dst, c.Int()*m.unit), nil
+		return appendClock(dst, m.clock(c.Int())), nil
 	case kindZonedTime:
 		nanos, ok := parseZonedTime(b.Str(c))
 		if !ok {
@@ -123,8 +126,8 @@ func myTemporal(dst []byte, m *sem, b *record.Batch, c record.Cell, typ string) 
 		}
 		return appendClock(dst, nanos), nil
 	case kindTimestamp:
-		if m.unit == 1e3 && (c.Int() == infinityMicros || c.Int() == minusInfinityMicros) {
-			return myInfinity(dst, c.Int() > 0, typ), nil
+		if sign := infiniteTimestamp(c.Int(), m.unit); sign != 0 {
+			return myInfinity(dst, sign > 0, typ), nil
 		}
 		return appendTimestamp(dst, m.local(c.Int()), m.unit), nil
 	}
@@ -146,6 +149,10 @@ func myInfinity(dst []byte, plus bool, typ string) []byte {
 		return append(dst, "2038-01-19 03:14:07"...)
 	case timestamp:
 		return append(dst, "1970-01-01 00:00:01"...)
+	case typ == "date" && plus:
+		return append(dst, "9999-12-31"...)
+	case typ == "date":
+		return append(dst, "1000-01-01"...)
 	case plus:
 		return append(dst, "9999-12-31 23:59:59"...)
 	}

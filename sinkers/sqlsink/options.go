@@ -1,6 +1,7 @@
 package sqlsink
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -169,10 +170,39 @@ func checkUser(in configdef.Input) []string {
 }
 
 func checkZone(in configdef.Input) []string {
-	if _, err := time.LoadLocation(in.Value); err != nil {
-		return []string{fmt.Sprintf("The 'use.time.zone' value '%s' is invalid: no such time zone", in.Value)}
+	if _, err := javaZone(in.Value); err != nil {
+		return []string{fmt.Sprintf("The '%s' value '%s' is invalid: no such time zone", in.Name, in.Value)}
 	}
 	return nil
+}
+
+var zoneOffset = regexp.MustCompile(`^(?:UTC|GMT|UT)?([+-])(\d{1,2})(?::?([0-5]\d))?(?::?([0-5]\d))?$`)
+
+// javaZone finds a zone by what Java's ZoneId takes: a name of the zone database, Z, an
+// offset, or an offset behind UTC, GMT or UT.
+func javaZone(name string) (*time.Location, error) {
+	switch name {
+	case "UTC", "GMT", "UT", "Z":
+		return time.UTC, nil
+	case "", "Local":
+		return nil, errors.New("no such time zone")
+	}
+	m := zoneOffset.FindStringSubmatch(name)
+	if m == nil {
+		return time.LoadLocation(name)
+	}
+	seconds := 0
+	for i, unit := range map[int]int{2: 3600, 3: 60, 4: 1} {
+		n, _ := strconv.Atoi("0" + m[i])
+		seconds += n * unit
+	}
+	if seconds > 18*3600 {
+		return nil, errors.New("the offset is beyond 18 hours")
+	}
+	if m[1] == "-" {
+		seconds = -seconds
+	}
+	return time.FixedZone(name, seconds), nil
 }
 
 func checkRegex(in configdef.Input) []string {

@@ -114,6 +114,9 @@ func (s *pgSpell) typeOf(m *sem) (string, error) {
 		if precision == 0 {
 			precision = 38
 		}
+		if precision > 1000 || m.scale > precision { // numeric(5,-2) of PostgreSQL is scale 2046 to Debezium
+			return "numeric", nil
+		}
 		return fmt.Sprintf("numeric(%d,%d)", precision, max(0, m.scale)), nil
 	case kindVarDecimal:
 		return "numeric", nil

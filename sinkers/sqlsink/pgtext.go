@@ -39,15 +39,15 @@ func (e *pgEncoder) raw(dst []byte, m *sem, s *record.Schema, b *record.Batch, c
 	case kindVarDecimal:
 		return appendVarDecimal(dst, b, c)
 	case kindDate:
+		if sign := infiniteDate(c.Int()); sign != 0 {
+			return pgInfinity(dst, sign), nil
+		}
 		return pgTimestamp(dst, c.Int(), 0, false), nil
 	case kindTime:
-		return appendClock(dst, c.Int()*m.unit), nil
+		return appendClock(dst, m.clock(c.Int())), nil
 	case kindTimestamp:
-		if m.unit == 1e3 && (c.Int() == infinityMicros || c.Int() == minusInfinityMicros) {
-			if c.Int() < 0 {
-				dst = append(dst, '-')
-			}
-			return append(dst, "infinity"...), nil
+		if sign := infiniteTimestamp(c.Int(), m.unit); sign != 0 {
+			return pgInfinity(dst, sign), nil
 		}
 		days, nanos := splitUnits(m.local(c.Int()), m.unit)
 		return pgTimestamp(dst, days, nanos, true), nil
@@ -92,6 +92,13 @@ func (e *pgEncoder) rich(dst []byte, m *sem, s *record.Schema, b *record.Batch, 
 		return e.hstore(dst, b, c)
 	}
 	return dst, errors.New("there is no text form for the value")
+}
+
+func pgInfinity(dst []byte, sign int) []byte {
+	if sign < 0 {
+		dst = append(dst, '-')
+	}
+	return append(dst, "infinity"...)
 }
 
 // pgTimestamp appends a date or timestamp; PostgreSQL writes years before 1 as BC.

@@ -27,6 +27,14 @@ type pgPlan struct {
 	inTx   bool              // made in the open transaction: a rollback takes it away
 	always bool              // has an identity column GENERATED ALWAYS
 	names  map[string]string // prepared statement by SQL
+	arrays map[unitOp][]pgStatement
+}
+
+// pgStatement is one statement over arrays of a unit's rows.
+type pgStatement struct {
+	sql   string
+	cols  int // how many of the plan's columns are its parameters
+	chunk int // how many rows one run takes
 }
 
 var pgTextTypes = map[string]bool{"text": true, "character varying": true, "bpchar": true, "name": true, "citext": true}
@@ -38,7 +46,7 @@ func (p *postgres) planOf(pl *plan) *pgPlan {
 	if x := p.plans[pl]; x != nil {
 		return x
 	}
-	x := &pgPlan{direct: true, temp: "millrace_stage_" + strconv.Itoa(len(p.plans)+1), names: map[string]string{}}
+	x := &pgPlan{direct: true, temp: "millrace_stage_" + strconv.Itoa(len(p.plans)+1), names: map[string]string{}, arrays: map[unitOp][]pgStatement{}}
 	for i := range pl.cols {
 		c := pl.cols[i]
 		info := pl.table.info.cols[c.name]
@@ -139,6 +147,12 @@ func (p *postgres) write(ctx context.Context, src *rows, units []*unit) error {
 	if err := p.ready(ctx); err != nil {
 		return err
 	}
+	switch {
+	case p.onlyArrays(units):
+		return p.pipeline(ctx, src, units)
+	case len(units) == 1 && units[0].op == unitUpsert && p.planOf(units[0].plan).made:
+		return p.copyAtOnce(ctx, src, units[0])
+	}
 	if err := p.exec(ctx, "BEGIN"); err != nil {
 		return err
 	}
@@ -168,28 +182,24 @@ func (p *postgres) write(ctx context.Context, src *rows, units []*unit) error {
 }
 
 func (p *postgres) unit(ctx context.Context, src *rows, u *unit) error {
-	t := u.plan.table
 	if u.op == unitTruncate {
-		return p.exec(ctx, "TRUNCATE TABLE "+t.sql)
+		return p.exec(ctx, "TRUNCATE TABLE "+u.plan.table.sql)
 	}
 	x := p.planOf(u.plan)
-	switch {
-	case u.op == unitDelete:
-		return p.arrays(ctx, src, u, x, u.plan.keys, arrayChunk, "DELETE FROM "+t.sql+" AS t USING \x00 AS s WHERE "+match(x, u.plan))
-	case u.op == unitUpdate || u.plan.partial && u.op == unitUpsert:
-		if set := assignments(x, u.plan.keys, "s"); set != "" {
-			err := p.arrays(ctx, src, u, x, len(x.cols), arrayChunk, "UPDATE "+t.sql+" AS t SET "+set+" FROM \x00 AS s WHERE "+match(x, u.plan))
-			if err != nil || u.op == unitUpdate {
-				return err
-			}
-		} else if u.op == unitUpdate {
-			return nil
-		}
-		return p.arrays(ctx, src, u, x, len(x.cols), arrayChunk, insertHead(x, t)+" FROM \x00 AS s WHERE NOT EXISTS (SELECT FROM "+t.sql+" AS t WHERE "+match(x, u.plan)+")"+conflict(x, u))
-	case u.live <= arrayRows:
-		return p.arrays(ctx, src, u, x, len(x.cols), arrayRows, insertHead(x, t)+" FROM \x00 AS s"+conflict(x, u))
+	if !u.byArrays() {
+		return p.copyMerge(ctx, src, u, x)
 	}
-	return p.copyMerge(ctx, src, u, x)
+	p.buf = p.buf[:0]
+	runs, err := p.runs(ctx, nil, src, u, x, 0)
+	if err != nil {
+		return err
+	}
+	for i := range runs {
+		if res := p.conn.ExecPrepared(ctx, runs[i].name, p.params(&runs[i]), nil, nil).Read(); res.Err != nil {
+			return pgError("write to "+u.plan.table.name, res.Err)
+		}
+	}
+	return nil
 }
 
 func insertHead(x *pgPlan, t *table) string {
@@ -243,95 +253,6 @@ func match(x *pgPlan, pl *plan) string {
 	return strings.Join(on, " AND ")
 }
 
-// arrays runs a statement over the first cols columns of the unit's rows, given as
-// one array parameter per column; a zero byte in sql stands for them.
-func (p *postgres) arrays(ctx context.Context, src *rows, u *unit, x *pgPlan, cols, chunk int, sql string) error {
-	var params, as, sel []string
-	for i := 0; i < cols; i++ {
-		n, q := strconv.Itoa(i+1), pgQuote(x.cols[i].name)
-		typ := x.stage[i]
-		if strings.HasSuffix(typ, "[]") { // unnest would take it apart
-			params = append(params, "$"+n+"::text[]")
-			sel = append(sel, "a."+q+"::"+typ+" AS "+q)
-		} else {
-			params = append(params, "$"+n+"::"+typ+"[]")
-			sel = append(sel, "a."+q)
-		}
-		as = append(as, q)
-	}
-	return p.arrayRuns(ctx, src, u, x, cols, chunk, strings.Replace(sql, "\x00", "(SELECT "+strings.Join(sel, ", ")+" FROM unnest("+strings.Join(params, ", ")+") AS a("+strings.Join(as, ", ")+"))", 1))
-}
-
-func (p *postgres) arrayRuns(ctx context.Context, src *rows, u *unit, x *pgPlan, cols, chunk int, sql string) error {
-	name, err := p.prepare(ctx, x, sql)
-	if err != nil {
-		return err
-	}
-	left := u.rows
-	for len(left) > 0 {
-		part := left
-		if len(part) > chunk {
-			part = part[:chunk]
-		}
-		left = left[len(part):]
-		if err := p.encodeArrays(src, x, part, cols); err != nil {
-			return err
-		}
-		if res := p.conn.ExecPrepared(ctx, name, p.args, nil, nil).Read(); res.Err != nil {
-			return pgError("write to "+u.plan.table.name, res.Err)
-		}
-	}
-	return nil
-}
-
-func (p *postgres) prepare(ctx context.Context, x *pgPlan, sql string) (string, error) {
-	if name := x.names[sql]; name != "" {
-		return name, nil
-	}
-	name := x.temp + "_" + strconv.Itoa(len(x.names))
-	if _, err := p.conn.Prepare(ctx, name, sql, nil); err != nil {
-		e := pgError("prepare "+sql, err)
-		return "", e
-	}
-	x.names[sql] = name
-	return name, nil
-}
-
-// encodeArrays fills p.args with one array literal per column.
-func (p *postgres) encodeArrays(src *rows, x *pgPlan, part []int32, cols int) error {
-	p.buf = p.buf[:0]
-	var err error
-	ends := make([]int, cols)
-	for c := 0; c < cols; c++ {
-		p.buf = append(p.buf, '{')
-		first := true
-		for _, i := range part {
-			if i < 0 {
-				continue
-			}
-			if !first {
-				p.buf = append(p.buf, ',')
-			}
-			first = false
-			v := src.value(&x.cols[c], i)
-			if v.IsNull() {
-				p.buf = append(p.buf, "NULL"...)
-			} else if p.buf, err = p.enc.quoted(p.buf, &x.sems[c], x.cols[c].schema, src.b, v); err != nil {
-				return badValue(i, &x.cols[c], err)
-			}
-		}
-		p.buf = append(p.buf, '}')
-		ends[c] = len(p.buf)
-	}
-	p.args = p.args[:0]
-	from := 0
-	for _, end := range ends {
-		p.args = append(p.args, p.buf[from:end])
-		from = end
-	}
-	return nil
-}
-
 // copyMerge sends rows by COPY: straight into the table for plain inserts whose
 // types are the table's, else into a temporary table and from there by one INSERT.
 func (p *postgres) copyMerge(ctx context.Context, src *rows, u *unit, x *pgPlan) error {
@@ -352,10 +273,10 @@ func (p *postgres) copyMerge(ctx context.Context, src *rows, u *unit, x *pgPlan)
 		}
 		x.made, x.inTx = true, true
 	}
-	if err := p.copyIn(ctx, t, "COPY pg_temp."+x.temp+" ("+names(x, "")+") FROM STDIN"); err != nil {
+	if err := p.copyIn(ctx, t, p.stageSQL(x)); err != nil {
 		return err
 	}
-	name, err := p.prepare(ctx, x, insertHead(x, t)+" FROM pg_temp."+x.temp+" AS s"+conflict(x, u))
+	name, err := p.prepare(ctx, x, p.mergeSQL(x, u))
 	if err != nil {
 		return err
 	}

@@ -118,12 +118,17 @@ func (k *Sink) tableName(b *record.Batch, r *record.Record, ch *change) (string,
 	}
 	name := strings.ReplaceAll(k.cfg.tableFormat, "${topic}", k.cfg.topicTable(r.Topic.Name))
 	for {
-		i := strings.Index(name, "${source.")
-		if i < 0 {
-			return name, nil
+		i, j := strings.Index(name, "${source."), 0
+		if i >= 0 {
+			j = strings.IndexByte(name[i:], '}')
 		}
-		j := strings.IndexByte(name[i:], '}')
-		if j < 0 {
+		switch {
+		case i >= 0 && j > 0:
+		case k.cfg.normalize:
+			return notNormal.ReplaceAllString(name, "_"), nil
+		case name == "":
+			return "", refusal("The name of the table for topic " + r.Topic.Name + " is empty. Put ${topic} into the name format")
+		default:
 			return name, nil
 		}
 		field, value := name[i+len("${source."):i+j], ""
@@ -207,7 +212,7 @@ func (k *Sink) give(c *column, row *record.Schema) {
 	if !k.cfg.plain {
 		return
 	}
-	if c.sem.kind == kindTimestamp {
+	if c.sem.kind == kindTimestamp || c.sem.kind == kindTime {
 		c.sem.zone = k.cfg.zone
 	}
 	if strings.HasPrefix(c.schema.Name, debezium) && plainKinds[c.schema.Type] != kindNone {

@@ -60,7 +60,7 @@ type sem struct {
 	bits      int   // of kindBits; 0: any
 	allowed   []string
 	elem      *sem           // of kindArray
-	zone      *time.Location // kindTimestamp is written as local time of this zone; nil: UTC
+	zone      *time.Location // kindTimestamp and kindTime are written as local time of this zone; nil: UTC
 	// The type in the source database, when column.propagate.source.type told it:
 	// upper case; length and scale are -1 when absent.
 	srcType          string
@@ -180,6 +180,17 @@ func (m *sem) fraction() int {
 		return 6
 	}
 	return n
+}
+
+// clock is a time of day in nanoseconds. With a zone it is a moment of 1 January
+// 1970, and becomes the zone's time of day, as in Java's sinks.
+func (m *sem) clock(v int64) int64 {
+	nanos := v * m.unit
+	if m.zone == nil {
+		return nanos
+	}
+	const day = 86400 * 1e9
+	return ((m.local(v)*m.unit)%day + day) % day
 }
 
 // local moves a count of units since 1970 to the local time of the zone.

@@ -267,7 +267,7 @@ func (t *sqliteTarget) each(ctx context.Context, src *rows, u *unit, cols []*col
 		}
 		args := t.args[:0]
 		for _, c := range cols {
-			v, err := t.bind(&c.sem, c.schema, src.b, src.value(c, i))
+			v, err := t.value(u.plan.table, c, src.b, src.value(c, i))
 			if err != nil {
 				return badValue(i, c, err)
 			}
@@ -289,6 +289,25 @@ func (t *sqliteTarget) each(ctx context.Context, src *rows, u *unit, cols []*col
 		}
 	}
 	return nil
+}
+
+// value is bind, but for one thing: Java's other sinks keep Date, Time and Timestamp
+// in columns of type numeric, as milliseconds of UTC whatever their zone is.
+func (t *sqliteTarget) value(tab *table, c *column, b *record.Batch, v record.Cell) (any, error) {
+	if !t.cfg.plain || v.IsNull() {
+		return t.bind(&c.sem, c.schema, b, v)
+	}
+	switch c.sem.kind {
+	case kindDate, kindTime, kindTimestamp:
+		if info := tab.info.cols[strings.ToLower(c.name)]; info == nil || !strings.EqualFold(info.typ, "numeric") {
+			break
+		}
+		if c.sem.kind == kindDate {
+			return v.Int() * 86_400_000, nil
+		}
+		return v.Int() * c.sem.unit / 1e6, nil
+	}
+	return t.bind(&c.sem, c.schema, b, v)
 }
 
 // bind turns a value into what the driver takes.

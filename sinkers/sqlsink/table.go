@@ -183,15 +183,15 @@ func tableError(t *table, cause error) error {
 func (k *Sink) create(ctx context.Context, p *plan) error {
 	t := p.table
 	var defs, keys []string
-	for i := 0; i < p.keys; i++ {
-		keys = append(keys, k.spell.quote(p.cols[i].name))
-	}
 	for _, c := range k.createOrder(p) {
 		def, err := k.define(c)
 		if err != nil {
 			return tableError(t, err)
 		}
 		defs = append(defs, def)
+		if c.key {
+			keys = append(keys, k.spell.quote(c.name))
+		}
 	}
 	if len(keys) > 0 {
 		defs = append(defs, "PRIMARY KEY("+strings.Join(keys, ", ")+")")
@@ -302,7 +302,8 @@ func (k *Sink) define(c *column) (string, error) {
 }
 
 // createOrder is the order of the columns of a new table: keys first, or as
-// Confluent's sink has it: Kafka coordinates, the value's fields, other keys by name.
+// Confluent's sink has it: Kafka coordinates under their own names, the value's
+// fields, other keys by name.
 func (k *Sink) createOrder(p *plan) []*column {
 	out := make([]*column, len(p.cols))
 	for i := range p.cols {
@@ -313,7 +314,7 @@ func (k *Sink) createOrder(p *plan) []*column {
 	}
 	rank := func(c *column) int {
 		switch {
-		case c.from == fromTopic || c.from == fromPartition || c.from == fromOffset:
+		case k.cfg.coordinates[0] == "" && (c.from == fromTopic || c.from == fromPartition || c.from == fromOffset):
 			return -1
 		case c.row >= 0:
 			return c.row
