@@ -35,8 +35,11 @@ func clockOf(s *record.Schema) clock {
 
 // committed returns when a record's change was committed in the source; 0: it does not say.
 func (t *SinkTask) committed(b *record.Batch, r *record.Record) int64 {
-	if r.ValueSchema == nil || r.Value.IsNull() {
+	if r.Value.IsNull() {
 		return 0
+	}
+	if r.ValueSchema == nil {
+		return committedOf(b, r.Value)
 	}
 	at, known := t.clocks[r.ValueSchema]
 	if !known {
@@ -57,6 +60,30 @@ func (t *SinkTask) committed(b *record.Batch, r *record.Record) int64 {
 		return 0
 	}
 	return c.Int()
+}
+
+// committedOf is committed of a value without schema.
+func committedOf(b *record.Batch, v record.Cell) int64 {
+	at := entry(b, v, "__source_ts_ms")
+	if at.IsNull() {
+		at = entry(b, entry(b, v, "source"), "ts_ms")
+	}
+	if at.Kind() != record.Int64 {
+		return 0
+	}
+	return at.Int()
+}
+
+// entry returns the value of a key of a map; null: it has none, or is none.
+func entry(b *record.Batch, v record.Cell, key string) record.Cell {
+	if v.Kind() == record.Map {
+		for kv := b.Children(v); len(kv) > 1; kv = kv[2:] {
+			if kv[0].Kind() == record.String && string(b.Raw(kv[0])) == key {
+				return kv[1]
+			}
+		}
+	}
+	return record.Cell{}
 }
 
 // count adds a chunk that was written to the metrics.

@@ -80,3 +80,24 @@ func TestSinkCountsByTopic(t *testing.T) {
 		}
 	}
 }
+
+// The time of the commit is found in values without schema, too.
+func TestSinkCommitTimes(t *testing.T) {
+	bare, err := convert.NewJSON(map[string]string{"schemas.enable": "false"}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	task := NewSinkTask(SinkConfig{Connector: "c"}, swallow{})
+	for text, want := range map[string]int64{
+		`{"before":null,"source":{"lsn":5,"ts_ms":17},"ts_ms":9}`: 17, `{"id":1,"__source_ts_ms":18}`: 18,
+		`{"source":{"ts_ms":"soon"}}`: 0, `{"source":17}`: 0, `{"id":1}`: 0, `[17]`: 0, `17`: 0, `null`: 0} {
+		var b record.Batch
+		r := b.Append()
+		if r.ValueSchema, r.Value, err = bare.Decode(t.Context(), &record.Topic{Name: "t"}, []byte(text), &b); err != nil {
+			t.Fatal(err)
+		}
+		if got := task.committed(&b, r); got != want {
+			t.Errorf("%s: %d, want %d", text, got, want)
+		}
+	}
+}
