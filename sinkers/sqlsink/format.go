@@ -3,6 +3,7 @@ package sqlsink
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math"
 	"math/big"
 	"strconv"
@@ -116,6 +117,17 @@ func appendClock(dst []byte, nanos int64) []byte {
 	return appendFraction(dst, nanos%1e9)
 }
 
+// appendDuration appends a count of units of so many nanoseconds, which may be more
+// than an int64 holds of nanoseconds (292 years), as hours, minutes and seconds.
+func appendDuration(dst []byte, v, unit int64) []byte {
+	hour := int64(3600e9) / unit
+	if v < 0 {
+		dst, v = append(dst, '-'), -v
+	}
+	clock := appendClock(nil, v%hour*unit)
+	return append(strconv.AppendInt(dst, v/hour, 10), clock[2:]...)
+}
+
 func appendFraction(dst []byte, nanos int64) []byte {
 	if nanos == 0 {
 		return dst
@@ -153,9 +165,21 @@ func appendTimestamp(dst []byte, v, unit int64) []byte {
 	return appendClock(dst, nanos)
 }
 
-// parseZoned reads Debezium's ZonedTimestamp (ISO 8601 with an offset). ok is
-// false for texts of another form ("infinity").
+// parseZoned reads Debezium's ZonedTimestamp (ISO 8601 with an offset; a year beyond
+// 9999 or before 0 has its sign). ok is false for texts of another form ("infinity").
 func parseZoned(s string) (days, nanos int64, ok bool) {
+	eras := int64(0) // of 400 years, after which the calendar repeats
+	if s != "" && (s[0] == '-' || s[0] == '+') {
+		i := strings.IndexByte(s[1:], '-') + 1
+		year, err := strconv.ParseInt(s[:max(i, 0)], 10, 32)
+		if err != nil {
+			return 0, 0, false
+		}
+		if eras = year / 400; year < 0 {
+			eras = (year - 399) / 400
+		}
+		s = fmt.Sprintf("%04d", year-eras*400) + s[i:]
+	}
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
 		return 0, 0, false
@@ -167,7 +191,7 @@ func parseZoned(s string) (days, nanos int64, ok bool) {
 		rest += 86400
 		days--
 	}
-	return days, rest*1e9 + int64(t.Nanosecond()), true
+	return days + eras*146097, rest*1e9 + int64(t.Nanosecond()), true
 }
 
 // parseZonedTime reads Debezium's ZonedTime and returns the time of day in UTC.

@@ -136,7 +136,7 @@ func myTemporal(dst []byte, m *sem, b *record.Batch, c record.Cell, typ string) 
 		return myInfinity(dst, sign > 0, typ), nil
 	}
 	days, nanos, ok := parseZoned(text)
-	if !ok {
+	if !ok || text[0] == '-' || text[0] == '+' {
 		return dst, errors.New("the timestamp " + text + " is outside MySQL's range")
 	}
 	return appendClock(append(appendDate(dst, days), ' '), nanos), nil

@@ -61,7 +61,7 @@ func (e *pgEncoder) raw(dst []byte, m *sem, s *record.Schema, b *record.Batch, c
 		if c.Int() == -1<<63 {
 			return dst, errors.New("the duration is out of range")
 		}
-		return appendClock(dst, c.Int()*m.unit), nil
+		return appendDuration(dst, c.Int(), m.unit), nil
 	}
 	return e.rich(dst, m, s, b, c)
 }

@@ -217,10 +217,14 @@ func (k *Sink) take(ctx context.Context, i int32) error {
 	if err != nil {
 		return err
 	}
-	if fresh {
+	if fresh && len(k.pending) > 0 {
+		// Writing may take other records anew, and forget the tables: this one then begins again.
 		if err := k.flush(ctx); err != nil {
 			return err
 		}
+		return k.take(ctx, i)
+	}
+	if fresh {
 		if err := k.ensure(ctx, p, ch.op == opDelete || ch.op == opTruncate); err != nil {
 			return err
 		}

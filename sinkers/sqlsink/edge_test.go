@@ -1,0 +1,103 @@
+package sqlsink_test
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"testing"
+
+	"millrace/internal/errs"
+	"millrace/internal/record"
+)
+
+// TestRefusedRowBeforeNewTable: a refused row has records taken anew while the first
+// record of another table waits; that one is still what it was.
+func TestRefusedRowBeforeNewTable(t *testing.T) {
+	tg := newSQLiteTarget(t)
+	tg.exec(t, "create table server1_t(id int primary key, a varchar(40) not null, b blob, n int check (n < 1000))")
+	k, err := start(t, upserts(tg, map[string]string{"errors.tolerance": "all", "collection.name.format": "${topic}", "schema.evolution": "basic"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = k.Stop() }()
+	b := &record.Batch{}
+	flat(t, b, 1, map[string]any{"a": "x", "n": 1})
+	flat(t, b, 2, map[string]any{"a": "x", "n": 1000})
+	flat(t, b, 3, nil)
+	flat(t, b, 4, map[string]any{"a": "new", "n": 4})
+	other := &record.Topic{Name: "server1.u"}
+	b.Records[3].Topic, b.Records[3].Origin.Topic = other, other
+	var bad *errs.RecordError
+	if err := k.Put(t.Context(), b); !errors.As(err, &bad) || len(bad.Bad) != 1 || bad.Bad[0].Index != 1 {
+		t.Fatalf("want the second record refused, got %v", err)
+	}
+	if rows := tg.read(t)["server1_u"].Rows; asJSON(rows) != `[["4","new",null,"4"]]` {
+		t.Errorf("server1_u holds %s", asJSON(rows))
+	}
+}
+
+// edgeValues are values at the ends of what PostgreSQL has, as its source sends them.
+var edgeValues = []struct {
+	name           string
+	schema         *record.Schema
+	value          any
+	postgres, lite string // as texts; "" of lite: not looked at
+}{
+	{"date", debezium(record.Int32, "time.Date"), -2147472692, "infinity", "infinity"},
+	{"date", debezium(record.Int32, "time.Date"), -2147472691, "-infinity", "-infinity"},
+	{"date", debezium(record.Int32, "time.Date"), -622191234, "infinity", "infinity"},
+	{"date", debezium(record.Int32, "time.Date"), -625821272, "-infinity", "-infinity"},
+	{"date", debezium(record.Int32, "time.Date"), -735160, "0044-03-15 BC", ""},
+	{"milliseconds", debezium(record.Int64, "time.Timestamp"), 9223372036825200, "infinity", "infinity"},
+	{"milliseconds", debezium(record.Int64, "time.Timestamp"), -9223372036832400, "-infinity", "-infinity"},
+	{"nanoseconds", debezium(record.Int64, "time.NanoTimestamp"), int64(-1 << 63), "-infinity", "-infinity"},
+	{"zoned", debezium(record.String, "time.ZonedTimestamp"), "-0043-03-15T01:02:03.000000Z", "0044-03-15 01:02:03+00 BC", ""},
+	{"zoned", debezium(record.String, "time.ZonedTimestamp"), "+294276-12-31T23:59:59.999999Z", "294276-12-31 23:59:59.999999+00", ""},
+	{"zoned", debezium(record.String, "time.ZonedTimestamp"), "+12000-02-29T00:00:00Z", "12000-02-29 00:00:00+00", ""},
+	{"duration", debezium(record.Int64, "time.MicroDuration"), int64(5617296000000000000), "1560360000:00:00", "5617296000000000000"},
+	{"duration", debezium(record.Int64, "time.MicroDuration"), -3661000001, "-01:01:01.000001", "-3661000001"},
+}
+
+func debezium(typ record.Type, name string) *record.Schema {
+	return &record.Schema{Type: typ, Optional: true, Name: "io.debezium." + name, Version: 1}
+}
+
+// TestEdgeValues: they arrive as they were.
+func TestEdgeValues(t *testing.T) {
+	run := func(t *testing.T, tg caseTarget, want func(i int) string) {
+		for i, c := range edgeValues {
+			row := &record.Schema{Type: record.Struct, Fields: []record.Field{{Name: "id", Schema: record.PlainInt32}, {Name: "v", Schema: c.schema}}}
+			k, err := start(t, upserts(tg, map[string]string{"collection.name.format": "t_" + c.name, "schema.evolution": "basic"}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := &record.Batch{}
+			flat(t, b, i, nil)
+			r := &b.Records[0]
+			r.ValueSchema = row
+			if r.Value, err = record.FromGo(b, row, map[string]any{"id": i, "v": c.value}); err != nil {
+				t.Fatal(err)
+			}
+			if err := k.Put(t.Context(), b); err != nil {
+				t.Errorf("%s %v: %v", c.name, c.value, err)
+			}
+			if err := k.Stop(); err != nil {
+				t.Error(err)
+			}
+		}
+		state := tg.read(t)
+		for i, c := range edgeValues {
+			var got []string
+			for _, r := range state["t_"+c.name].Rows {
+				if asJSON(r[0]) == asJSON(strconv.Itoa(i)) {
+					got = append(got, strings.Trim(asJSON(r[1]), `"`))
+				}
+			}
+			if w := want(i); w != "" && (len(got) != 1 || got[0] != w) {
+				t.Errorf("%s %v: got %v, want %s", c.name, c.value, got, w)
+			}
+		}
+	}
+	t.Run("postgres", func(t *testing.T) { run(t, newPostgresTarget(t), func(i int) string { return edgeValues[i].postgres }) })
+	t.Run("sqlite", func(t *testing.T) { run(t, newSQLiteTarget(t), func(i int) string { return edgeValues[i].lite }) })
+}
