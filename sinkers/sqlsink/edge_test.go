@@ -2,6 +2,9 @@ package sqlsink_test
 
 import (
 	"errors"
+	"fmt"
+	"math"
+	"math/big"
 	"strconv"
 	"strings"
 	"testing"
@@ -101,3 +104,60 @@ func TestEdgeValues(t *testing.T) {
 	t.Run("postgres", func(t *testing.T) { run(t, newPostgresTarget(t), func(i int) string { return edgeValues[i].postgres }) })
 	t.Run("sqlite", func(t *testing.T) { run(t, newSQLiteTarget(t), func(i int) string { return edgeValues[i].lite }) })
 }
+
+func decimal(scale, precision string) *record.Schema {
+	s := &record.Schema{Type: record.Bytes, Optional: true, Name: "org.apache.kafka.connect.data.Decimal", Version: 1, Params: []record.Param{{Key: "scale", Value: scale}}}
+	if precision != "" {
+		s.Params = append(s.Params, record.Param{Key: "connect.decimal.precision", Value: precision})
+	}
+	return s
+}
+
+// TestColumnTypesTakeTheirValues: tables come into being for decimals of every scale, and hold the values.
+func TestColumnTypesTakeTheirValues(t *testing.T) {
+	scaled := []byte{7}
+	pow := new(big.Int).Exp(big.NewInt(10), big.NewInt(2046), nil)
+	wide := new(big.Int).Mul(big.NewInt(1234500), pow).Bytes()
+	fields := []record.Field{{Name: "id", Schema: record.PlainInt32}, {Name: "wide", Schema: decimal("2046", "5")}, {Name: "neg", Schema: decimal("-2", "3")}, {Name: "small", Schema: decimal("4", "2")},
+		{Name: "f", Schema: &record.Schema{Type: record.Float32, Optional: true}},
+		{Name: "list", Schema: &record.Schema{Type: record.Array, Optional: true, Elem: varDecimal}}}
+	row := &record.Schema{Type: record.Struct, Fields: fields}
+	targets(t, func(t *testing.T, tg caseTarget) {
+		k, err := start(t, upserts(tg, map[string]string{"schema.evolution": "basic"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = k.Stop() }()
+		b := &record.Batch{}
+		flat(t, b, 1, nil)
+		r := &b.Records[0]
+		r.ValueSchema = row
+		value := map[string]any{"id": 1, "wide": wide, "neg": []byte{0x03, 0xe7}, "small": scaled, "f": float64(math.MaxFloat32)}
+		if _, pg := tg.(*postgresTarget); !pg { // there it is an array of numeric
+			value["list"] = []any{map[string]any{"scale": 1, "value": []byte{15}}}
+		}
+		if r.Value, err = record.FromGo(b, row, value); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Put(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		got := tg.read(t)["t"].Rows[0]
+		for i, want := range []string{"1", "1234500", "99900", "0.0007"} {
+			if x, ok := new(big.Rat).SetString(fmt.Sprint(got[i])); !ok || x.Cmp(rat(want)) != 0 {
+				t.Errorf("%s is %.60v, want %s", fields[i].Name, got[i], want)
+			}
+		}
+		if got[4] == nil || value["list"] != nil && strings.ReplaceAll(fmt.Sprint(got[5]), " ", "") != `["1.5"]` {
+			t.Errorf("f is %v, list %v", got[4], got[5])
+		}
+	})
+}
+
+func rat(s string) *big.Rat {
+	r, _ := new(big.Rat).SetString(s)
+	return r
+}
+
+var varDecimal = &record.Schema{Type: record.Struct, Optional: true, Name: "io.debezium.data.VariableScaleDecimal", Version: 1, Fields: []record.Field{
+	{Name: "scale", Schema: record.PlainInt32}, {Name: "value", Schema: &record.Schema{Type: record.Bytes}}}}

@@ -58,9 +58,12 @@ func (s *mySpell) columnType(c *column) (string, error) {
 		if m.srcType == "BIGINT UNSIGNED" && m.scale == 0 {
 			return "bigint unsigned", nil
 		}
-		precision := m.precision
-		if precision == 0 {
+		precision := m.precision - min(0, m.scale)
+		if m.precision == 0 {
 			precision = 38
+		}
+		if m.scale > precision { // numeric(5,-2) of PostgreSQL is scale 2046 to Debezium
+			return "decimal(65,30)", nil
 		}
 		return fmt.Sprintf("decimal(%d,%d)", min(65, precision), min(30, max(0, m.scale))), nil
 	case kindVarDecimal:

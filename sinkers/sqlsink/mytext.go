@@ -33,6 +33,9 @@ func (e *myEncoder) value(dst []byte, m *sem, s *record.Schema, b *record.Batch,
 		if math.IsNaN(c.Float()) || math.IsInf(c.Float(), 0) {
 			return dst, errors.New("MySQL has no NaN and no infinity")
 		}
+		if bits == 32 && math.Abs(c.Float()) == math.MaxFloat32 { // its shortest text is beyond MySQL's range
+			bits = 64
+		}
 		return appendFloat(dst, c.Float(), bits), nil
 	case kindBool:
 		if c.Bool() {
@@ -198,6 +201,10 @@ func appendJSON(dst []byte, m *sem, s *record.Schema, b *record.Batch, c record.
 		}
 		return append(dst, '}'), nil
 	case record.Struct:
+		if s != nil && meaning(s).kind == kindVarDecimal {
+			dst, err = appendVarDecimal(append(dst, '"'), b, c)
+			return append(dst, '"'), err
+		}
 		dst = append(dst, '{')
 		for i := 0; i < c.Len() && s != nil; i++ {
 			if i > 0 {

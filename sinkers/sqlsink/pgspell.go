@@ -110,8 +110,8 @@ func (s *pgSpell) typeOf(m *sem) (string, error) {
 	case kindBytes:
 		return "bytea", nil
 	case kindDecimal:
-		precision := m.precision
-		if precision == 0 {
+		precision := m.precision - min(0, m.scale)
+		if m.precision == 0 {
 			precision = 38
 		}
 		if precision > 1000 || m.scale > precision { // numeric(5,-2) of PostgreSQL is scale 2046 to Debezium
