@@ -152,7 +152,7 @@ create constraint trigger slow after insert on t deferrable initially deferred f
 	go func() {
 		defer close(cut)
 		for busy := false; !busy; {
-			if err := watch.QueryRow(t.Context(), "select exists (select from pg_stat_activity where datname = $1 and query = 'COMMIT' and state = 'active')", p.db.Name).Scan(&busy); err != nil {
+			if err := watch.QueryRow(t.Context(), "select exists (select from pg_stat_activity where datname = $1 and wait_event = 'PgSleep')", p.db.Name).Scan(&busy); err != nil {
 				return
 			}
 		}
