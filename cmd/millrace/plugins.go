@@ -68,11 +68,11 @@ func sinks() []worker.Plugin {
 			NewSink: func(e worker.TaskEnv) (worker.Sink, error) {
 				return sqlsink.NewAiven(e.Props, e.Connector, e.Task, e.Log, e.Metrics)
 			}},
-		{Class: elastic.ConfluentClass, Kind: worker.KindSink, Def: elastic.DefConfluent(), TaskClass: elastic.ConfluentTaskClass,
+		{Class: elastic.ConfluentClass, Kind: worker.KindSink, Def: elastic.DefConfluent(), Validate: elastic.ValidateConfluent, TaskClass: elastic.ConfluentTaskClass,
 			NewSink: func(e worker.TaskEnv) (worker.Sink, error) { return elastic.NewConfluent(e.Props, e.Log) }},
-		{Class: elastic.OpenSearchClass, Kind: worker.KindSink, Def: elastic.DefOpenSearch(), TaskClass: elastic.OpenSearchTaskClass,
+		{Class: elastic.OpenSearchClass, Kind: worker.KindSink, Def: elastic.DefOpenSearch(), Validate: elastic.ValidateOpenSearch, TaskClass: elastic.OpenSearchTaskClass,
 			NewSink: func(e worker.TaskEnv) (worker.Sink, error) { return elastic.NewOpenSearch(e.Props, e.Log) }},
-		{Class: elastic.AivenClass, Kind: worker.KindSink, Def: elastic.DefOpenSearch(), TaskClass: elastic.AivenTaskClass,
+		{Class: elastic.AivenClass, Kind: worker.KindSink, Def: elastic.DefOpenSearch(), Validate: elastic.ValidateOpenSearch, TaskClass: elastic.AivenTaskClass,
 			NewSink: func(e worker.TaskEnv) (worker.Sink, error) { return elastic.NewOpenSearch(e.Props, e.Log) }},
 		{Class: objectstore.ConfluentClass, Kind: worker.KindSink, Def: objectstore.DefConfluent(), TaskClass: objectstore.ConfluentTaskClass,
 			NewSink: func(e worker.TaskEnv) (worker.Sink, error) { return objectstore.NewConfluent(e.Props, e.Log) }},

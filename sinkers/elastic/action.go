@@ -15,6 +15,11 @@ var seed = maphash.MakeSeed()
 func (s *Sink) add(ctx context.Context, b *record.Batch, i int) error {
 	r := &b.Records[i]
 	if r.Value.IsNull() {
+		if s.cfg.places.aiven && s.schemaIgnored(r) {
+			if _, err := s.resource(ctx, r); err != nil { // a tombstone makes an index, too
+				return err
+			}
+		}
 		switch {
 		case s.cfg.nulls == onFail:
 			return refusal("Sink record with null value encountered for topic/partition/offset %s/%d/%d (to ignore future records like this change the configuration property 'behavior.on.null.values' from 'fail' to 'ignore')", r.Origin.Topic.Name, r.Origin.Partition, r.Origin.Offset)
@@ -23,7 +28,7 @@ func (s *Sink) add(ctx context.Context, b *record.Batch, i int) error {
 		}
 	}
 	to, err := s.resource(ctx, r)
-	if err != nil {
+	if err != nil || to == nil { // nil: there is no index to delete from
 		return err
 	}
 	id, versioned, err := s.documentID(b, r)
@@ -36,7 +41,7 @@ func (s *Sink) add(ctx context.Context, b *record.Batch, i int) error {
 			return err
 		}
 	}
-	if s.route, err = s.cfg.routing.value(s.route[:0], b, r); err != nil {
+	if s.route, err = s.cfg.routing.value(s.route[:0], b, r, to.plain); err != nil {
 		return err
 	}
 	var l *lane
@@ -100,12 +105,12 @@ func (s *Sink) action(l *lane, b *record.Batch, r *record.Record, to *resource, 
 	null, start := r.Value.IsNull(), len(l.body)
 	op := "index"
 	switch {
-	case to.stream && null:
-		return nil // a data stream deletes nothing
-	case to.stream:
-		op, versioned = "create", false
+	case null && len(id) == 0:
+		return nil // ids that the cluster made are not known
 	case null:
-		op = "delete"
+		op = "delete" // of which a data stream says that it takes none
+	case to.stream:
+		op = "create"
 	case s.cfg.upsert && len(id) > 0:
 		op, versioned = "update", false
 	}
@@ -117,7 +122,7 @@ func (s *Sink) action(l *lane, b *record.Batch, r *record.Record, to *resource, 
 	if len(s.route) > 0 {
 		l.body = appendText(append(l.body, `,"routing":`...), s.route)
 	}
-	if versioned && !(s.cfg.upsert && null) {
+	if versioned && !to.stream && !(s.cfg.upsert && null) {
 		// gte: the same record again is no conflict.
 		l.body = strconv.AppendInt(append(l.body, `,"version_type":"external_gte","version":`...), version, 10)
 	}
@@ -138,7 +143,7 @@ func (s *Sink) action(l *lane, b *record.Batch, r *record.Record, to *resource, 
 		return refusal("The value of a record of topic %s cannot become a document: %v", r.Topic.Name, err)
 	}
 	if l.body[from] != '{' {
-		return refusal("The value of a record of topic %s is a %s; a document must be a struct or a map", r.Topic.Name, r.Value.Kind())
+		return malformedf("The value of a record of topic %s is a %s; a document must be a struct or a map", r.Topic.Name, r.Value.Kind())
 	}
 	if to.stream && !s.cfg.stamps.off {
 		if err := s.stamp(l, b, r, from); err != nil {
@@ -170,18 +175,24 @@ func (s *Sink) merge(l *lane, to *resource, id []byte, start, from int) {
 	l.merges = true
 }
 
-// node is the plan of a record's value. An index has one way with schemas for good,
-// so plans are kept by schema alone; two topics of different ways in one index
-// would be told apart by their schemas.
+// planKey is what a plan depends on: topics that have their schemas ignored may
+// share schemas with others.
+type planKey struct {
+	schema        *record.Schema
+	plain, stream bool
+}
+
+// node is the plan of a record's value.
 func (s *Sink) node(r *record.Record, to *resource) *node {
-	n := s.nodes[r.ValueSchema]
+	key := planKey{r.ValueSchema, to.plain, to.stream}
+	n := s.nodes[key]
 	if n == nil {
 		if r.ValueSchema == nil {
 			n = &node{typ: anyType, absent: &s.absent}
 		} else {
-			n = compile(r.ValueSchema, style{s.cfg.compactMaps || to.plain, !to.plain, &s.absent})
+			n = compile(r.ValueSchema, style{s.cfg.compactMaps || to.plain, !to.plain && !(to.stream && s.cfg.places.aiven), !to.plain, &s.absent})
 		}
-		s.nodes[r.ValueSchema] = n
+		s.nodes[key] = n
 	}
 	return n
 }
@@ -200,7 +211,7 @@ func (s *Sink) stamp(l *lane, b *record.Batch, r *record.Record, from int) error
 		}
 		var n *node
 		if f != nil {
-			n = compile(f, style{compact: true, mapped: true})
+			n = compile(f, style{compact: true, mapped: true, double: true})
 		}
 		if out, err := n.append(nil, b, c); err == nil {
 			if at = out; out[0] != '"' { // Java's sink makes it text

@@ -18,11 +18,14 @@ import (
 type lane struct {
 	body  []byte
 	items []item
-	left  []item // of items: not answered yet
-	bad   []errs.BadRecord
+	left  []item           // of items: not answered yet
+	bad   []errs.BadRecord // to report
+	fails []errs.BadRecord // that end the task unless there is a queue
 	err   error
 	seen  map[uint64]bool // ids of the request being filled
 	again []byte          // body of items that do not lie together
+	kept  int             // documents left as they are, and why the first one was
+	why   string
 
 	merges bool // there are updates although documents are replaced; see Sink.merge
 }
@@ -35,12 +38,13 @@ type item struct {
 }
 
 func (l *lane) reset() {
-	l.body, l.items, l.left, l.bad, l.err = l.body[:0], l.items[:0], nil, nil, nil
-	l.merges = false
+	l.body, l.items, l.left, l.bad, l.fails, l.err = l.body[:0], l.items[:0], nil, nil, nil, nil
+	l.merges, l.kept = false, 0
 }
 
-// send sends all lanes at once and joins them.
-func (s *Sink) send(ctx context.Context) ([]errs.BadRecord, error) {
+// send sends all lanes at once and joins them. What it returns of records is
+// complete once there is no error.
+func (s *Sink) send(ctx context.Context) (reported, failed []errs.BadRecord, err error) {
 	var wg sync.WaitGroup
 	for i := range s.lanes {
 		if l := &s.lanes[i]; len(l.left) > 0 {
@@ -48,25 +52,29 @@ func (s *Sink) send(ctx context.Context) ([]errs.BadRecord, error) {
 		}
 	}
 	wg.Wait()
-	var bad []errs.BadRecord
-	var failed []error
+	kept := 0
 	for i := range s.lanes {
 		l := &s.lanes[i]
-		bad = merge(bad, l.bad)
-		if l.err != nil {
-			failed = append(failed, l.err)
+		reported, failed = merge(reported, l.bad), merge(failed, l.fails)
+		if l.err != nil && (err == nil || errs.Retriable(err)) {
+			err = l.err
 		}
 		l.err = nil
+		kept += l.kept
 	}
-	for _, err := range failed {
-		if !errs.Retriable(err) {
-			return nil, err
+	if err != nil {
+		return nil, nil, err
+	}
+	if kept > 0 {
+		why := ""
+		for i := range s.lanes {
+			if s.lanes[i].kept > 0 {
+				why = s.lanes[i].why
+			}
 		}
+		s.log.Warn("documents that are newer, or there already, were left as they are", "documents", kept, "one", why)
 	}
-	if len(failed) > 0 {
-		return nil, failed[0]
-	}
-	return bad, nil
+	return reported, failed, nil
 }
 
 // sendLane sends a lane's actions in requests of bounded size, in order. What was
@@ -185,26 +193,37 @@ func (s *Sink) results(l *lane, items []item, answer *bulkAnswer, try int) (agai
 			if res.Error.CausedBy != nil {
 				reason += " (" + res.Error.CausedBy.Reason + ")"
 			}
-			cause := &errs.Error{Java: errs.ConnectException, Msg: errItem.Error(), Cause: errors.New(reason)}
-			what, told := onFail, false
+			bad := errs.BadRecord{Index: items[i].index, Err: &errs.Error{Java: errs.ConnectException, Msg: errItem.Error(), Cause: errors.New(reason)}}
+			what, told, conflict := onFail, false, res.Error.Type == "version_conflict_engine_exception"
 			switch {
 			case busy(res.Status):
 				again = append(again, items[i])
 				continue
+			case conflict && try > 1:
+				what = onIgnore // a later action of the document was faster, or this one was done without an answer
 			case op == "create" && res.Status == http.StatusConflict:
-				what = onIgnore
-			case res.Error.Type == "version_conflict_engine_exception" && try > 1:
-				what = onIgnore // a later action of the document was faster
-			case res.Error.Type == "version_conflict_engine_exception":
+				what = s.cfg.taken
+			case conflict:
 				what = s.cfg.conflicts
 			case isMalformed(res.Error.Type):
 				what, told = s.cfg.malformed, s.cfg.reported
 			}
-			if what == onWarn {
-				s.log.Warn("document left as it is", "op", op, "reason", reason)
+			switch {
+			case what == onFail:
+				l.fails = append(l.fails, bad)
+				continue
+			case what == onReport:
+				bad.Err = &errs.Error{Java: "java.lang.Exception", Msg: reason} // as Aiven's sink reports them
+				told = true
+			case what == onWarn && conflict:
+				if l.kept++; l.kept == 1 {
+					l.why = reason
+				}
+			case what == onWarn:
+				s.log.Warn("document left out", "op", op, "reason", reason)
 			}
-			if told || what != onIgnore && what != onWarn {
-				l.bad = append(l.bad, errs.BadRecord{Index: items[i].index, Err: cause})
+			if told {
+				l.bad = append(l.bad, bad)
 			}
 		}
 	}

@@ -25,6 +25,7 @@ type node struct {
 	fill     *record.Datum // stands for null
 	compact  bool          // a map becomes an object
 	mapped   bool          // the mapping is made of the schema
+	double   bool          // a Decimal without fraction is a floating point number all the same
 	absent   *absent       // may be nil
 }
 
@@ -32,6 +33,7 @@ type node struct {
 type style struct {
 	compact bool // maps with text keys become objects
 	mapped  bool // the index has the mapping of the schema, in which dates are counted in milliseconds
+	double  bool // schemas count, so that Decimals are of the type double
 	absent  *absent
 }
 
@@ -56,7 +58,7 @@ func (a *absent) is(b *record.Batch, c record.Cell) bool {
 
 // compile makes the plan of a schema.
 func compile(s *record.Schema, st style) *node {
-	n := &node{typ: s.Type, name: s.Name, fill: s.Default, mapped: st.mapped, absent: st.absent, compact: st.compact && s.Key != nil && s.Key.Type == record.String}
+	n := &node{typ: s.Type, name: s.Name, fill: s.Default, mapped: st.mapped, double: st.double, absent: st.absent, compact: st.compact && s.Key != nil && s.Key.Type == record.String}
 	if s.Name == record.DecimalName {
 		v, _ := s.Param("scale")
 		n.scale, _ = strconv.Atoi(v)
@@ -103,7 +105,10 @@ func (n *node) append(dst []byte, b *record.Batch, c record.Cell) (_ []byte, err
 		return appendText(dst, b.Raw(c)), nil
 	case record.Bytes:
 		if n != nil && n.name == record.DecimalName {
-			return appendDecimal(dst, b.Raw(c), n.scale), nil
+			if dst = appendDecimal(dst, b.Raw(c), n.scale); n.double && n.scale <= 0 {
+				dst = append(dst, ".0"...)
+			}
+			return dst, nil
 		}
 		return append(base64.StdEncoding.AppendEncode(append(dst, '"'), b.Raw(c)), '"'), nil
 	case record.Array:
@@ -215,16 +220,24 @@ func scalar(dst []byte, b *record.Batch, c record.Cell) ([]byte, bool) {
 	return dst, false
 }
 
+// appendFloat writes a number as Java does, with a fraction or an exponent always:
+// the first value of a field that the mapping does not name decides its type, and a
+// 1 would make it one of whole numbers. What is no number is a text.
 func appendFloat(dst []byte, c record.Cell) []byte {
 	v := c.Float()
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return append(strconv.AppendFloat(append(dst, '"'), v, 'g', -1, 64), '"')
+	special := math.IsNaN(v) || math.IsInf(v, 0)
+	if special {
+		dst = append(dst, '"')
 	}
-	bits := 64
 	if c.Kind() == record.Float32 {
-		bits = 32
+		dst = record.AppendJavaFloat(dst, float32(v))
+	} else {
+		dst = record.AppendJavaDouble(dst, v)
 	}
-	return strconv.AppendFloat(dst, v, 'g', -1, bits)
+	if special {
+		dst = append(dst, '"')
+	}
+	return dst
 }
 
 // appendDecimal writes a Decimal as a JSON number with all its digits.
@@ -271,7 +284,7 @@ func appendMapping(dst []byte, s *record.Schema) []byte {
 	plain := func(t string) []byte {
 		dst = append(append(append(dst, `{"type":"`...), t...), '"')
 		if s.Default != nil && !s.Default.Root.IsNull() && s.Type != record.String && s.Type != record.Bytes {
-			if out, err := compile(s, style{compact: true, mapped: true}).append(append(dst, `,"null_value":`...), s.Default.Batch(), s.Default.Root); err == nil {
+			if out, err := compile(s, style{compact: true, mapped: true, double: true}).append(append(dst, `,"null_value":`...), s.Default.Batch(), s.Default.Root); err == nil {
 				dst = out
 			}
 		}

@@ -2,6 +2,7 @@ package elastic
 
 import (
 	"net/url"
+	"strconv"
 	"strings"
 
 	"millrace/internal/configdef"
@@ -35,6 +36,20 @@ func secret(name, doc string) configdef.Option {
 	return configdef.Option{Name: name, Type: configdef.Password, Importance: configdef.Medium, Doc: doc}
 }
 
+// filled is an option without default that may not be empty.
+func filled(name, doc string) configdef.Option {
+	o := text(name, doc)
+	o.Check = notEmpty
+	return o
+}
+
+func notEmpty(in configdef.Input) []string {
+	if in.Set && in.Value == "" {
+		return configdef.Invalid(in, "String must be non-empty")
+	}
+	return nil
+}
+
 func common(nulls string, flushTimeout string) []configdef.Option {
 	str, list, integer, long, yes := configdef.String, configdef.List, configdef.Int, configdef.Long, configdef.Boolean
 	return []configdef.Option{
@@ -58,7 +73,6 @@ func common(nulls string, flushTimeout string) []configdef.Option {
 		option("compact.map.entries", yes, "true", "Whether map entries with text keys become fields; else they are key/value objects.", nil),
 		option("drop.invalid.message", yes, "false", "Whether records that cannot become documents are left out.", nil),
 		option("behavior.on.null.values", str, nulls, "ignore, delete or fail.", configdef.OneOf("ignore", "delete", "fail")),
-		option("behavior.on.malformed.documents", str, "fail", "ignore, warn, report or fail; what is not written goes to the dead letter queue under errors.tolerance=all.", configdef.OneOf("ignore", "warn", "fail", "report")),
 		option("unavailable.value.placeholder", str, "__debezium_unavailable_value", "The source's unavailable.value.placeholder: a field that holds it is left out, and what is stored of it stays. Millrace's own option.", nil),
 		option("topic.index.map", list, "", "List of topic:index.", checkPairs),
 		option("type.name", str, "", "Document type of Elasticsearch 6; there are none since.", nil),
@@ -98,6 +112,7 @@ func tlsOptions(prefix string) []configdef.Option {
 func DefConfluent() *configdef.Def {
 	str, list, yes, integer := configdef.String, configdef.List, configdef.Boolean, configdef.Int
 	out := append(common("fail", "180000"),
+		option("behavior.on.malformed.documents", str, "fail", "What becomes of documents that the cluster refuses: ignore or warn leave them out, fail stops the task. Under errors.tolerance=all with a dead letter queue they all go there.", configdef.OneOf("ignore", "warn", "fail")),
 		option("write.method", str, "insert", "insert or upsert.", configdef.OneOf("insert", "upsert")),
 		option("bulk.size.bytes", configdef.Long, "5242880", "Most bytes of one bulk request.", configdef.AtLeast(1)),
 		option("external.version.header", str, "", "Header with the document's version; without it, the offset.", nil),
@@ -128,14 +143,15 @@ func DefConfluent() *configdef.Def {
 func DefOpenSearch() *configdef.Def {
 	str, yes, list, integer := configdef.String, configdef.Boolean, configdef.List, configdef.Int
 	out := append(common("ignore", "10000"),
+		option("behavior.on.malformed.documents", str, "fail", "What becomes of documents that the cluster refuses: ignore or warn leave them out, report sends them to the dead letter queue, fail stops the task, or does as report under errors.tolerance=all with such a queue.", configdef.OneOf("ignore", "warn", "fail", "report")),
 		option("index.write.method", str, "insert", "insert or upsert.", configdef.OneOf("insert", "upsert")),
 		option("key.ignore.id.strategy", str, "topic.partition.offset", "Ids of records whose key is ignored: topic.partition.offset, record.key or none.", configdef.OneOf("topic.partition.offset", "record.key", "none")),
 		option("behavior.on.version.conflict", str, "fail", "ignore, warn, report or fail. When it is not set, a document that is newer already is left as it is: every replay meets some.", configdef.OneOf("ignore", "warn", "fail", "report")),
 		option("routing.type", str, "none", "What documents are routed by: none (the id), key or value.", configdef.OneOf("none", "key", "value")),
 		option("routing.type.record.value.path", str, "", "JSON pointer of the routing value in a document, such as /customer/id.", checkPointer),
 		option("data.stream.enabled", yes, "false", "Whether documents go into data streams.", nil),
-		option("data.stream.prefix", str, "", "Data streams are named <prefix>-<topic>; without it, <topic>.", nil),
-		option("data.stream.timestamp.field", str, timestampName, "Field that holds a document's time. @timestamp is added from the record's time when the value has none.", nil),
+		filled("data.stream.prefix", "Data streams are named <prefix>-<topic>; without it, <topic>."),
+		option("data.stream.timestamp.field", str, timestampName, "Field that holds a document's time. @timestamp is added from the record's time when the value has none.", notEmpty),
 		option("data.streams.existing.index.template.name", str, "", "Index template of the data streams; made when it is not there. Without it, one per data stream.", nil),
 		option("existing.resource.type", str, "none", "What topic.to.existing.resource.mapping names: index, index_alias or data_stream.", configdef.OneOf("none", "index", "index_alias", "data_stream")),
 		option("topic.to.existing.resource.mapping", list, "", "List of topic:resource of what is there already; every topic must be named.", checkPairs),
@@ -144,12 +160,27 @@ func DefOpenSearch() *configdef.Def {
 		secret("aws.secret_access_key", "Its secret."),
 		text("aws.region", "Region to sign requests for."),
 		text("aws.service.signing.name", "Service to sign requests for: es, or aoss for serverless."),
-		text("aws.sts.role.arn", "Role to assume to sign requests."),
-		text("aws.sts.role.session.name", "Name of its sessions."),
-		text("aws.sts.role.external.id", "External id of the role."),
-		option("aws.sts.role.session.duration", integer, "3600", "Seconds of a session.", configdef.AtLeast(900)),
+		filled("aws.sts.role.arn", "Role to assume to sign requests."),
+		filled("aws.sts.role.session.name", "Name of its sessions."),
+		filled("aws.sts.role.external.id", "External id of the role."),
+		option("aws.sts.role.session.duration", integer, "3600", "Seconds of a session.", checkSession),
 	)
+	for i := range out {
+		if out[i].Name == "linger.ms" || out[i].Name == "max.retries" { // Aiven's takes numbers below 0 as 0
+			out[i].Check = nil
+		}
+	}
 	return &configdef.Def{Options: append(out, tlsOptions("connection.")...)}
+}
+
+func checkSession(in configdef.Input) []string {
+	if bad := configdef.AtLeast(900)(in); bad != nil {
+		return bad
+	}
+	if n, err := strconv.Atoi(in.Value); err != nil || n > 43200 {
+		return configdef.Invalid(in, "Value must be no more than 43200")
+	}
+	return nil
 }
 
 func checkPairs(in configdef.Input) []string {

@@ -209,6 +209,9 @@ func TestSettings(t *testing.T) {
 		"upsert id":         {NewOpenSearch, "key.ignore=true index.write.method=upsert", "is not supported for index upsert"},
 		"one topic twice":   {NewOpenSearch, "existing.resource.type=index topic.to.existing.resource.mapping=a:b,a:c", "twice"},
 		"resources missing": {NewOpenSearch, "existing.resource.type=index", "topic.to.existing.resource.mapping"},
+		"prefix":            {NewOpenSearch, "data.stream.prefix=", "non-empty"},
+		"session":           {NewOpenSearch, "aws.sts.role.session.duration=50000", "no more than 43200"},
+		"report, Confluent": {NewConfluent, "behavior.on.malformed.documents=report", "must be one of"},
 		"aws region":        {NewOpenSearch, "aws.access_key_id=a aws.secret_access_key=b", "aws.region"},
 		"aws and user":      {NewOpenSearch, "aws.access_key_id=a aws.secret_access_key=b aws.region=r aws.service.signing.name=es connection.username=u connection.password=p", "More than one"},
 	} {
@@ -216,6 +219,15 @@ func TestSettings(t *testing.T) {
 		for _, o := range strings.Fields(c.options) {
 			k, v, _ := strings.Cut(o, "=")
 			props[k] = v
+		}
+		if strings.HasPrefix(name, "upsert id") {
+			v, err := DefOpenSearch().Parse(props)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := ValidateOpenSearch(t.Context(), v); len(got) != 1 || got[0].Property != "key.ignore.id.strategy" || !got[0].Late {
+				t.Errorf("validation says %v", got)
+			}
 		}
 		if _, err := c.begin(props, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)

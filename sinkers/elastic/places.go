@@ -21,13 +21,19 @@ type resource struct {
 	foreign bool // named by the user: nothing is made
 	plain   bool // the mapping is left to the cluster
 	ready   bool
-	mapped  map[*record.Schema]bool // with places.evolve: the schemas whose mapping was put
-	era     int64                   // see Sink.Anew
-	made    time.Time               // when the index was made, as far as known
-	began   time.Time               // of the last era
+	there   bool      // found, and not ready for a record with a schema yet
+	missing stamp     // the batch that found it missing
+	era     int64     // see Sink.Anew
+	made    time.Time // when the index was made, as far as known
+	began   time.Time // of the last era
 }
 
-// resource returns what a topic goes to, made and mapped.
+func (s *Sink) schemaIgnored(r *record.Record) bool {
+	return s.cfg.ignoreSchema || s.cfg.ignoreSchemaFor[r.Topic.Name]
+}
+
+// resource returns what a topic goes to, made and mapped. Nil: there is no index,
+// and r is a tombstone, which has no schema to make one of.
 func (s *Sink) resource(ctx context.Context, r *record.Record) (*resource, error) {
 	topic := r.Topic.Name
 	x := s.topics[topic]
@@ -41,24 +47,50 @@ func (s *Sink) resource(ctx context.Context, r *record.Record) (*resource, error
 			name, stream = s.cfg.places.name(topic), s.cfg.places.streams
 		}
 		if x = s.resources[name]; x == nil {
-			x = &resource{name: name, stream: stream, foreign: mapped, mapped: map[*record.Schema]bool{}}
+			x = &resource{name: name, stream: stream, foreign: mapped}
 			s.resources[name] = x
 		}
-		x.plain = s.cfg.ignoreSchema || s.cfg.ignoreSchemaFor[topic]
+		x.plain = s.schemaIgnored(r)
 		s.topics[topic] = x
 	}
-	if !x.ready {
-		if err := s.prepare(ctx, x, r.ValueSchema); err != nil {
+	if x.ready {
+		return x, nil
+	}
+	if r.Value.IsNull() && !x.plain && !x.stream && !x.foreign {
+		return s.present(ctx, x)
+	}
+	if err := s.prepare(ctx, x, r.ValueSchema); err != nil {
+		return nil, err
+	}
+	x.ready = true
+	return x, nil
+}
+
+// present returns an index that is there, and nil when it is not; it is asked once
+// for each batch. A record with a schema makes it ready.
+func (s *Sink) present(ctx context.Context, x *resource) (*resource, error) {
+	switch {
+	case x.there:
+		return x, nil
+	case x.missing == s.gathering:
+		return nil, nil
+	}
+	status, body, err := s.client.do(ctx, http.MethodHead, x.path(""), "", nil)
+	switch {
+	case err != nil:
+		return nil, err
+	case status == http.StatusNotFound:
+		x.missing = s.gathering
+		return nil, nil
+	case status >= 300:
+		return nil, statusError(status, "look for index "+x.name, body)
+	}
+	if s.cfg.eras {
+		if err := s.readEra(ctx, x); err != nil {
 			return nil, err
 		}
-		x.ready = true
 	}
-	if s.cfg.places.evolve && (x.stream || x.foreign) && !x.plain && r.ValueSchema != nil && !x.mapped[r.ValueSchema] {
-		if err := s.putMapping(ctx, x, r.ValueSchema); err != nil {
-			return nil, err
-		}
-		x.mapped[r.ValueSchema] = true
-	}
+	x.there = true
 	return x, nil
 }
 
@@ -83,7 +115,7 @@ func (s *Sink) prepare(ctx context.Context, x *resource, schema *record.Schema) 
 			return err
 		}
 	}
-	if s.cfg.places.evolve && (x.stream || x.foreign) || x.plain || schema == nil || s.cfg.places.dynamic {
+	if x.plain || schema == nil || s.cfg.places.aiven {
 		return nil
 	}
 	// An index without mapping gets that of the first record.
@@ -112,9 +144,9 @@ func (s *Sink) makeIndex(ctx context.Context, x *resource, schema *record.Schema
 	}
 	var settings []byte
 	switch {
-	case !x.plain && schema != nil && schema.Type == record.Struct:
+	case !x.plain && schema != nil && (schema.Type == record.Struct || schema.Type == record.Map):
 		settings = append(appendMapping([]byte(`{"mappings":`), schema), '}')
-	case s.cfg.places.dynamic:
+	case s.cfg.places.aiven:
 		settings = []byte(`{"mappings":{"dynamic":true}}`)
 	}
 	if _, err = s.client.call(ctx, http.MethodPut, x.path(""), settings); err != nil {
@@ -169,7 +201,7 @@ func (s *Sink) makeTemplate(ctx context.Context, x *resource) error {
 }
 
 func (s *Sink) putMapping(ctx context.Context, x *resource, schema *record.Schema) error {
-	if schema.Type != record.Struct {
+	if schema.Type != record.Struct && schema.Type != record.Map {
 		return nil
 	}
 	_, err := s.client.call(ctx, http.MethodPut, x.path("/_mapping"), appendMapping(nil, schema))
@@ -178,9 +210,14 @@ func (s *Sink) putMapping(ctx context.Context, x *resource, schema *record.Schem
 
 // mappings are those of an index, or of all that an alias stands for.
 func (s *Sink) mappings(ctx context.Context, x *resource) (map[string]map[string]json.RawMessage, error) {
-	out, err := s.client.call(ctx, http.MethodGet, x.path("/_mapping"), nil)
-	if err != nil {
+	status, out, err := s.client.do(ctx, http.MethodGet, x.path("/_mapping"), "", nil)
+	switch {
+	case err != nil:
 		return nil, err
+	case status == http.StatusNotFound && x.foreign: // the first document makes it, unless the cluster forbids that
+		return nil, nil
+	case status >= 300:
+		return nil, statusError(status, "GET "+x.path("/_mapping"), out)
 	}
 	var have map[string]struct{ Mappings map[string]json.RawMessage }
 	if err := json.Unmarshal(out, &have); err != nil {

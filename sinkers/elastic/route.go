@@ -1,6 +1,8 @@
 package elastic
 
 import (
+	"encoding/base64"
+	"math"
 	"strconv"
 	"strings"
 
@@ -36,8 +38,9 @@ func routing(v configdef.Values) (router, error) {
 	return router{}, nil
 }
 
-// value appends the routing value of a record; nothing without routing.
-func (x *router) value(dst []byte, b *record.Batch, r *record.Record) ([]byte, error) {
+// value appends the routing value of a record; nothing without routing. It is the
+// text that the value has in the document of Aiven's sink; plain: schemas are ignored.
+func (x *router) value(dst []byte, b *record.Batch, r *record.Record, plain bool) ([]byte, error) {
 	switch {
 	case x.key:
 		out, ok := scalar(dst, b, keyOf(b, r))
@@ -50,7 +53,11 @@ func (x *router) value(dst []byte, b *record.Batch, r *record.Record) ([]byte, e
 	}
 	s, c := r.ValueSchema, r.Value
 	for _, step := range x.path {
-		if s, c = child(b, s, c, step); c.IsNull() {
+		s, c = child(b, s, c, step)
+		if c.IsNull() && s != nil && s.Default != nil {
+			b, c = s.Default.Batch(), s.Default.Root
+		}
+		if c.IsNull() {
 			break
 		}
 	}
@@ -64,6 +71,16 @@ func (x *router) value(dst []byte, b *record.Batch, r *record.Record) ([]byte, e
 		dst = record.AppendJavaDouble(dst, c.Float())
 	case record.String:
 		dst = append(dst, b.Raw(c)...)
+	case record.Bytes:
+		if s == nil || s.Name != record.DecimalName || plain {
+			dst = base64.StdEncoding.AppendEncode(dst, b.Raw(c))
+			break
+		}
+		scale, _ := s.Param("scale")
+		n, _ := strconv.Atoi(scale)
+		if v, err := strconv.ParseFloat(string(appendDecimal(nil, b.Raw(c), n)), 64); err == nil || !math.IsInf(v, 0) {
+			dst = record.AppendJavaDouble(dst, v) // what Java routes by
+		}
 	}
 	if len(dst) == from {
 		return dst, refusal("Couldn't determine value for path: %s (topic %s): it must be a text that is not empty, or a number", x.text, r.Topic.Name)

@@ -20,7 +20,7 @@ type Sink struct {
 	cfg       *config
 	log       *slog.Logger
 	client    *client
-	nodes     map[*record.Schema]*node
+	nodes     map[planKey]*node
 	topics    map[string]*resource
 	resources map[string]*resource // by name
 	lanes     []lane
@@ -30,7 +30,9 @@ type Sink struct {
 	tries     int
 	anew      map[partition]time.Time // read from their beginning; see Anew
 	last      stamp                   // of the batch that the lanes still hold; zero: none
+	gathering stamp                   // the batch whose records are being added
 	refused   []errs.BadRecord        // of that batch, before anything was sent
+	reports   []errs.BadRecord        // likewise, that end no task
 }
 
 type partition struct {
@@ -71,7 +73,7 @@ func newSink(def *configdef.Def, read func(configdef.Values) (*config, error), p
 	if err != nil {
 		return nil, err
 	}
-	return &Sink{cfg: c, log: log, client: newClient(c), nodes: map[*record.Schema]*node{}, topics: map[string]*resource{}, resources: map[string]*resource{},
+	return &Sink{cfg: c, log: log, client: newClient(c), nodes: map[planKey]*node{}, topics: map[string]*resource{}, resources: map[string]*resource{},
 		lanes: make([]lane, c.lanes), anew: map[partition]time.Time{}, absent: absent{text: []byte(v.String("unavailable.value.placeholder"))}}, nil
 }
 
@@ -113,12 +115,18 @@ func (s *Sink) Put(ctx context.Context, b *record.Batch) error {
 		}
 		s.last = is
 	}
-	refused, err := s.send(ctx)
+	reported, failed, err := s.send(ctx)
 	if err != nil {
 		return s.later(err)
 	}
 	s.tries, s.last = 0, stamp{}
-	if bad := merge(s.refused, refused); len(bad) > 0 {
+	reported, failed = merge(s.reports, reported), merge(s.refused, failed)
+	if len(failed) > 0 && !s.cfg.queued {
+		r := &b.Records[failed[0].Index]
+		return &errs.Error{Java: errs.ConnectException, Msg: fmt.Sprintf("The record of topic %s, partition %d, offset %d cannot be written", r.Origin.Topic.Name, r.Origin.Partition, r.Origin.Offset),
+			Hint: "errors.tolerance=all with errors.deadletterqueue.topic.name sends such records to a topic and goes on; drop.invalid.message and the behavior.on.* settings leave them out", Cause: failed[0].Err}
+	}
+	if bad := merge(reported, failed); len(bad) > 0 {
 		return &errs.RecordError{Bad: bad}
 	}
 	return nil
@@ -126,7 +134,7 @@ func (s *Sink) Put(ctx context.Context, b *record.Batch) error {
 
 // gather turns the records into the lanes' actions.
 func (s *Sink) gather(ctx context.Context, b *record.Batch) error {
-	s.last, s.refused = stamp{}, nil
+	s.last, s.refused, s.reports, s.gathering = stamp{}, nil, nil, stampOf(b)
 	for i := range s.lanes {
 		s.lanes[i].reset()
 	}
@@ -135,21 +143,41 @@ func (s *Sink) gather(ctx context.Context, b *record.Batch) error {
 	for i := range b.Records {
 		err := s.add(ctx, b, i)
 		var e *errs.Error
+		var bad *malformed
 		switch {
 		case err == nil:
+		case errors.As(err, &bad):
+			s.malformed(&b.Records[i], errs.BadRecord{Index: i, Err: bad.err})
 		case errors.As(err, &e) && e.Java == errs.DataException:
-			if s.cfg.malformed == onIgnore || s.cfg.malformed == onWarn {
+			if s.cfg.dropInvalid {
 				s.log.Warn("record left out", "error", err, "topic", b.Records[i].Origin.Topic.Name, "partition", b.Records[i].Origin.Partition, "offset", b.Records[i].Origin.Offset)
 				if !s.cfg.reported {
 					continue
 				}
 			}
 			s.refused = append(s.refused, errs.BadRecord{Index: i, Err: err})
+			if !s.cfg.queued {
+				return nil // it ends the task: what comes behind it is not written
+			}
 		default:
 			return err
 		}
 	}
 	return nil
+}
+
+// malformed deals with a record whose document the cluster would refuse.
+func (s *Sink) malformed(r *record.Record, bad errs.BadRecord) {
+	switch s.cfg.malformed {
+	case onFail:
+		s.refused = append(s.refused, bad)
+		return
+	case onWarn:
+		s.log.Warn("document left out", "error", bad.Err, "topic", r.Origin.Topic.Name, "partition", r.Origin.Partition, "offset", r.Origin.Offset)
+	}
+	if s.cfg.malformed == onReport || s.cfg.reported {
+		s.reports = append(s.reports, bad)
+	}
 }
 
 // merge keeps batch order.
@@ -188,9 +216,19 @@ func (e *retryLater) Unwrap() error { return e.error }
 // RetryAfter is how long the runner waits before it puts the batch again.
 func (e *retryLater) RetryAfter() time.Duration { return e.delay }
 
+// refusal is the error of a record that cannot become a document; see
+// drop.invalid.message.
 func refusal(format string, args ...any) error {
 	return &errs.Error{Java: errs.DataException, Msg: fmt.Sprintf(format, args...)}
 }
+
+// malformed is the error of a document that the cluster is known to refuse, so that
+// it need not be sent; see behavior.on.malformed.documents.
+type malformed struct{ err error }
+
+func (e *malformed) Error() string { return e.err.Error() }
+
+func malformedf(format string, args ...any) error { return &malformed{refusal(format, args...)} }
 
 // keyIgnored: Java's sink goes by the topic's name behind transforms; the one before them is taken too.
 func (s *Sink) keyIgnored(r *record.Record) bool {
@@ -225,11 +263,14 @@ func (s *Sink) documentID(b *record.Batch, r *record.Record) (id []byte, version
 	}
 	id, ok := scalar(s.id[:0], b, keyOf(b, r))
 	s.id = id
+	if ok && len(id) == 0 {
+		return nil, false, malformedf("The key of a record of topic %s is an empty text, which cannot be a document's id. Set key.ignore=true to use topic, partition and offset", topic)
+	}
 	if !ok {
 		return nil, false, refusal("%s type is not supported as document id. Supported are: int8, int16, int32, int64, string. Use the ExtractField$Key transform, or set key.ignore=true", strings.ToUpper(r.Key.Kind().String()))
 	}
 	if len(id) > 512 {
-		return nil, false, refusal("The key is longer than the 512 bytes that an id may have")
+		return nil, false, malformedf("The key is longer than the 512 bytes that an id may have")
 	}
 	return id, true, nil
 }

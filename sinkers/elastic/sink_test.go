@@ -188,7 +188,7 @@ func TestMalformed(t *testing.T) {
 		}
 		return 0
 	}}
-	s := newTestSink(t, c, nil)
+	s := newTestSink(t, c, map[string]string{"errors.tolerance": "all", "errors.deadletterqueue.topic.name": "dlq"})
 	b := &record.Batch{}
 	add(b, "a", 1)
 	add(b, "b", 2)

@@ -1,0 +1,179 @@
+package elastic
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"millrace/internal/errs"
+	"millrace/internal/record"
+)
+
+// TestFloats: numbers are written so that a field that begins with a whole one is
+// mapped as a floating point number; recorded with Aiven's sink.
+func TestFloats(t *testing.T) {
+	for _, c := range []struct {
+		cell record.Cell
+		want string
+	}{
+		{record.Float64Cell(1), "1.0"}, {record.Float64Cell(-2), "-2.0"}, {record.Float64Cell(0.001), "0.001"}, {record.Float64Cell(1e22), "1.0E22"},
+		{record.Float32Cell(0.1), "0.1"}, {record.Float32Cell(16777216), "1.6777216E7"},
+		{record.Float64Cell(math.NaN()), `"NaN"`}, {record.Float64Cell(math.Inf(1)), `"Infinity"`}, {record.Float32Cell(float32(math.Inf(-1))), `"-Infinity"`},
+	} {
+		if got := string(appendFloat(nil, c.cell)); got != c.want {
+			t.Errorf("%s, want %s", got, c.want)
+		}
+	}
+	for _, c := range []struct {
+		scale  string
+		double bool
+		want   string
+	}{{"0", true, "5.0"}, {"0", false, "5"}, {"-2", true, "500.0"}, {"2", true, "0.05"}} {
+		b := &record.Batch{}
+		n := compile(&record.Schema{Type: record.Bytes, Name: record.DecimalName, Params: []record.Param{{Key: "scale", Value: c.scale}}}, style{double: c.double})
+		if got, err := n.append(nil, b, b.BytesCell(record.Bytes, []byte{5})); err != nil || string(got) != c.want {
+			t.Errorf("scale %s: %s, %v; want %s", c.scale, got, err, c.want)
+		}
+	}
+}
+
+// TestPolicies: which records stop a task, are left out, or are reported; recorded
+// with Aiven's sink. The second of three records is the special one.
+func TestPolicies(t *testing.T) {
+	const queue = " errors.tolerance=all errors.deadletterqueue.topic.name=dlq"
+	noKey := func(r *record.Record) { r.Key, r.KeySchema = record.Cell{}, nil }
+	structKey := func(b *record.Batch, r *record.Record) { r.KeySchema, r.Key = row, r.Value }
+	for name, c := range map[string]struct {
+		open     bool
+		options  string
+		special  string // no key, struct key, empty key, long key, no document, refused
+		docs     string
+		reported int
+		fails    bool
+	}{
+		"no key":                         {true, "", "no key", "a", 0, true},
+		"no key dropped":                 {true, "drop.invalid.message=true", "no key", "ac", 0, false},
+		"no key, malformed ignored":      {true, "behavior.on.malformed.documents=ignore", "no key", "a", 0, true},
+		"no key, queue":                  {true, queue, "no key", "ac", 1, false},
+		"no key dropped, queue":          {true, "drop.invalid.message=true" + queue, "no key", "ac", 0, false},
+		"no key dropped, queue, C":       {false, "drop.invalid.message=true" + queue, "no key", "ac", 1, false},
+		"tolerance without queue":        {true, "errors.tolerance=all", "no key", "a", 0, true},
+		"struct key":                     {true, "", "struct key", "a", 0, true},
+		"empty key":                      {true, "", "empty key", "ac", 0, true},
+		"empty key, malformed ignored":   {true, "behavior.on.malformed.documents=ignore", "empty key", "ac", 0, false},
+		"long key, malformed ignored":    {true, "behavior.on.malformed.documents=ignore", "long key", "ac", 0, false},
+		"no document":                    {true, "drop.invalid.message=true", "no document", "ac", 0, true},
+		"no document, malformed ignored": {true, "behavior.on.malformed.documents=warn", "no document", "ac", 0, false},
+		"no document, reported":          {true, "behavior.on.malformed.documents=report" + queue, "no document", "ac", 1, false},
+		"refused":                        {true, "", "refused", "ac", 0, true},
+		"refused, dropping":              {true, "drop.invalid.message=true", "refused", "ac", 0, true},
+		"refused, ignored":               {true, "behavior.on.malformed.documents=ignore" + queue, "refused", "ac", 0, false},
+		"refused, ignored, C":            {false, "behavior.on.malformed.documents=ignore" + queue, "refused", "ac", 1, false},
+		"refused, reported":              {true, "behavior.on.malformed.documents=report errors.deadletterqueue.topic.name=dlq", "refused", "ac", 1, false},
+		"refused, queue":                 {true, queue, "refused", "ac", 1, false},
+	} {
+		cl := &cluster{docs: map[string]string{}, vers: map[string]int64{}, refuse: func(_ int, id string) int { return map[string]int{"refused": 400}[id] }}
+		srv := httptest.NewServer(cl)
+		t.Cleanup(srv.Close)
+		props := map[string]string{"connection.url": srv.URL, "schema.ignore": "true"}
+		for _, o := range strings.Fields(c.options) {
+			k, v, _ := strings.Cut(o, "=")
+			props[k] = v
+		}
+		begin := NewConfluent
+		if c.open {
+			begin = NewOpenSearch
+		}
+		s, err := begin(props, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &record.Batch{}
+		add(b, "a", 1)
+		add(b, map[string]string{"empty key": "", "long key": strings.Repeat("x", 513), "refused": "refused"}[c.special], 2)
+		add(b, "c", 3)
+		switch r := &b.Records[1]; c.special {
+		case "no key":
+			noKey(r)
+		case "struct key":
+			structKey(b, r)
+		case "no document":
+			r.ValueSchema, r.Value = record.PlainString, b.StringCell("text")
+		}
+		err = s.Put(t.Context(), b)
+		var bad *errs.RecordError
+		if got := 0; errors.As(err, &bad) {
+			if got = len(bad.Bad); got != c.reported || bad.Bad[0].Index != 1 {
+				t.Errorf("%s: reported %v", name, bad.Bad)
+			}
+		} else if c.reported > 0 || (err != nil) != c.fails {
+			t.Errorf("%s: %v", name, err)
+		} else if err != nil && !strings.Contains(err.Error(), "topic t, partition 0, offset 1") {
+			t.Errorf("%s: the error does not name the record: %v", name, err)
+		}
+		got := ""
+		for _, id := range []string{"a", "c"} {
+			if _, found := cl.docs[id]; found {
+				got += id
+			}
+		}
+		if got != c.docs || len(cl.docs) != len(got) {
+			t.Errorf("%s: documents %v", name, cl.docs)
+		}
+	}
+	if _, err := NewOpenSearch(map[string]string{"connection.url": "x", "behavior.on.version.conflict": "report"}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "errors.deadletterqueue.topic.name") {
+		t.Errorf("reports without a queue: %v", err)
+	}
+}
+
+// TestTombstonesFirst: an index that a tombstone comes to first has the mapping of
+// the first record with a schema all the same, and deletes reach an index that is there.
+func TestTombstonesFirst(t *testing.T) {
+	onServers(t, func(t *testing.T, s *server) {
+		topic := s.prefix + "-first"
+		defer s.call("DELETE", "/"+topic, "")
+		put(t, s.sink("schema.ignore=false"), at(topic, 0, "-a -b", 0))
+		put(t, s.sink("schema.ignore=false"), at(topic, 2, "-a a b", 0))
+		put(t, s.sink("schema.ignore=false"), at(topic, 5, "-b", 0))
+		same(t, "documents", s.docs(topic), map[string]string{"a": `{"n":1}`})
+		if m := fmt.Sprint(s.call("GET", "/"+topic+"/_mapping", "")); !strings.Contains(m, "n:map[type:integer]") {
+			t.Errorf("mapping %s", m)
+		}
+	})
+}
+
+// TestAivenResources: what is there already keeps its own mapping, an index that is
+// not there is made by its first document, and a document whose id is in a data
+// stream already goes by behavior.on.version.conflict; recorded with Aiven's sink.
+func TestAivenResources(t *testing.T) {
+	onServers(t, func(t *testing.T, s *server) {
+		if !s.open {
+			t.Skip("Confluent's sink has no such options")
+		}
+		topic, index := s.prefix+".t", s.prefix+"-own"
+		options := []string{"topic.to.existing.resource.mapping=" + topic + ":" + index, "existing.resource.type=index", "schema.ignore=false"}
+		s.call("PUT", "/"+index, `{"mappings":{"properties":{"n":{"type":"keyword"}}}}`)
+		put(t, s.sink(options...), at(topic, 0, "a", 1))
+		same(t, "own mapping", s.docs(index), map[string]string{"a": `{"n":1}`})
+		s.call("DELETE", "/"+index, "")
+		options[2] = "schema.ignore=true"
+		put(t, s.sink(options...), at(topic, 1, "b", 2))
+		same(t, "made by a document", s.docs(index), map[string]string{"b": `{"n":2}`})
+		s.call("DELETE", "/"+index, "")
+
+		stream := s.prefix + "-stream"
+		defer s.call("DELETE", "/_data_stream/"+stream, "")
+		options = []string{"data.stream.enabled=true", "behavior.on.version.conflict=fail", "behavior.on.null.values=delete"}
+		put(t, s.sink(options...), at(stream, 0, "a", 1))
+		if err := s.sink(options...).Put(t.Context(), at(stream, 1, "a", 2)); err == nil || !strings.Contains(err.Error(), "version_conflict") {
+			t.Errorf("an id that is there: %v", err)
+		}
+		if err := s.sink(options...).Put(t.Context(), at(stream, 2, "-a", 2)); err == nil || !strings.Contains(err.Error(), "op_type of create") {
+			t.Errorf("a delete: %v", err)
+		}
+	})
+}
