@@ -10,6 +10,7 @@ import (
 
 	"millrace/internal/record"
 	"millrace/internal/testkit"
+	"millrace/internal/testkit/fault"
 	"millrace/sinkers/sqlsink"
 )
 
@@ -63,6 +64,21 @@ func BenchmarkPostgresUpsert(b *testing.B) {
 			d := testkit.NewDatabase(b, "sinkbench")
 			d.Exec(b, ordersTable)
 			benchUpserts(b, n, map[string]string{"connection.url": "jdbc:postgresql://" + d.Host + ":" + d.Port + "/" + d.Name, "connection.username": d.User, "connection.password": d.Password})
+		})
+	}
+}
+
+// BenchmarkPostgresFar is the same over a network of 2 ms there and back.
+func BenchmarkPostgresFar(b *testing.B) {
+	for _, n := range []int{50, 4000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			d := testkit.NewDatabase(b, "sinkbench")
+			d.Exec(b, ordersTable)
+			p := fault.New(b, d.Host+":"+d.Port)
+			for _, down := range []bool{false, true} {
+				p.Add(fault.Latency, down, map[string]int{"latency": 1})
+			}
+			benchUpserts(b, n, map[string]string{"connection.url": "jdbc:postgresql://" + p.Addr() + "/" + d.Name, "connection.username": d.User, "connection.password": d.Password})
 		})
 	}
 }
