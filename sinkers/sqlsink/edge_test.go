@@ -1,6 +1,7 @@
 package sqlsink_test
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -11,6 +12,7 @@ import (
 
 	"millrace/internal/errs"
 	"millrace/internal/record"
+	"millrace/internal/testkit"
 )
 
 // TestRefusedRowBeforeNewTable: a refused row has records taken anew while the first
@@ -161,3 +163,40 @@ func rat(s string) *big.Rat {
 
 var varDecimal = &record.Schema{Type: record.Struct, Optional: true, Name: "io.debezium.data.VariableScaleDecimal", Version: 1, Fields: []record.Field{
 	{Name: "scale", Schema: record.PlainInt32}, {Name: "value", Schema: &record.Schema{Type: record.Bytes}}}}
+
+// TestGeometryAndVectorWithoutExtensions: a target that has no such types keeps what
+// can be cast once it has.
+func TestGeometryAndVectorWithoutExtensions(t *testing.T) {
+	geometry := &record.Schema{Type: record.Struct, Optional: true, Name: "io.debezium.data.geometry.Geometry", Version: 1, Fields: []record.Field{
+		{Name: "wkb", Schema: &record.Schema{Type: record.Bytes}}, {Name: "srid", Schema: &record.Schema{Type: record.Int32, Optional: true}}}}
+	vector := &record.Schema{Type: record.Array, Optional: true, Name: "io.debezium.data.FloatVector", Version: 1, Elem: &record.Schema{Type: record.Float32}}
+	row := &record.Schema{Type: record.Struct, Fields: []record.Field{{Name: "id", Schema: record.PlainInt32}, {Name: "g", Schema: geometry}, {Name: "v", Schema: vector}}}
+	wkb, err := hex.DecodeString("0101000000000000000000f03f0000000000000040")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tg := range map[string]caseTarget{"postgres": newPostgresTarget(t), "mariadb": newMySQLTarget(t, "mariadb", testkit.MariaDB(t)), "sqlite": newSQLiteTarget(t)} {
+		k, err := start(t, upserts(tg, map[string]string{"schema.evolution": "basic"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &record.Batch{}
+		flat(t, b, 1, nil)
+		r := &b.Records[0]
+		r.ValueSchema = row
+		if r.Value, err = record.FromGo(b, row, map[string]any{"id": 1, "g": map[string]any{"wkb": wkb, "srid": 4326}, "v": []any{1.0, 2.5, -3.0}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Put(t.Context(), b); err != nil {
+			t.Fatal(name, err)
+		}
+		if err := k.Stop(); err != nil {
+			t.Error(err)
+		}
+		got := tg.read(t)["t"].Rows[0]
+		want := map[string]string{"postgres": `\x0101000020e6100000000000000000f03f0000000000000040`, "sqlite": string(wkb)}[name]
+		if v := fmt.Sprint(got[2]); v != "[1,2.5,-3]" && v[0] == '[' || want != "" && fmt.Sprint(got[1]) != want {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+}

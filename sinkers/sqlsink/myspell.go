@@ -12,6 +12,7 @@ import (
 type mySpell struct {
 	keepCase bool
 	maria    bool
+	noVector bool // a server from before vectors (MySQL 9.0, MariaDB 11.7)
 	plain    bool // the types of Confluent's sink
 	rawSlash bool // sql_mode NO_BACKSLASH_ESCAPES: a backslash is itself
 }
@@ -90,6 +91,9 @@ func (s *mySpell) columnType(c *column) (string, error) {
 	case kindGeometry, kindGeography:
 		return "geometry", nil
 	case kindVector:
+		if s.noVector {
+			return "json", nil
+		}
 		return "vector(2048)", nil
 	}
 	return "json", nil // json, arrays, maps, sparse vectors

@@ -133,6 +133,7 @@ func (t *mysqlTarget) open(ctx context.Context) error {
 	t.spell.rawSlash = strings.Contains(mode, "NO_BACKSLASH_ESCAPES")
 	t.spell.maria = strings.Contains(strings.ToLower(version), "mariadb")
 	t.rowAlias = !t.spell.maria && atLeastVersion(version, 8, 0, 20)
+	t.spell.noVector = !atLeastVersion(version, 9, 0, 0) || t.spell.maria && !atLeastVersion(version, 11, 7, 0)
 	t.enc.spell = t.spell
 	return nil
 }

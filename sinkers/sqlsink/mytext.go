@@ -68,7 +68,10 @@ func (e *myEncoder) value(dst []byte, m *sem, s *record.Schema, b *record.Batch,
 		binary.LittleEndian.PutUint32(head[:], uint32(srid))
 		return appendHex(appendHex(append(dst, "0x"...), head[:]), wkb), nil // MySQL's own form: SRID, then WKB
 	case kindVector, kindHalfVector:
-		return myVector(dst, b, c)
+		if strings.HasPrefix(typ, "vector") {
+			return myVector(dst, b, c)
+		}
+		fallthrough
 	case kindArray, kindMap, kindSparseVector:
 		var err error
 		if e.scratch, err = appendJSON(e.scratch[:0], m, s, b, c); err != nil {

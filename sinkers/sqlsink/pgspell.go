@@ -17,6 +17,7 @@ type pgSpell struct {
 	keepCase bool
 	plain    bool   // the types of Confluent's sink
 	postgis  string // schema of PostGIS when it is installed, else ""
+	vector   bool   // pgvector is there
 	citext   bool   // the extension is installed
 }
 
@@ -183,14 +184,21 @@ func (s *pgSpell) richType(m *sem) (string, error) {
 	case kindGeometry, kindGeography:
 		name := map[kind]string{kindGeometry: "geometry", kindGeography: "geography"}[m.kind]
 		if s.postgis == "" {
-			return "", &errs.Error{Msg: "a " + name + " needs PostGIS in the target", Hint: "CREATE EXTENSION postgis, or leave the field out (field.exclude.list)"}
+			return "bytea", nil // its EWKB, which PostGIS casts
 		}
 		return pgQuote(s.postgis) + "." + name, nil
-	case kindVector:
+	case kindVector, kindHalfVector:
+		if !s.vector {
+			return "json", nil // the text of a vector is that of an array, too
+		}
+		if m.kind == kindHalfVector {
+			return "halfvec", nil
+		}
 		return "vector", nil
-	case kindHalfVector:
-		return "halfvec", nil
 	case kindSparseVector:
+		if !s.vector {
+			return "text", nil
+		}
 		return "sparsevec", nil
 	case kindMap:
 		return "hstore", nil

@@ -132,6 +132,9 @@ func pgGeometry(dst []byte, m *sem, s *record.Schema, b *record.Batch, c record.
 	if !ok || len(wkb) < 5 {
 		return dst, errors.New("the geometry has no wkb")
 	}
+	if m.srcType == "BYTEA" {
+		dst = append(dst, '\\', 'x')
+	}
 	const hasSRID = 0x20000000
 	if srid == 0 || wkb[0] != 1 || binary.LittleEndian.Uint32(wkb[1:])&hasSRID != 0 {
 		return appendHex(dst, wkb), nil

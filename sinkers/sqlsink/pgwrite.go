@@ -54,11 +54,9 @@ func (p *postgres) planOf(pl *plan) *pgPlan {
 			continue
 		}
 		m := c.sem
-		if m.kind == kindPoint {
-			m.srcType = ""
-			if info.typ == "point" {
-				m.srcType = "POINT"
-			}
+		switch m.kind {
+		case kindPoint, kindGeometry, kindGeography:
+			m.srcType = strings.ToUpper(info.typ) // what the value's text is for
 		}
 		stage := p.stageType(&m, info)
 		x.always = x.always || info.always

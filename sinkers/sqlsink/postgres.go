@@ -99,17 +99,17 @@ func (p *postgres) open(ctx context.Context) error {
 	return p.facts(ctx)
 }
 
-// facts reads where PostGIS is, and whether citext is there.
+// facts reads where PostGIS is, and whether citext and pgvector are there.
 func (p *postgres) facts(ctx context.Context) error {
 	rows, err := p.query(ctx, "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'postgis'")
 	if err != nil {
 		return err
 	}
-	known, err := p.query(ctx, "SELECT to_regtype('citext') IS NOT NULL")
+	known, err := p.query(ctx, "SELECT to_regtype('citext') IS NOT NULL, to_regtype('vector') IS NOT NULL")
 	if err != nil {
 		return err
 	}
-	p.spell.citext = string(known[0][0]) == "t"
+	p.spell.citext, p.spell.vector = string(known[0][0]) == "t", string(known[0][1]) == "t"
 	p.spell.postgis = ""
 	if len(rows) == 1 {
 		p.spell.postgis = string(rows[0][0])
