@@ -59,6 +59,7 @@ var edgeValues = []struct {
 	{"zoned", debezium(record.String, "time.ZonedTimestamp"), "-0043-03-15T01:02:03.000000Z", "0044-03-15 01:02:03+00 BC", ""},
 	{"zoned", debezium(record.String, "time.ZonedTimestamp"), "+294276-12-31T23:59:59.999999Z", "294276-12-31 23:59:59.999999+00", ""},
 	{"zoned", debezium(record.String, "time.ZonedTimestamp"), "+12000-02-29T00:00:00Z", "12000-02-29 00:00:00+00", ""},
+	{"float", &record.Schema{Type: record.Float64, Optional: true}, math.NaN(), "NaN", "NaN"},
 	{"duration", debezium(record.Int64, "time.MicroDuration"), int64(5617296000000000000), "1560360000:00:00", "5617296000000000000"},
 	{"duration", debezium(record.Int64, "time.MicroDuration"), -3661000001, "-01:01:01.000001", "-3661000001"},
 }

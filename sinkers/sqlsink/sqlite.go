@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 
 	"modernc.org/sqlite"
@@ -324,6 +325,9 @@ func (t *sqliteTarget) bind(m *sem, s *record.Schema, b *record.Batch, c record.
 		}
 		return int64(0), nil
 	case kindFloat32, kindFloat64:
+		if math.IsNaN(c.Float()) {
+			return "NaN", nil // SQLite makes NULL of the number
+		}
 		return c.Float(), nil
 	case kindBytes:
 		return append([]byte{}, b.Raw(c)...), nil
