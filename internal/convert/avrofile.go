@@ -8,7 +8,9 @@ import (
 // AvroFile returns the Avro schema that the AvroConverter would register for s, and
 // an encoder of bare Avro, without the registry's prefix: what an Avro container
 // file holds. props are the data options of AvroDef; the registry's are not read.
-func AvroFile(props map[string]string, s *record.Schema) (schema string, enc Encoder, err error) {
+// space is the namespace of the record that the schema's text will stand in, "" for
+// none: names without a namespace must not take on that one.
+func AvroFile(props map[string]string, s *record.Schema, space string) (schema string, enc Encoder, err error) {
 	if s == nil {
 		return "", nil, &errs.Error{Java: errs.DataException, Msg: "Avro cannot hold a value without schema",
 			Hint: "Use a converter that gives values a schema (JsonConverter with schemas.enable=true, AvroConverter), or write JSON"}
@@ -34,7 +36,7 @@ func AvroFile(props map[string]string, s *record.Schema) (schema string, enc Enc
 	if err != nil {
 		return "", nil, &errs.Error{Java: errs.DataException, Msg: err.Error()}
 	}
-	return own.text(), &bareAvro{node}, nil
+	return own.textWithin(space), &bareAvro{node}, nil
 }
 
 // bareAvro encodes without prefix.

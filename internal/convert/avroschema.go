@@ -118,9 +118,12 @@ func appendAvroText(dst []byte, s string) []byte {
 
 // text returns the schema as Avro's Schema.toString writes it, which is what is
 // registered and what its id depends on.
-func (s *avroSchema) text() string {
+func (s *avroSchema) text() string { return s.textWithin("") }
+
+// textWithin is text for a place in a record of a namespace.
+func (s *avroSchema) textWithin(space string) string {
 	w := avroWriter{seen: map[string]bool{}}
-	w.write(s, "")
+	w.write(s, space)
 	return string(w.out)
 }
 

@@ -2,6 +2,10 @@ package convert
 
 import "unicode/utf16"
 
+// JavaHashOrder is the order in which a Java HashMap, which Connect's maps are, gives
+// back keys that were put in in the given order, as indexes into keys.
+func JavaHashOrder(keys []string) []int { return javaHashOrder(keys) }
+
 // javaHashOrder returns the order in which a Java HashMap with string keys gives
 // them back when they were put in in the given order: by bucket, the table doubled
 // whenever it is three quarters full. It returns indexes into keys.

@@ -37,6 +37,7 @@ func (t *SinkTask) onAssigned(_ context.Context, cl *kgo.Client, added map[strin
 func (t *SinkTask) onRevoked(ctx context.Context, _ *kgo.Client, gone map[string][]int32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	defer caught(t.cfg.Log, "sink", &t.failed) // the goroutine is the client's: nobody else would
 	t.joinPut()
 	if !t.closing {
 		if err := t.commit(ctx); err != nil && t.failed == nil {

@@ -74,7 +74,7 @@ func NewGCS(props map[string]string, log *slog.Logger) (*Sink, error) {
 	if err != nil {
 		return nil, configError("%s", err.Error())
 	}
-	s, err := newAivenSink(v, log, noCompression, "")
+	s, err := newAivenSink(v, log, noCompression)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func NewAzure(props map[string]string, log *slog.Logger) (*Sink, error) {
 	if err != nil {
 		return nil, configError("%s", err.Error())
 	}
-	s, err := newAivenSink(v, log, noCompression, "")
+	s, err := newAivenSink(v, log, noCompression)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package objectstore
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -9,9 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/hamba/avro/v2"
-	"github.com/hamba/avro/v2/ocf"
 
 	"millrace/internal/convert"
 	"millrace/internal/errs"
@@ -105,12 +101,15 @@ var jsonOrder = []field{fieldHeaders, fieldOffset, fieldValue, fieldKey, fieldTi
 
 // jsonFormat writes a JSON document per record, in lines or as one array.
 type jsonFormat struct {
-	ext    string
-	array  bool
-	fields []field // nil: one of them alone
-	single field   // which; "": the value
-	conv   convert.Converter
-	header convert.HeaderConverter
+	ext     string
+	array   bool
+	ordered bool    // maps are in the order of Java's
+	unended bool    // the last line of a file has no end, as Aiven's sinks leave it
+	fields  []field // nil: one of them alone
+	single  field   // which; "": the value
+	conv    convert.Converter
+	header  convert.HeaderConverter
+	maps    map[*record.Schema]bool // see mapped
 }
 
 func newJSONFormat(ext, decimals string) (*jsonFormat, error) {
@@ -165,6 +164,8 @@ func (p *plan) append(dst []byte, conv convert.Converter, b *record.Batch, topic
 func (e *jsonEncoder) write(b *record.Batch, r *record.Record) (err error) {
 	e.buf = e.buf[:0]
 	switch {
+	case !e.f.array && e.f.unended && e.begun:
+		e.buf = append(e.buf, '\n')
 	case !e.f.array:
 	case e.begun:
 		e.buf = append(e.buf, ",\n"...)
@@ -182,7 +183,7 @@ func (e *jsonEncoder) write(b *record.Batch, r *record.Record) (err error) {
 	if err != nil {
 		return err
 	}
-	if !e.f.array {
+	if !e.f.array && !e.f.unended {
 		e.buf = append(e.buf, '\n')
 	}
 	e.begun = true
@@ -208,12 +209,16 @@ func (e *jsonEncoder) object(b *record.Batch, r *record.Record) (err error) {
 func (e *jsonEncoder) member(f field, b *record.Batch, r *record.Record) (err error) {
 	switch f {
 	case fieldKey:
-		e.buf, err = e.key.append(e.buf, e.f.conv, b, r.Topic, r.KeySchema, r.Key)
+		e.buf, err = e.key.append(e.buf, e.f.conv, b, r.Topic, r.KeySchema, e.f.inOrder(b, r.KeySchema, r.Key))
 	case fieldValue:
-		e.buf, err = e.value.append(e.buf, e.f.conv, b, r.Topic, r.ValueSchema, r.Value)
+		e.buf, err = e.value.append(e.buf, e.f.conv, b, r.Topic, r.ValueSchema, e.f.inOrder(b, r.ValueSchema, r.Value))
 	case fieldOffset:
 		e.buf = strconv.AppendInt(e.buf, r.Origin.Offset, 10)
 	case fieldTimestamp:
+		if r.Timestamp == record.NoTimestamp {
+			e.buf = append(e.buf, "null"...)
+			break
+		}
 		layout := "2006-01-02T15:04:05.000Z"
 		if r.Timestamp%1000 == 0 {
 			layout = "2006-01-02T15:04:05Z"
@@ -240,6 +245,57 @@ func (e *jsonEncoder) member(f field, b *record.Batch, r *record.Record) (err er
 	return err
 }
 
+// inOrder gives the maps in a value the order that Java's have, since Connect's
+// records have lost the one that was written.
+func (f *jsonFormat) inOrder(b *record.Batch, s *record.Schema, c record.Cell) record.Cell {
+	if !f.ordered || c.IsNull() || s != nil && !f.mapped(s) {
+		return c
+	}
+	return hashed(b, c)
+}
+
+// mapped reports whether there are maps in values of a schema.
+func (f *jsonFormat) mapped(s *record.Schema) bool {
+	if found, ok := f.maps[s]; ok {
+		return found
+	}
+	if f.maps == nil || len(f.maps) >= maxPlans {
+		f.maps = map[*record.Schema]bool{}
+	}
+	found := s.Type == record.Map || s.Elem != nil && f.mapped(s.Elem)
+	for i := range s.Fields {
+		found = found || f.mapped(s.Fields[i].Schema)
+	}
+	f.maps[s] = found
+	return found
+}
+
+func hashed(b *record.Batch, c record.Cell) record.Cell {
+	k := c.Kind()
+	if k != record.Map && k != record.Struct && k != record.Array || c.IsNull() {
+		return c
+	}
+	out := b.CloneChildren(c, 0)
+	step := 1
+	var order []int
+	if k == record.Map {
+		step = 2
+		if keys, ok := textKeys(b, c); ok {
+			order = convert.JavaHashOrder(keys)
+		}
+	}
+	for i := 0; i < c.Len()/step; i++ {
+		from := i
+		if order != nil {
+			from = order[i]
+		}
+		for j := range step {
+			b.SetChild(out, step*i+j, hashed(b, b.Child(c, step*from+j)))
+		}
+	}
+	return out
+}
+
 func (e *jsonEncoder) close() error {
 	if !e.f.array || !e.begun {
 		return nil
@@ -264,12 +320,17 @@ func (f *csvFormat) open(w io.Writer, _ *record.Batch, _ *record.Record, _ int) 
 
 type csvEncoder struct {
 	lines
-	w io.Writer
-	f *csvFormat
+	w     io.Writer
+	f     *csvFormat
+	begun bool
 }
 
+// write puts lines apart, it does not end them: so does Aiven's sink.
 func (e *csvEncoder) write(b *record.Batch, r *record.Record) error {
 	e.buf = e.buf[:0]
+	if e.begun {
+		e.buf = append(e.buf, '\n')
+	}
 	for i, f := range e.f.fields {
 		if i > 0 {
 			e.buf = append(e.buf, ',')
@@ -295,7 +356,7 @@ func (e *csvEncoder) write(b *record.Batch, r *record.Record) error {
 			}
 		}
 	}
-	e.buf = append(e.buf, '\n')
+	e.begun = true
 	_, err := e.w.Write(e.buf)
 	return err
 }
@@ -321,153 +382,3 @@ func (e *csvEncoder) headers(b *record.Batch, r *record.Record) error {
 	}
 	return nil
 }
-
-// avroFormat writes Avro container files with the schema that AvroData makes.
-type avroFormat struct {
-	codec  ocf.CodecName
-	props  map[string]string // of the AvroConverter
-	fields []field           // nil: the value alone
-}
-
-func (f *avroFormat) extension() string { return ".avro" }
-func (f *avroFormat) strict() bool      { return true }
-
-func (f *avroFormat) open(w io.Writer, b *record.Batch, r *record.Record, crowd int) (encoder, error) {
-	e := &avroEncoder{fields: f.fields, block: 64 << 10}
-	if crowd > manyFiles {
-		e.block = 4 << 10
-	}
-	text, err := e.compile(f, b, r)
-	if err != nil {
-		return nil, err
-	}
-	e.ocf, err = ocf.NewEncoder(`"null"`, w, ocf.WithCodec(f.codec), ocf.WithBlockLength(1<<20), ocf.WithSchemaMarshaler(func(avro.Schema) ([]byte, error) { return []byte(text), nil }))
-	if err != nil {
-		return nil, fmt.Errorf("begin an Avro file: %w", err)
-	}
-	return e, nil
-}
-
-type avroEncoder struct {
-	ocf        *ocf.Encoder
-	fields     []field
-	key, value convert.Encoder
-	buf        []byte
-	waiting    int
-	block      int // bytes
-}
-
-// compile sets up the plans and returns the schema's text.
-func (e *avroEncoder) compile(f *avroFormat, b *record.Batch, r *record.Record) (string, error) {
-	if f.fields == nil {
-		text, enc, err := convert.AvroFile(f.props, r.ValueSchema)
-		e.value = enc
-		if err != nil {
-			return "", err
-		}
-		if r.ValueSchema.Type == record.Struct {
-			return text, nil
-		}
-		return wrapAvro(fmt.Sprintf(`{"name":"value","type":%s}`, text)), nil
-	}
-	var members bytes.Buffer
-	for i, name := range f.fields {
-		if i > 0 {
-			members.WriteByte(',')
-		}
-		text := `"long"`
-		var err error
-		switch name {
-		case fieldKey:
-			text, e.key, err = convert.AvroFile(f.props, r.KeySchema)
-		case fieldValue:
-			text, e.value, err = convert.AvroFile(f.props, r.ValueSchema)
-		case fieldHeaders:
-			text = `{"type":"map","values":["null","string"]}`
-		}
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(&members, `{"name":%q,"type":%s}`, name, text)
-	}
-	return wrapAvro(members.String()), nil
-}
-
-func wrapAvro(members string) string {
-	return `{"type":"record","name":"connector_records","namespace":"io.aiven.avro.output.schema","fields":[` + members + `]}`
-}
-
-func (e *avroEncoder) write(b *record.Batch, r *record.Record) (err error) {
-	e.buf = e.buf[:0]
-	fields := e.fields
-	if fields == nil {
-		fields = []field{fieldValue}
-	}
-	for _, f := range fields {
-		switch f {
-		case fieldKey:
-			e.buf, _, err = e.key.Append(e.buf, b, r.Key)
-		case fieldValue:
-			e.buf, _, err = e.value.Append(e.buf, b, r.Value)
-		case fieldOffset:
-			e.buf = appendLong(e.buf, r.Origin.Offset)
-		case fieldTimestamp:
-			e.buf = appendLong(e.buf, r.Timestamp)
-		case fieldHeaders:
-			err = e.headers(b, r)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	e.waiting += len(e.buf)
-	_, err = e.ocf.Write(e.buf)
-	if err == nil && e.waiting >= e.block {
-		err = e.flush()
-	}
-	return err
-}
-
-// headers writes a map of texts: one type for the headers of all records.
-func (e *avroEncoder) headers(b *record.Batch, r *record.Record) error {
-	hs := b.Headers(r)
-	if len(hs) > 0 {
-		e.buf = appendLong(e.buf, int64(len(hs)))
-	}
-	for _, h := range hs {
-		e.buf = appendText(e.buf, []byte(h.Key))
-		if h.Value.IsNull() {
-			e.buf = append(e.buf, 0)
-			continue
-		}
-		text, ok := appendScalar(nil, b, h.Value)
-		if !ok {
-			return dataError("The header %s is a %s, which has no place in an Avro file (topic %s). Leave headers out of format.output.fields", h.Key, h.Value.Kind(), r.Topic.Name)
-		}
-		e.buf = appendText(append(e.buf, 2), text)
-	}
-	e.buf = append(e.buf, 0)
-	return nil
-}
-
-func appendText(dst, p []byte) []byte { return append(appendLong(dst, int64(len(p))), p...) }
-
-// appendLong appends Avro's long: zigzag, seven bits per byte.
-func appendLong(dst []byte, v int64) []byte {
-	u := uint64(v<<1) ^ uint64(v>>63)
-	for u >= 0x80 {
-		dst = append(dst, byte(u)|0x80)
-		u >>= 7
-	}
-	return append(dst, byte(u))
-}
-
-func (e *avroEncoder) drop()     {}
-func (e *avroEncoder) held() int { return e.waiting }
-
-func (e *avroEncoder) flush() error {
-	e.waiting = 0
-	return e.ocf.Flush()
-}
-
-func (e *avroEncoder) close() error { return e.ocf.Close() }

@@ -29,13 +29,28 @@ type part struct {
 	count   int              // records in open files
 	cutting bool             // the open files are being completed; an error came between
 
-	schema *record.Schema // of values, for layouts that cut by it
-	keys   *record.Schema
+	keys *record.Schema // of the last record
 	// written are, by the layout's own key, the offsets below which records are in files from before a restart.
 	written map[string]int64
-	heads   map[string]int64 // of files of one key: the first offset of the key
+	routes  map[partKey]partKey // shared: which partition a name of topic and partition belongs to
+	heads   map[string]head     // of Aiven's files, by key or ""
 	clock   rotation
 	sent    []*file // complete, in upload or failed; oldest first
+}
+
+// name is the topic that names of files show: that of a transform, as in the Java
+// sink, unless another partition of this task has taken it.
+func (p *part) name(r *record.Record) string {
+	own := partKey{p.topic.Name, p.id}
+	if r.Topic.Name == own.topic {
+		return own.topic
+	}
+	to := partKey{r.Topic.Name, p.id}
+	if from, ok := p.routes[to]; ok && from != own {
+		return own.topic
+	}
+	p.routes[to] = own
+	return to.topic
 }
 
 // rotation is what cutting by time needs.

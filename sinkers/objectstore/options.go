@@ -2,6 +2,7 @@ package objectstore
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,6 +41,19 @@ func whenSet(check func(configdef.Input) []string) func(configdef.Input) []strin
 	}
 }
 
+// within checks a number against both ends of its range.
+func within(least, most int64) func(configdef.Input) []string {
+	return func(in configdef.Input) []string {
+		if bad := configdef.AtLeast(least)(in); bad != nil {
+			return bad
+		}
+		if n, err := strconv.ParseInt(in.Value, 10, 64); err == nil && n > most {
+			return configdef.Invalid(in, "Value must be no more than %d", most)
+		}
+		return nil
+	}
+}
+
 func zoneName(in configdef.Input) []string {
 	if in.Value == "" {
 		return nil
@@ -55,8 +69,18 @@ func zoneOf(s string) (*time.Location, error) {
 	if s == "" || s == "Z" {
 		return time.UTC, nil
 	}
-	for _, layout := range []string{"-07:00", "-0700", "-07"} {
-		if t, err := time.Parse(layout, s); err == nil {
+	offset := s
+	for _, prefix := range []string{"UTC", "GMT", "UT"} {
+		if rest, ok := strings.CutPrefix(s, prefix); ok && rest != "" {
+			offset = rest
+			break
+		}
+	}
+	if len(offset) == 2 { // +2
+		offset = offset[:1] + "0" + offset[1:]
+	}
+	for _, layout := range []string{"-07:00", "-0700", "-07", "-07:00:00", "-070000"} {
+		if t, err := time.Parse(layout, offset); err == nil {
 			_, offset := t.Zone()
 			return time.FixedZone(s, offset), nil
 		}

@@ -1,6 +1,7 @@
 package objectstore
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -22,22 +23,48 @@ type parquetFormat struct {
 	ext    string
 	codec  compress.Codec
 	fields []field // nil: the value's own fields
+	bare   bool    // the single field stands alone
+	lists  lists
 	plans  map[parquetKey]*parquetPlan
 	pages  parquet.BufferPool
 }
 
 // parquetKey is what the columns of a file follow from.
-type parquetKey struct{ key, value *record.Schema }
+type parquetKey struct {
+	key, value *record.Schema
+	shape      string
+}
+
+// lists is how arrays are laid out. Parquet's first way repeats the element itself and
+// has no place for null elements; the Java sinks write it still where they can.
+type lists int
+
+const (
+	listsByType   lists = iota // the first way, unless elements of some array may be null
+	listsByValue               // the first way, unless there is a null element
+	listsWithNull              // always with a place for nulls
+)
 
 // parquetPlan is how records of one pair of schemas become columns. Files share it,
-// and the one writer that is not in use.
+// and the writers that are not in use.
 type parquetPlan struct {
+	// full has a place for null elements of arrays; plain has none, and is nil when it
+	// is not wanted.
+	full, plain *parquetLayout
+	nullable    bool // elements of some array may be null
+	parts       []parquetPart
+	whole       bool // the parts are the fields of the value, or of the key
+	leaves      []*column
+	cols        [][]parquet.Value // of rows being handed to a writer
+}
+
+// parquetWriter: its generic successor refuses lists whose element itself repeats.
+type parquetWriter = parquet.Writer //nolint:staticcheck // see above
+
+// parquetLayout is one of the two ways.
+type parquetLayout struct {
 	schema *parquet.Schema
-	parts  []parquetPart
-	whole  bool // the parts are the fields of the value
-	leaves []*column
-	spare  *parquet.GenericWriter[any]
-	cols   [][]parquet.Value // of rows being handed to a writer
+	spare  *parquetWriter
 }
 
 // maxPlans bounds the plans that are kept: schemas come and go.
@@ -47,7 +74,7 @@ func (f *parquetFormat) extension() string { return f.ext }
 func (f *parquetFormat) strict() bool      { return true }
 
 func (f *parquetFormat) open(w io.Writer, b *record.Batch, r *record.Record, _ int) (encoder, error) {
-	p, err := f.plan(r)
+	p, err := f.plan(b, r)
 	if err != nil {
 		return nil, err
 	}
@@ -59,46 +86,40 @@ func (f *parquetFormat) open(w io.Writer, b *record.Batch, r *record.Record, _ i
 }
 
 // plan returns the plan of a record's schemas.
-func (f *parquetFormat) plan(r *record.Record) (*parquetPlan, error) {
+func (f *parquetFormat) plan(b *record.Batch, r *record.Record) (*parquetPlan, error) {
 	k := parquetKey{value: r.ValueSchema}
 	if f.fields != nil {
-		k.key = r.KeySchema
+		k.key, k.shape = r.KeySchema, shape(f.fields, f.bare, b, r)
 	}
 	if p := f.plans[k]; p != nil {
 		return p, nil
 	}
-	p, root := &parquetPlan{}, &ordered{}
-	add := func(name string, source field, s *record.Schema) error {
-		n, node, err := p.build(s, 0, 0)
+	members, whole, err := f.members(b, r)
+	if err != nil {
+		return nil, err
+	}
+	p := &parquetPlan{whole: whole}
+	full, plain := &ordered{}, &ordered{}
+	for _, m := range members {
+		if m.schema == nil {
+			continue // Parquet has no type for what is always null
+		}
+		n, nodes, err := p.build(m.schema, 0, 0)
 		if err != nil {
-			return err
-		}
-		p.parts = append(p.parts, parquetPart{source, n})
-		root.add(name, node)
-		return nil
-	}
-	if f.fields == nil {
-		s := r.ValueSchema
-		if s == nil || s.Type != record.Struct {
-			return nil, dataError("A Parquet file needs values that are structs with a schema, this one is a %s (topic %s). Use a converter that gives values a schema, or another format", r.Value.Kind(), r.Topic.Name)
-		}
-		p.whole = true
-		for _, fd := range s.Fields {
-			if err := add(fd.Name, fieldValue, fd.Schema); err != nil {
-				return nil, err
-			}
-		}
-	}
-	for _, name := range f.fields {
-		s := map[field]*record.Schema{fieldKey: r.KeySchema, fieldValue: r.ValueSchema, fieldOffset: record.PlainInt64, fieldTimestamp: record.PlainInt64, fieldHeaders: headersSchema}[name]
-		if s == nil {
-			return nil, dataError("Record %s without schema (topic %s). Use a converter that gives it one, or format.output.type=jsonl", name, r.Topic.Name)
-		}
-		if err := add(string(name), name, s); err != nil {
 			return nil, err
 		}
+		p.parts = append(p.parts, parquetPart{m, n})
+		full.add(m.name, nodes.full)
+		plain.add(m.name, nodes.plain)
 	}
-	p.schema, p.cols = parquet.NewSchema("ConnectDefault", root), make([][]parquet.Value, len(p.leaves))
+	if len(p.leaves) == 0 {
+		return nil, dataError("A Parquet file needs at least one column (topic %s)", r.Topic.Name)
+	}
+	p.full = &parquetLayout{schema: parquet.NewSchema("ConnectDefault", full)}
+	if f.lists == listsByValue || f.lists == listsByType && !p.nullable {
+		p.plain = &parquetLayout{schema: parquet.NewSchema("ConnectDefault", plain)}
+	}
+	p.cols = make([][]parquet.Value, len(p.leaves))
 	if f.plans == nil || len(f.plans) >= maxPlans {
 		f.plans = map[parquetKey]*parquetPlan{}
 	}
@@ -106,8 +127,29 @@ func (f *parquetFormat) plan(r *record.Record) (*parquetPlan, error) {
 	return p, nil
 }
 
+// members are the columns of a file, or groups of them; whole: they are the fields of
+// the value, or of the key.
+func (f *parquetFormat) members(b *record.Batch, r *record.Record) (out []member, whole bool, err error) {
+	s, source := r.ValueSchema, fieldValue
+	if f.fields != nil {
+		if out, err = membersOf(f.fields, f.bare, b, r); out != nil || err != nil {
+			return out, false, err
+		}
+		if source = f.fields[0]; source == fieldKey {
+			s = r.KeySchema
+		}
+	}
+	if s == nil || s.Type != record.Struct {
+		return nil, false, dataError("A Parquet file needs values that are structs with a schema, this one is a %s (topic %s). Use a converter that gives values a schema, or another format", r.Value.Kind(), r.Topic.Name)
+	}
+	for _, fd := range s.Fields {
+		out = append(out, member{name: fd.Name, source: source, schema: fd.Schema})
+	}
+	return out, true, nil
+}
+
 // writer returns a writer into w: the spare one, or a new one.
-func (f *parquetFormat) writer(p *parquetPlan, w io.Writer) (*parquet.GenericWriter[any], error) {
+func (f *parquetFormat) writer(p *parquetLayout, w io.Writer) (*parquetWriter, error) {
 	if out := p.spare; out != nil {
 		p.spare = nil
 		out.Reset(w)
@@ -121,10 +163,8 @@ func (f *parquetFormat) writer(p *parquetPlan, w io.Writer) (*parquet.GenericWri
 	if err != nil {
 		return nil, fmt.Errorf("begin a Parquet file: %w", err)
 	}
-	return parquet.NewGenericWriter[any](w, cfg), nil
+	return parquet.NewWriter(w, cfg), nil
 }
-
-var headersSchema = &record.Schema{Type: record.Map, Key: record.PlainString, Elem: record.OptionalString}
 
 // ordered is a group whose fields keep the order of the Connect schema.
 type ordered struct {
@@ -133,6 +173,12 @@ type ordered struct {
 }
 
 func (g *ordered) Fields() []parquet.Field { return g.fields }
+
+// plainList is a list whose element is what repeats.
+type plainList struct{ ordered }
+
+// Type implements parquet.Node.
+func (*plainList) Type() parquet.Type { return parquet.List(parquet.String()).Type() }
 
 func (g *ordered) add(name string, n parquet.Node) {
 	if g.Group == nil {
@@ -154,74 +200,121 @@ type column struct {
 	isList      bool
 	isMap       bool
 	optional    bool
-	emptyDef    int // of an empty list or map
-	nullDef     int // of a null
+	element     bool // of an array; null only where lists have a place for that
+	emptyDef    int  // of an empty list or map
+	nullDef     int  // of a null
 	fill        *record.Datum
 	elementsRep int
+	defs        []int // definition levels without a place for null elements, by those with
 }
 
 type parquetPart struct {
-	source field
-	col    *column
+	member
+	col *column
 }
 
+// parquetNodes are the nodes of a column in both layouts.
+type parquetNodes struct{ full, plain parquet.Node }
+
 // build compiles a schema at the given repetition and definition level.
-func (p *parquetPlan) build(s *record.Schema, rep, def int) (*column, parquet.Node, error) {
-	n := &column{schema: s, leaf: len(p.leaves), optional: s.Optional, nullDef: def}
-	if s.Default != nil {
-		n.fill = s.Default
+func (p *parquetPlan) build(s *record.Schema, rep, def int) (*column, parquetNodes, error) {
+	return p.column(&column{schema: s, defs: []int{0}}, rep, def)
+}
+
+// column is build of a column whose defs are those of what is around it.
+func (p *parquetPlan) column(n *column, rep, def int) (*column, parquetNodes, error) {
+	s := n.schema
+	n.leaf, n.optional, n.nullDef, n.fill = len(p.leaves), s.Optional, def, s.Default
+	level := func(counts bool) { // one more definition level
+		last := n.defs[len(n.defs)-1]
+		if counts {
+			last++
+		}
+		n.defs = append(n.defs[:len(n.defs):len(n.defs)], last)
 	}
 	if s.Optional {
 		def++
+		level(!n.element)
 	}
 	n.rep, n.def = rep, def
-	var node parquet.Node
+	var nodes parquetNodes
+	child := func(s *record.Schema, element bool, rep, def int) (parquetNodes, error) {
+		c, nodes, err := p.column(&column{schema: s, element: element, defs: n.defs}, rep, def)
+		n.children = append(n.children, c)
+		return nodes, err
+	}
 	switch s.Type {
 	case record.Struct:
 		if len(s.Fields) == 0 {
-			return nil, nil, dataError("Parquet has no place for a struct without fields (%s)", s.Name)
+			return nil, nodes, dataError("Parquet has no place for a struct without fields (%s)", s.Name)
 		}
-		g := &ordered{}
+		full, plain := &ordered{}, &ordered{}
 		for _, f := range s.Fields {
-			c, child, err := p.build(f.Schema, rep, def)
+			one, err := child(f.Schema, false, rep, def)
 			if err != nil {
-				return nil, nil, err
+				return nil, nodes, err
 			}
-			n.children = append(n.children, c)
-			g.add(f.Name, child)
+			full.add(f.Name, one.full)
+			plain.add(f.Name, one.plain)
 		}
-		node = g
+		nodes = parquetNodes{full, plain}
 	case record.Array:
 		n.isList, n.emptyDef, n.elementsRep = true, def, rep+1
-		c, child, err := p.build(s.Elem, rep+1, def+1)
+		p.nullable = p.nullable || s.Elem.Optional
+		level(true)
+		one, err := child(s.Elem, true, rep+1, def+1)
 		if err != nil {
-			return nil, nil, err
+			return nil, nodes, err
 		}
-		n.children, node = []*column{c}, parquet.List(child)
+		nodes = listNodes(one)
 	case record.Map:
 		n.isMap, n.emptyDef, n.elementsRep = true, def, rep+1
-		key := s.Key
-		if key == nil || key.Optional {
-			key = record.PlainString
-		}
-		k, keyNode, err := p.build(key, rep+1, def+1)
+		level(true)
+		k, err := child(cmp.Or(s.Key, record.PlainString), false, rep+1, def+1)
 		if err != nil {
-			return nil, nil, err
+			return nil, nodes, err
 		}
-		v, valueNode, err := p.build(s.Elem, rep+1, def+1)
+		v, err := child(s.Elem, false, rep+1, def+1)
 		if err != nil {
-			return nil, nil, err
+			return nil, nodes, err
 		}
-		n.children, node = []*column{k, v}, parquet.Map(keyNode, valueNode)
+		nodes = mapNodes(s, k, v)
 	default:
-		node = leafNode(s)
+		leaf := leafNode(s)
+		nodes = parquetNodes{leaf, leaf}
 		p.leaves = append(p.leaves, n)
 	}
 	n.leaves = len(p.leaves) - n.leaf
 	if s.Optional {
-		node = parquet.Optional(node)
+		nodes.full = parquet.Optional(nodes.full)
+		if !n.element {
+			nodes.plain = parquet.Optional(nodes.plain)
+		}
 	}
-	return n, node, nil
+	return n, nodes, nil
+}
+
+func listNodes(element parquetNodes) parquetNodes {
+	plain := &plainList{}
+	plain.add("array", parquet.Repeated(element.plain))
+	return parquetNodes{parquet.List(element.full), plain}
+}
+
+// mapNodes makes a map, or a list of entries when its keys are not text: so Avro
+// holds such maps, and the Java sinks' files come of that.
+func mapNodes(s *record.Schema, k, v parquetNodes) parquetNodes {
+	if s.Key == nil || s.Key.Type == record.String && !s.Key.Optional {
+		return parquetNodes{parquet.Map(k.full, v.full), parquet.Map(k.plain, v.plain)}
+	}
+	full, plain := &ordered{}, &ordered{}
+	for _, x := range []struct {
+		name string
+		parquetNodes
+	}{{"key", k}, {"value", v}} {
+		full.add(x.name, x.full)
+		plain.add(x.name, x.plain)
+	}
+	return listNodes(parquetNodes{full, plain})
 }
 
 // plainType is a physical type without annotation, as the Java writer leaves numbers.

@@ -23,12 +23,14 @@ import (
 
 // parquetEncoder is one open file.
 type parquetEncoder struct {
-	f    *parquetFormat
-	plan *parquetPlan
-	out  io.Writer
-	rows *spool
-	w    *parquet.GenericWriter[any] // nil before the first row group
-	buf  []byte
+	f      *parquetFormat
+	plan   *parquetPlan
+	out    io.Writer
+	rows   *spool
+	layout *parquetLayout // nil before the first row group
+	w      *parquetWriter // likewise
+	nulls  bool           // some array has a null element
+	buf    []byte
 }
 
 // write adds a record to the rows that wait.
@@ -53,48 +55,27 @@ func (e *parquetEncoder) write(b *record.Batch, r *record.Record) error {
 
 func (e *parquetEncoder) row(b *record.Batch, r *record.Record) error {
 	if e.plan.whole {
-		if r.Value.IsNull() || r.Value.Len() != len(e.plan.parts) {
+		c := r.Value
+		if e.plan.parts[0].source == fieldKey {
+			c = r.Key
+		}
+		if c.IsNull() || c.Len() != len(e.plan.parts) {
 			return dataError("A Parquet file has no place for a null value (topic %s). Leave tombstones out with the filter transform and the predicate RecordIsTombstone", r.Topic.Name)
 		}
 		for i := range e.plan.parts {
-			if err := e.append(e.plan.parts[i].col, b, b.Child(r.Value, i), 0); err != nil {
+			if err := e.append(e.plan.parts[i].col, b, b.Child(c, i), 0); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	for _, p := range e.plan.parts {
-		c := record.Cell{}
-		switch p.source {
-		case fieldKey:
-			c = r.Key
-		case fieldValue:
-			c = r.Value
-		case fieldOffset:
-			c = record.Int64Cell(r.Origin.Offset)
-		case fieldTimestamp:
-			c = record.Int64Cell(r.Timestamp)
-		case fieldHeaders:
-			c = headerMap(b, r)
-		}
-		if err := e.append(p.col, b, c, 0); err != nil {
+	for i := range e.plan.parts {
+		p := &e.plan.parts[i]
+		if err := e.append(p.col, b, valueOf(b, r, &p.member), 0); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// headerMap makes a map of texts of a record's headers.
-func headerMap(b *record.Batch, r *record.Record) record.Cell {
-	hs := b.Headers(r)
-	m := b.Alloc(record.Map, 2*len(hs))
-	for i, h := range hs {
-		b.SetChild(m, 2*i, b.StringCell(h.Key))
-		if text, ok := appendScalar(nil, b, h.Value); ok {
-			b.SetChild(m, 2*i+1, b.BytesCell(record.String, text))
-		}
-	}
-	return m
 }
 
 // append adds a value, at repetition level rep, to the leaves of n.
@@ -106,14 +87,15 @@ func (e *parquetEncoder) append(n *column, b *record.Batch, c record.Cell, rep i
 		if !n.optional {
 			return dataError("A required field is null (type %s)", n.schema.Type)
 		}
-		e.nulls(n, rep, n.nullDef)
+		e.nulls = e.nulls || n.element
+		e.nothing(n, rep, n.nullDef)
 		return nil
 	}
 	switch {
 	case n.isList, n.isMap:
 		per := len(n.children)
 		if c.Len() == 0 {
-			e.nulls(n, rep, n.emptyDef)
+			e.nothing(n, rep, n.emptyDef)
 			return nil
 		}
 		for i := 0; i < c.Len(); i++ {
@@ -150,7 +132,7 @@ func (e *parquetEncoder) level(leaf, rep, def int) {
 	e.buf = binary.AppendUvarint(binary.AppendUvarint(binary.AppendUvarint(e.buf, uint64(leaf)), uint64(rep)), uint64(def))
 }
 
-func (e *parquetEncoder) nulls(n *column, rep, def int) {
+func (e *parquetEncoder) nothing(n *column, rep, def int) {
 	for i := n.leaf; i < n.leaf+n.leaves; i++ {
 		e.level(i, rep, def)
 	}
@@ -216,8 +198,9 @@ func value(t record.Type, p []byte) (v parquet.Value, n int) {
 	return parquet.ByteArrayValue(p[k : k+int(size)]), k + int(size)
 }
 
-// shred appends the values of a row to the columns.
-func (p *parquetPlan) shred(row []byte) error {
+// shred appends the values of a row to the columns. plain: without a place for null
+// elements, of which there are none.
+func (p *parquetPlan) shred(row []byte, plain bool) error {
 	for len(row) > 0 {
 		var at [3]int
 		for i := range at {
@@ -231,11 +214,15 @@ func (p *parquetPlan) shred(row []byte) error {
 		if leaf < 0 || leaf >= len(p.leaves) {
 			return errRow
 		}
+		c := p.leaves[leaf]
 		v, n := parquet.NullValue(), 0
-		if c := p.leaves[leaf]; def == c.def {
+		if def == c.def {
 			if v, n = value(c.schema.Type, row); n < 0 {
 				return errRow
 			}
+		}
+		if plain && def < len(c.defs) {
+			def = c.defs[def]
 		}
 		p.cols[leaf] = append(p.cols[leaf], v.Level(rep, def, leaf))
 		row = row[n:]
@@ -244,7 +231,7 @@ func (p *parquetPlan) shred(row []byte) error {
 }
 
 // hand gives the values in the columns to a writer, which copies them.
-func (p *parquetPlan) hand(w *parquet.GenericWriter[any]) error {
+func (p *parquetPlan) hand(w *parquetWriter) error {
 	writers := w.ColumnWriters()
 	for i, values := range p.cols {
 		if len(values) > 0 {
@@ -262,10 +249,14 @@ func (p *parquetPlan) hand(w *parquet.GenericWriter[any]) error {
 // readAhead is how much of the rows that wait is turned into columns at a time.
 const readAhead = 256 << 10
 
-// pour turns the rows that wait into columns of the writer.
-func (e *parquetEncoder) pour() (err error) {
+// pour turns the rows that wait into columns of the writer; last: no more will come.
+func (e *parquetEncoder) pour(last bool) (err error) {
 	if e.w == nil {
-		if e.w, err = e.f.writer(e.plan, e.out); err != nil {
+		e.layout = e.plan.plain
+		if e.layout == nil || e.nulls || !last && e.plan.nullable {
+			e.layout = e.plan.full
+		}
+		if e.w, err = e.f.writer(e.layout, e.out); err != nil {
 			return err
 		}
 	}
@@ -288,7 +279,7 @@ func (e *parquetEncoder) pour() (err error) {
 			if k <= 0 || want > uint64(len(left)-k) {
 				break // the rest of the row is not read yet
 			}
-			if err := e.plan.shred(left[k : k+int(want)]); err != nil {
+			if err := e.plan.shred(left[k:k+int(want)], e.layout == e.plan.plain); err != nil {
 				return err
 			}
 			left = left[k+int(want):]
@@ -313,7 +304,7 @@ func (e *parquetEncoder) held() int { return 0 } // the spool counts itself
 
 // flush ends a row group.
 func (e *parquetEncoder) flush() error {
-	if err := e.pour(); err != nil {
+	if err := e.pour(false); err != nil {
 		return err
 	}
 	if err := e.w.Flush(); err != nil {
@@ -323,14 +314,14 @@ func (e *parquetEncoder) flush() error {
 }
 
 func (e *parquetEncoder) close() error {
-	if err := e.pour(); err != nil {
+	if err := e.pour(true); err != nil {
 		return err
 	}
 	if err := e.w.Close(); err != nil {
 		return fmt.Errorf("end a Parquet file: %w", err)
 	}
 	e.rows.close()
-	e.plan.spare, e.w = e.w, nil
+	e.layout.spare, e.w = e.w, nil
 	return nil
 }
 

@@ -35,15 +35,17 @@ type Sink struct {
 	compress compression
 	level    int
 	aside    []aside    // files of keys and headers beside those of values
+	noEmpty  bool       // a file without a byte is not written
 	tag      bool       // objects are tagged with their offsets
 	tags     url.Values // and these
 	resume   bool       // see written
 	now      func() time.Time
 	pause    time.Duration // before what failed is tried again; 0: as the runner likes
 
-	all   budget
-	parts map[partKey]*part
-	bad   map[badKey]error // of the batch being put, for when it is put again
+	all    budget
+	parts  map[partKey]*part
+	routes map[partKey]partKey
+	bad    map[badKey]error // of the batch being put, for when it is put again
 
 	slots   chan struct{}
 	flying  sync.WaitGroup
@@ -58,7 +60,7 @@ type badKey struct {
 }
 
 func newSink(log *slog.Logger) *Sink {
-	return &Sink{log: log, now: time.Now, parts: map[partKey]*part{}, bad: map[badKey]error{}, slots: make(chan struct{}, uploadsAtOnce), compress: noCompression, level: -1,
+	return &Sink{log: log, now: time.Now, parts: map[partKey]*part{}, routes: map[partKey]partKey{}, bad: map[badKey]error{}, slots: make(chan struct{}, uploadsAtOnce), compress: noCompression, level: -1,
 		stopped: make(chan struct{})}
 }
 
@@ -130,8 +132,8 @@ func (s *Sink) part(r *record.Record) *part {
 	key := partKey{r.Origin.Topic.Name, r.Origin.Partition}
 	p := s.parts[key]
 	if p == nil {
-		p = &part{topic: r.Origin.Topic, id: key.id, next: r.Origin.Offset, open: map[string]*file{}}
-		s.parts[key] = p
+		p = &part{topic: r.Origin.Topic, id: key.id, next: r.Origin.Offset, open: map[string]*file{}, routes: s.routes}
+		s.parts[key], s.routes[key] = p, key
 	}
 	return p
 }
@@ -294,7 +296,9 @@ func (s *Sink) cut(ctx context.Context, p *part) error {
 		}
 		p.order = p.order[1:]
 		files := f.beside
-		if !f.none {
+		if s.noEmpty && f.body.size() == 0 {
+			f.discard()
+		} else if !f.none {
 			files = append([]*file{f}, files...)
 		}
 		f.beside = nil

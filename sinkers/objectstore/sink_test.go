@@ -392,28 +392,38 @@ func TestJoda(t *testing.T) {
 	}
 }
 
+// TestTemplates: names as Aiven's own sink made them of the same templates.
 func TestTemplates(t *testing.T) {
 	at := time.Date(2026, 3, 4, 5, 0, 0, 0, time.UTC)
-	v := names{topic: "t", partition: 3, offset: 77, at: at, now: at}
+	v := names{topic: "t", partition: 3, offset: 77, at: at, now: at, key: "k"}
 	for text, want := range map[string]string{
-		"{{topic}}-{{ partition : padding = true }}-{{start_offset:padding=true}}": "t-0000000003-00000000000000000077",
-		"{{topic}}/{{timestamp:unit=yyyy}}/{{timestamp:unit=HH}}":                  "t/2026/05",
+		"{{ topic }}-{{ partition:padding=true }}-{{start_offset:padding=true}}": "t-0000000003-00000000000000000077",
+		"{{topic}}/{{timestamp:unit=yyyy}}/{{timestamp:unit=HH}}":                "t/2026/05",
+		"{{ timestamp:unit=YYYY }}":                                              "2026",
+		"{{partition:padding=x}}{y}{{foo}}":                                      "3{y}{{foo}}",
+		"{{topic:a=b}}-{{key}}-{{partition : padding=true}}":                     "t-k-{{partition : padding=true}}",
 	} {
 		tpl, err := parseTemplate(text)
 		if err != nil || tpl.render(v) != want {
 			t.Errorf("%s: %q, %v", text, tpl.render(v), err)
 		}
 	}
-	for _, text := range []string{"{{nope}}", "{{timestamp}}", "{{timestamp:unit=mm}}", "{{partition:padding=no}}"} {
+	v.offset, v.at = -1, time.Time{}
+	if tpl, err := parseTemplate("{{key}}/{{start_offset}}"); err != nil || tpl.render(v) != "k/{{start_offset}}" {
+		t.Errorf("a file of a key has no offset: %q, %v", tpl.render(v), err)
+	}
+	for _, text := range []string{"{{}}", "{{timestamp}}", "{{timestamp:unit=mm}}", "{{partition:}}", "{{partition:padding}}"} {
 		if _, err := parseTemplate(text); err == nil {
 			t.Errorf("%s is taken", text)
 		}
 	}
-	for text, ok := range map[string]bool{"{{topic}}": false, "{{key}}": true, "{{topic}}/{{key}}": true, "{{topic}}{{partition}}{{start_offset}}": true, "{{key}}{{timestamp:unit=dd}}": false} {
+	for text, want := range map[string]grouping{"{{key}}": lastOnly, "{{topic}}/{{key}}": lastOnly, "{{topic}}/{{key}}/{{start_offset}}": lastOnly, "{{topic}}{{partition}}{{start_offset}}": byStart,
+		"{{topic}}{{partition}}{{start_offset}}{{foo}}{{timestamp:unit=dd}}": byStart, "{{key}}{{topic}}{{partition}}{{start_offset}}": byKey,
+		"{{topic}}": -1, "nothing": -1, "{{key}}{{timestamp:unit=dd}}": -1, "{{key}}{{start_offset}}": -1, "{{topic}}{{partition}}{{start_offset}}{{foo}}": -1} {
 		tpl, err := parseTemplate(text)
 		must(t, err)
-		if _, err := tpl.kind(); (err == nil) != ok {
-			t.Errorf("%s: %v", text, err)
+		if got, err := tpl.grouping(); (err != nil) != (want < 0) || err == nil && got != want {
+			t.Errorf("%s: %v, %v", text, got, err)
 		}
 	}
 }

@@ -1,12 +1,13 @@
 package objectstore
 
 import (
+	"context"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
+	"millrace/internal/convert"
 	"millrace/internal/record"
 )
 
@@ -14,7 +15,7 @@ import (
 type template []templatePart
 
 type templatePart struct {
-	text             string // literal, when variable is ""
+	text             string // literal, when variable is ""; otherwise how the variable was written
 	variable         string
 	parameter, value string
 }
@@ -23,33 +24,43 @@ type templatePart struct {
 type names struct {
 	topic     string
 	partition int32
-	offset    int64
-	at, now   time.Time
-	batch     *record.Batch
-	record    *record.Record
+	offset    int64     // below 0: stays as it was written
+	at        time.Time // likewise when it is zero
+	key       string
+	now       time.Time
+	bare      bool // of aws.s3.prefix, which has dates and no key
 }
 
-var variable = regexp.MustCompile(`\{\{\s*(\w*)(?:\s*:\s*(\w+)\s*=\s*(\w+))?\s*\}\}`)
+var variable = regexp.MustCompile(`\{\{\s*(\w+)?(:?)([\w=]+)?\s*\}\}`)
 
-// variables are those of file names; utc_date and local_date only of old prefixes.
-var variables = []string{"topic", "partition", "start_offset", "timestamp", "key"}
+// oldYear is the spelling of years that was allowed once.
+var oldYear = regexp.MustCompile(`\{\{\s*timestamp\s*:\s*unit\s*=\s*YYYY\s*\}\}`)
 
-func parseTemplate(text string, also ...string) (template, error) {
+// parseTemplate compiles a template. Variables that it does not know are text.
+func parseTemplate(text string) (template, error) {
+	text = oldYear.ReplaceAllStringFunc(text, func(s string) string { return strings.Replace(s, "YYYY", "yyyy", 1) })
 	var out template
 	at := 0
 	for _, m := range variable.FindAllStringSubmatchIndex(text, -1) {
 		if m[0] > at {
 			out = append(out, templatePart{text: text[at:m[0]]})
 		}
-		p := templatePart{variable: text[m[2]:m[3]]}
-		if m[4] >= 0 {
-			p.parameter, p.value = text[m[4]:m[5]], text[m[6]:m[7]]
+		p := templatePart{text: text[m[0]:m[1]]}
+		if m[2] < 0 {
+			return nil, fmt.Errorf("Variable name hasn't been set for template: %s", text)
 		}
-		if p.variable == "timestamp" && p.value == "YYYY" {
-			p.value = "yyyy" // the old spelling
+		p.variable = text[m[2]:m[3]]
+		if m[6] < 0 && m[5] > m[4] {
+			return nil, fmt.Errorf("Wrong variable with parameter definition")
 		}
-		if err := p.check(also); err != nil {
-			return nil, err
+		if m[6] >= 0 {
+			var ok bool
+			if p.parameter, p.value, ok = strings.Cut(text[m[6]:m[7]], "="); !ok || p.parameter == "" || p.value == "" {
+				return nil, fmt.Errorf("Parameter value for variable `%s` and parameter `%s` has not been set", p.variable, p.parameter)
+			}
+		}
+		if p.variable == "timestamp" && units[p.value] == "" {
+			return nil, fmt.Errorf("parameter unit is required for the the variable timestamp, supported values are: yyyy|MM|dd|HH")
 		}
 		out = append(out, p)
 		at = m[1]
@@ -60,84 +71,116 @@ func parseTemplate(text string, also ...string) (template, error) {
 	return out, nil
 }
 
-func (p *templatePart) check(also []string) error {
-	if !slices.Contains(variables, p.variable) && !slices.Contains(also, p.variable) {
-		return fmt.Errorf("unsupported set of template variables, supported sets are: topic,partition,start_offset,timestamp; topic,partition,key,start_offset,timestamp; key; key,topic,partition")
-	}
-	if p.variable == "timestamp" && p.parameter == "" {
-		return fmt.Errorf("parameter unit is required for the the variable timestamp, supported values are: yyyy|MM|dd|HH")
-	}
-	ok := p.parameter == ""
-	switch p.variable {
-	case "timestamp":
-		ok = p.parameter == "unit" && units[p.value] != ""
-	case "partition", "start_offset":
-		ok = ok || p.parameter == "padding" && (p.value == "true" || p.value == "false")
-	}
-	if !ok {
-		return fmt.Errorf("unsupported set of template variables parameters, supported sets are: partition:padding=true|false,start_offset:padding=true|false,timestamp:unit=yyyy|MM|dd|HH")
-	}
-	return nil
-}
-
 var units = map[string]string{"yyyy": "2006", "MM": "01", "dd": "02", "HH": "15"}
 
-// uses reports whether a variable is there.
-func (t template) uses(name string) bool {
-	return slices.ContainsFunc(t, func(p templatePart) bool { return p.variable == name })
-}
+// grouping is what files are made of.
+type grouping int
 
-// kind checks the set of variables; keyOnly: a file holds the last value of its key.
-func (t template) kind() (keyOnly bool, err error) {
-	complete := t.uses("topic") && t.uses("partition") && t.uses("start_offset")
-	if complete || t.uses("key") && !t.uses("start_offset") && !t.uses("timestamp") {
-		return !complete, nil
+const (
+	byStart  grouping = iota // what came since the last commit, by the offset it begins with
+	byKey                    // the same of each key
+	lastOnly                 // the last record of each key
+)
+
+// grouping follows from the set of variables.
+func (t template) grouping() (grouping, error) {
+	rest := map[string]bool{}
+	for _, p := range t {
+		if p.variable != "" {
+			rest[p.variable] = true
+		}
 	}
-	return false, (&templatePart{variable: "-"}).check(nil)
+	if len(rest) == 0 {
+		return 0, fmt.Errorf("RecordGrouper requires that the template [%s] has variables defined. Supported variables are: %s", t, variableSets)
+	}
+	take := func(names ...string) bool {
+		for _, n := range names {
+			if !rest[n] {
+				return false
+			}
+		}
+		for _, n := range names {
+			delete(rest, n)
+		}
+		return true
+	}
+	if take("topic", "partition", "start_offset") {
+		keyed := take("key")
+		if len(rest) > 0 && !rest["timestamp"] {
+			return 0, fmt.Errorf("unsupported set of template variables, supported sets are: %s", variableSets)
+		}
+		if keyed {
+			return byKey, nil
+		}
+		return byStart, nil
+	}
+	if take("key") && (len(rest) == 0 || rest["topic"] || rest["partition"]) {
+		return lastOnly, nil
+	}
+	return 0, fmt.Errorf("unsupported set of template variables, supported sets are: %s", variableSets)
 }
 
-func (t template) render(v names) string {
+const variableSets = "topic,partition,start_offset,timestamp; topic,partition,key,start_offset,timestamp; key; key,topic,partition"
+
+// String is the template as it was written.
+func (t template) String() string {
 	var out strings.Builder
 	for _, p := range t {
-		switch p.variable {
-		case "":
-			out.WriteString(p.text)
-		case "topic":
+		out.WriteString(p.text)
+	}
+	return out.String()
+}
+
+// render fills in the variables that v has; others stay as they were written.
+func (t template) render(v names) string {
+	var out strings.Builder
+	padded := func(p templatePart, n int64, width int) {
+		if !strings.EqualFold(p.value, "true") || v.bare && p.variable == "partition" {
+			width = 1
+		}
+		fmt.Fprintf(&out, "%0*d", width, n)
+	}
+	for _, p := range t {
+		switch {
+		case p.variable == "topic":
 			out.WriteString(v.topic)
-		case "partition":
-			width := 1
-			if p.value == "true" {
-				width = 10
-			}
-			fmt.Fprintf(&out, "%0*d", width, v.partition)
-		case "start_offset":
-			width := 1
-			if p.value == "true" {
-				width = 20
-			}
-			fmt.Fprintf(&out, "%0*d", width, v.offset)
-		case "timestamp":
+		case p.variable == "partition":
+			padded(p, int64(v.partition), 10)
+		case p.variable == "start_offset" && v.offset >= 0:
+			padded(p, v.offset, 20)
+		case p.variable == "timestamp" && !v.at.IsZero():
 			out.WriteString(v.at.Format(units[p.value]))
-		case "utc_date":
+		case p.variable == "utc_date" && v.bare:
 			out.WriteString(v.now.UTC().Format(time.DateOnly))
-		case "local_date":
+		case p.variable == "local_date" && v.bare:
 			out.WriteString(v.now.Local().Format(time.DateOnly))
-		case "key":
-			out.WriteString(keyName(v.batch, v.record))
+		case p.variable == "key" && !v.bare:
+			out.WriteString(v.key)
+		default:
+			out.WriteString(p.text)
 		}
 	}
 	return out.String()
 }
 
-// keyName is a key as part of a name.
+// keyName is a key as part of a name: what Java's toString makes of it.
 func keyName(b *record.Batch, r *record.Record) string {
 	if r.Key.IsNull() {
 		return "null"
 	}
-	if text, ok := appendScalar(nil, b, r.Key); ok {
-		return string(text)
+	if r.Key.Kind() == record.String {
+		return string(b.Raw(r.Key))
 	}
-	var sb strings.Builder
-	record.Dump(&sb, b, r.Key)
-	return sb.String()
+	var out []byte
+	text, err := convert.NewString(nil, true)
+	if err == nil {
+		var enc convert.Encoder
+		if enc, err = text.Encoder(context.Background(), r.Topic, r.KeySchema); err == nil {
+			out, _, err = enc.Append(nil, b, r.Key)
+		}
+	}
+	if err != nil { // no value of Connect is without a text
+		return "null"
+	}
+	return string(out)
 }
