@@ -8,6 +8,9 @@ import "fmt"
 // letter queue, log) and goes on, or stops the task under errors.tolerance=none.
 type RecordError struct {
 	Bad []BadRecord // at least one, in batch order
+	// Done is how many records at the beginning of the batch are dealt with for good, so
+	// that their offsets may be committed when the task stops at the first bad one.
+	Done int
 }
 
 // BadRecord is one refused record.

@@ -285,6 +285,7 @@ func (t *SinkTask) refused(ctx context.Context, c *chunk, bad *errs.RecordError)
 			continue
 		}
 		t.cfg.Metrics.RecordFailed(time.Now(), t.cfg.Tolerance.Log)
+		t.advanceTo(c, bad.Done)
 		return unrecoverable(errors.Join(x.Err, t.report(ctx, rec, failure{stagePut, "org.apache.kafka.connect.sink.SinkTask"}, x.Err)))
 	}
 	t.count(c)
@@ -316,6 +317,20 @@ func (t *SinkTask) advance(c *chunk) {
 		e.part.next, e.part.epoch = e.rec.Offset+1, e.rec.LeaderEpoch
 	}
 	if len(c.all) > 0 {
+		t.dirty = true
+	}
+}
+
+// advanceTo is advance for what lies in front of a record of the batch, by index.
+func (t *SinkTask) advanceTo(c *chunk, n int) {
+	if n <= 0 || n >= len(c.raws) {
+		return
+	}
+	for _, e := range c.all {
+		if e.rec == c.raws[n] {
+			break
+		}
+		e.part.next, e.part.epoch = e.rec.Offset+1, e.rec.LeaderEpoch
 		t.dirty = true
 	}
 }

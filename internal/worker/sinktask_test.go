@@ -294,6 +294,24 @@ func TestSinkStopsOnBadRecords(t *testing.T) {
 			t.Errorf("committed %v", got)
 		}
 	})
+	t.Run("refused behind what is done", func(t *testing.T) {
+		s := newCollect()
+		s.put = func(b *record.Batch) error {
+			for i := range b.Records {
+				if string(b.Raw(b.Records[i].Value)) == "bad" {
+					return &RecordError{Bad: []errs.BadRecord{{Index: i, Err: errors.New("refused")}}, Done: i}
+				}
+			}
+			return nil
+		}
+		task, _ := run(t, rig.config(t, "stop3"), s)
+		if err := waitEnd(t, task); err == nil {
+			t.Error("the task goes on")
+		}
+		if got := rig.committed(t, "connect-stop3"); got[0] != 1 {
+			t.Errorf("committed %v, want the offset of the bad record", got)
+		}
+	})
 	t.Run("converter", func(t *testing.T) {
 		cfg := rig.config(t, "stop2")
 		js, err := convert.NewJSON(map[string]string{"schemas.enable": "false"}, false)

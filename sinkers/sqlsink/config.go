@@ -2,6 +2,7 @@ package sqlsink
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +31,7 @@ type config struct {
 	placeholder []byte                         // unchanged TOAST
 	isolate     bool                           // errors.tolerance=all: find the bad records
 	retries     int                            // -1: endless
+	poll        int32                          // records of a poll of Debezium's sink; 0: an engine without replay
 	retryDelay  time.Duration
 	// What only Confluent's and Aiven's sinks have.
 	plain        bool              // their types, column order, and nulls refused
@@ -110,6 +112,10 @@ func debeziumConfig(v configdef.Values) (*config, error) {
 	}
 	if v.IsSet("batch.size") {
 		c.batchSize = v.Int("batch.size")
+	}
+	c.poll = connectPoll
+	if n, err := strconv.ParseInt(strings.TrimSpace(v.Props()["consumer.override.max.poll.records"]), 10, 32); err == nil && n > 0 {
+		c.poll = int32(n)
 	}
 	if v.IsSet("flush.max.retries") {
 		c.retries = v.Int("flush.max.retries")

@@ -336,6 +336,10 @@ func geometryParts(b *record.Batch, s *record.Schema, c record.Cell) (wkb []byte
 	return b.Raw(b.Child(c, wi)), srid, true
 }
 
+// plainTime tells whether a text can be a time at all. PostgreSQL reads words as well:
+// "now" and "yesterday" would be values that nobody sent.
+func plainTime(s string) bool { return s != "" && s[0] >= '0' && s[0] <= '9' }
+
 // isoInfinity recognises the texts of infinite timestamps.
 func isoInfinity(s string) int {
 	switch {

@@ -41,6 +41,7 @@ type gathered struct {
 type keyState struct {
 	unit    *unit // the write; nil: only a delete
 	pos     int   // in unit.rows
+	several bool  // there are more writes of it in the epoch
 	deleted bool
 }
 
@@ -82,6 +83,10 @@ func (g *gathered) truncate(p *plan, i int32) {
 // remove adds a delete. key is the encoded key.
 func (g *gathered) remove(p *plan, i int32, key []byte) {
 	st := g.keys.at(key)
+	if st.several { // rows of a table without key, all of which it deletes
+		g.seal()
+		st = g.keys.at(key)
+	}
 	if st.unit != nil {
 		st.unit.rows[st.pos] = -1
 		st.unit.live--
@@ -120,6 +125,7 @@ func (g *gathered) write(op unitOp, p *plan, i int32, key []byte, dedupe bool) {
 			u.rows[st.pos] = -1
 			u.live--
 		}
+		st.several = !dedupe && st.unit != nil
 		st.unit, st.pos = u, g.add(u, i)
 		return
 	}

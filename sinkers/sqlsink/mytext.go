@@ -1,6 +1,7 @@
 package sqlsink
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -45,19 +46,23 @@ func (e *myEncoder) value(dst []byte, m *sem, s *record.Schema, b *record.Batch,
 	case kindBytes:
 		return appendHexLiteral(dst, b.Raw(c)), nil
 	case kindDecimal:
-		return appendDecimal(dst, b.Raw(c), m.scale), nil
+		from := len(dst)
+		dst = appendDecimal(dst, b.Raw(c), m.scale)
+		return dst, myScale(dst[from:])
 	case kindVarDecimal:
-		return myVarDecimal(dst, b, c)
+		from := len(dst)
+		dst, err := appendVarDecimal(dst, b, c)
+		if err != nil {
+			return dst, err
+		}
+		return dst, myScale(dst[from:])
 	case kindString, kindJSON, kindUUID, kindXML, kindEnum, kindEnumSet, kindInterval, kindLtree, kindTSVector:
 		return e.spell.literal(dst, b.Raw(c)), nil
 	case kindBits:
-		if strings.Contains(typ, "text") || strings.Contains(typ, "char") {
-			return append(appendBits(append(dst, '\''), b.Raw(c), m.bits), '\''), nil
-		}
-		return append(appendBits(append(dst, "b'"...), b.Raw(c), m.bits), '\''), nil
+		return myBits(dst, b.Raw(c), m, typ), nil
 	case kindDate, kindTime, kindZonedTime, kindTimestamp, kindZonedTimestamp:
 		dst = append(dst, '\'')
-		dst, err := myTemporal(dst, m, b, c, typ)
+		dst, err := e.temporal(dst, m, b, c, typ)
 		return append(dst, '\''), err
 	case kindPoint, kindGeometry, kindGeography:
 		wkb, srid, ok := geometryParts(b, s, c)
@@ -82,6 +87,23 @@ func (e *myEncoder) value(dst []byte, m *sem, s *record.Schema, b *record.Batch,
 	return dst, errors.New("there is no literal for the value")
 }
 
+// myBits appends a bit string: as itself, or for a column of another type as the number
+// that it would be; without a length, or with a long one, texts hold its digits.
+func myBits(dst, p []byte, m *sem, typ string) []byte {
+	text := strings.Contains(typ, "text") || strings.Contains(typ, "char")
+	switch {
+	case m.bits > 0 && m.bits <= 64 && (text || strings.Contains(typ, "blob") || strings.Contains(typ, "binary")):
+		var n uint64
+		for i, x := range p {
+			n |= uint64(x) << (8 * i)
+		}
+		return append(strconv.AppendUint(append(dst, '\''), n, 10), '\'')
+	case text:
+		return append(appendBits(append(dst, '\''), p, m.bits), '\'')
+	}
+	return append(appendBits(append(dst, "b'"...), p, m.bits), '\'')
+}
+
 func appendHexLiteral(dst, p []byte) []byte {
 	if len(p) == 0 {
 		return append(dst, "''"...)
@@ -89,16 +111,15 @@ func appendHexLiteral(dst, p []byte) []byte {
 	return appendHex(append(dst, "0x"...), p)
 }
 
-func myVarDecimal(dst []byte, b *record.Batch, c record.Cell) ([]byte, error) {
-	from := len(dst)
-	dst, err := appendVarDecimal(dst, b, c)
-	if err != nil {
-		return dst, err
+// myScale refuses a decimal whose last digits MySQL would drop without a word.
+func myScale(text []byte) error {
+	if len(text) < 32 { // "0." and 30 digits
+		return nil
 	}
-	if i := strings.IndexByte(string(dst[from:]), '.'); i >= 0 && len(strings.TrimRight(string(dst[from+i+1:]), "0")) > 30 {
-		return dst, errors.New("MySQL's decimal keeps 30 digits behind the point, the value has more")
+	if i := bytes.IndexByte(text, '.'); i >= 0 && len(bytes.TrimRight(text[i+1:], "0")) > 30 {
+		return errors.New("MySQL's decimal keeps 30 digits behind the point, the value has more")
 	}
-	return dst, nil
+	return nil
 }
 
 func myVector(dst []byte, b *record.Batch, c record.Cell) ([]byte, error) {
@@ -114,9 +135,9 @@ func myVector(dst []byte, b *record.Batch, c record.Cell) ([]byte, error) {
 	return dst, nil
 }
 
-// myTemporal appends a temporal value. MySQL has no infinity: the ends of its
+// temporal appends a temporal value. MySQL has no infinity: the ends of its
 // ranges stand for it, as Debezium documents.
-func myTemporal(dst []byte, m *sem, b *record.Batch, c record.Cell, typ string) ([]byte, error) {
+func (e *myEncoder) temporal(dst []byte, m *sem, b *record.Batch, c record.Cell, typ string) ([]byte, error) {
 	switch m.kind {
 	case kindDate:
 		if sign := infiniteDate(c.Int()); sign != 0 {
@@ -124,7 +145,11 @@ func myTemporal(dst []byte, m *sem, b *record.Batch, c record.Cell, typ string) 
 		}
 		return appendDate(dst, c.Int()), nil
 	case kindTime:
-		return appendClock(dst, m.clock(c.Int())), nil
+		nanos := m.clock(c.Int())
+		if !e.spell.maria { // MariaDB cuts, and MySQL rounds up whatever has nine digits
+			nanos = roundMicros(nanos)
+		}
+		return appendClock(dst, nanos), nil
 	case kindZonedTime:
 		nanos, ok := parseZonedTime(b.Str(c))
 		if !ok {
@@ -146,6 +171,13 @@ func myTemporal(dst []byte, m *sem, b *record.Batch, c record.Cell, typ string) 
 		return dst, errors.New("the timestamp " + text + " is outside MySQL's range")
 	}
 	return appendClock(append(appendDate(dst, days), ' '), nanos), nil
+}
+
+func roundMicros(nanos int64) int64 {
+	if nanos < 0 {
+		return -roundMicros(-nanos)
+	}
+	return (nanos + 500) / 1000 * 1000
 }
 
 func myInfinity(dst []byte, plus bool, typ string) []byte {

@@ -108,7 +108,7 @@ func namingOptions() []configdef.Option {
 		{Name: "column.naming.strategy", Type: configdef.String, Default: "io.debezium.connector.jdbc.naming.DefaultColumnNamingStrategy", HasDefault: true, Importance: configdef.Low, Group: group, Order: 3, Display: "Column naming",
 			Doc: "Default: columns are named as fields. Use the FieldNameTransformation to rename.", Check: oneOfSuffix("DefaultColumnNamingStrategy")},
 		{Name: "collection.table.format", Type: configdef.String, Default: "${table}", HasDefault: true, Importance: configdef.Low, Group: group, Order: 4, Display: "Table format",
-			Doc: "Format over ${schema} and ${table} of the source.", Unsupported: "use collection.name.format with ${source.schema} and ${source.table}."},
+			Doc: "Without effect, as in Debezium 3.6: collection.name.format with ${source.schema} and ${source.table} gives such names."},
 		{Name: "quote.identifiers", Type: configdef.Boolean, Default: "false", HasDefault: true, Importance: configdef.Medium, Group: group, Order: 5, Display: "Quote identifiers",
 			Doc: "Whether names keep their case; without it they take the database's default case."},
 		{Name: "field.include.list", Aliases: []string{"column.include.list"}, Type: configdef.String, Importance: configdef.Medium, Group: group, Order: 6, Display: "Fields to include",

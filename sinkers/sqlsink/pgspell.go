@@ -214,7 +214,7 @@ func (s *pgSpell) richType(m *sem) (string, error) {
 
 func (s *pgSpell) defaultValue(c *column) (string, bool) {
 	d := c.schema.Default
-	if d.Root.IsNull() {
+	if d.Root.IsNull() || c.sem.kind == kindBits { // Debezium gives bit strings none
 		return "", false
 	}
 	e := pgEncoder{}

@@ -30,7 +30,12 @@ func (e *pgEncoder) raw(dst []byte, m *sem, s *record.Schema, b *record.Batch, c
 			return append(dst, '1'), nil
 		}
 		return append(dst, '0'), nil
-	case kindString, kindJSON, kindUUID, kindXML, kindEnum, kindEnumSet, kindLtree, kindTSVector, kindInterval, kindZonedTime:
+	case kindString, kindJSON, kindUUID, kindXML, kindEnum, kindEnumSet, kindLtree, kindTSVector, kindInterval:
+		return append(dst, b.Raw(c)...), nil
+	case kindZonedTime:
+		if !plainTime(b.Str(c)) {
+			return dst, errors.New("the text is no time")
+		}
 		return append(dst, b.Raw(c)...), nil
 	case kindBytes:
 		return appendHex(append(dst, '\\', 'x'), b.Raw(c)), nil
@@ -54,7 +59,13 @@ func (e *pgEncoder) raw(dst []byte, m *sem, s *record.Schema, b *record.Batch, c
 	case kindZonedTimestamp:
 		days, nanos, ok := parseZoned(b.Str(c))
 		if !ok {
-			return append(dst, b.Raw(c)...), nil // infinity, years beyond 9999
+			if sign := isoInfinity(b.Str(c)); sign != 0 {
+				return pgInfinity(dst, sign), nil
+			}
+			if !plainTime(b.Str(c)) {
+				return dst, errors.New("the text is no timestamp")
+			}
+			return append(dst, b.Raw(c)...), nil
 		}
 		return append(pgTimestamp(dst, days, nanos, true), "+00"...), nil
 	case kindDuration:

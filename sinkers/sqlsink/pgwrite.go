@@ -284,6 +284,26 @@ func (p *postgres) copyMerge(ctx context.Context, src *rows, u *unit, x *pgPlan)
 	return nil
 }
 
+// tidy drops the temporary tables; the next large batch makes them again.
+func (p *postgres) tidy(ctx context.Context) {
+	var all []string
+	for _, x := range p.plans {
+		if x.made {
+			all = append(all, "pg_temp."+x.temp)
+		}
+	}
+	if len(all) == 0 || p.conn == nil || p.conn.IsClosed() {
+		return
+	}
+	if err := p.exec(ctx, "DROP TABLE IF EXISTS "+strings.Join(all, ", ")); err != nil {
+		p.log.Debug("dropping temporary tables", "error", err)
+		return
+	}
+	for _, x := range p.plans {
+		x.made = false
+	}
+}
+
 func (p *postgres) encodeCopy(src *rows, x *pgPlan, records []int32) error {
 	buf := p.buf[:0]
 	var err error

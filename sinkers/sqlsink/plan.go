@@ -151,6 +151,7 @@ func (k *Sink) compile(p *plan, id planID, b *record.Batch, r *record.Record) er
 	if err := k.keyColumns(p, id, b, r); err != nil {
 		return err
 	}
+	k.atSight = false
 	p.keys = len(p.cols)
 	if id.row != nil && id.row.Type != record.Struct && !id.deleteOnly {
 		p.cols = append(p.cols, column{field: k.cfg.textColumn, schema: id.row, from: fromWholeValue})

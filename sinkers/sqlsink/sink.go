@@ -38,8 +38,10 @@ type Sink struct {
 	keyBuf  []byte
 	holdBuf []int
 	bad     []errs.BadRecord
-	change  change // of the record being taken
-	cursor  int32  // the record being taken
+	written map[int32]bool // by replay
+	change  change         // of the record being taken
+	cursor  int32          // the record being taken
+	atSight bool           // it is not known yet whether it can be a row of any table
 	tries   int
 	// After a retriable failure: what is dealt with already, by topic and partition,
 	// and which records of that were bad.
@@ -122,11 +124,23 @@ func (k *Sink) Start(ctx context.Context) error {
 	return nil
 }
 
-// Flush has nothing to do: Put returns after its transactions are committed.
-func (k *Sink) Flush(context.Context) error { return nil }
+// Flush finds everything written, since Put returns after its transactions are committed.
+// It takes away what writing left in the database besides, before offsets say that all is
+// done: who looks then finds the tables and nothing else.
+func (k *Sink) Flush(ctx context.Context) error {
+	for _, t := range append([]target{k.target}, k.lanes.extra...) {
+		if x, ok := t.(interface{ tidy(context.Context) }); ok {
+			x.tidy(ctx)
+		}
+	}
+	return nil
+}
 
 // Stop closes the connections.
 func (k *Sink) Stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	_ = k.Flush(ctx) // a server drops a session's tables some time after it ended
 	k.lanes.close()
 	k.target.close()
 	return nil
@@ -143,12 +157,16 @@ func (k *Sink) Put(ctx context.Context, b *record.Batch) error {
 		}
 		switch {
 		case aboutRecord(err):
-			if e := k.flush(ctx); e != nil {
+			write := k.flush
+			if k.atSight && !k.cfg.isolate && !k.cfg.plain {
+				write = func(ctx context.Context) error { return k.replay(ctx, k.pending, int32(i)) }
+			}
+			if e := write(ctx); e != nil {
 				return k.fail(ctx, e)
 			}
 			k.bad = append(k.bad, errs.BadRecord{Index: i, Err: wrapFlush(err)})
 			if !k.cfg.isolate {
-				return &errs.RecordError{Bad: k.bad}
+				return k.refuse()
 			}
 		default:
 			return k.fail(ctx, err)
@@ -190,7 +208,7 @@ func (k *Sink) begin(b *record.Batch) {
 func (k *Sink) take(ctx context.Context, i int32) error {
 	b := k.src.b
 	r := &b.Records[i]
-	k.cursor = i
+	k.cursor, k.atSight = i, true
 	if len(k.done) > 0 {
 		if upTo, ok := k.done[record.Origin{Topic: r.Origin.Topic, Partition: r.Origin.Partition}]; ok && r.Origin.Offset <= upTo {
 			if err := k.badYet[r.Origin]; err != nil {
@@ -262,7 +280,7 @@ func (k *Sink) gather(ctx context.Context, i int32, op opcode, p *plan) error {
 		if out := k.unchanged(p, i); len(out) > 0 {
 			p = p.without(out)
 		}
-		g.write(k.writeOp(p, i), p, i, key, k.cfg.mode != modeInsert)
+		g.write(k.writeOp(p, i), p, i, key, k.cfg.mode != modeInsert && !p.table.unkeyed())
 	}
 	if k.cfg.batchSize > 0 && g.rows >= k.cfg.batchSize {
 		return k.flush(ctx)
@@ -364,16 +382,20 @@ func (k *Sink) writeAgain(ctx context.Context, records []int32) error {
 // errors.tolerance=all it writes nothing and only names the first bad record.
 func (k *Sink) isolate(ctx context.Context, records []int32, cause error) error {
 	if !k.cfg.isolate {
-		bad := int(records[0])
+		switch {
+		case len(records) == 1:
+			k.bad = append(k.bad, errs.BadRecord{Index: int(records[0]), Err: wrapFlush(cause)})
+			return k.refuse()
+		case !k.cfg.plain:
+			return k.replay(ctx, records, -1)
+		}
 		var row *badRow
-		if errors.As(cause, &row) {
-			bad = int(row.index)
-		} else if len(records) > 1 {
+		if !errors.As(cause, &row) {
 			// The order of one statement per table can refuse what the records' own
 			// order allows (a unique value that moves from row to row).
 			return k.oneByOne(ctx, records, cause)
 		}
-		k.bad = append(k.bad, errs.BadRecord{Index: bad, Err: wrapFlush(cause)})
+		k.bad = append(k.bad, errs.BadRecord{Index: int(row.index), Err: wrapFlush(cause)})
 		return &errs.RecordError{Bad: k.bad}
 	}
 	if len(records) == 1 {

@@ -109,6 +109,8 @@ type tableInfo struct {
 	// solo: rows constrain each other (a second unique key, foreign keys), so a batch
 	// is written in one transaction.
 	solo bool
+	// unkeyed: no two rows are alike to the table, so an upsert only ever inserts there.
+	unkeyed bool
 }
 
 type colInfo struct {
@@ -121,6 +123,8 @@ type colInfo struct {
 	enum       bool
 	exact      bool // texts are equal only when their bytes are
 }
+
+func (t *table) unkeyed() bool { return t.info != nil && t.info.unkeyed }
 
 // tableOf interns a table.
 func (k *Sink) tableOf(name string) *table {
