@@ -57,7 +57,7 @@ func (e *myEncoder) value(dst []byte, m *sem, s *record.Schema, b *record.Batch,
 		}
 		return dst, myScale(dst[from:])
 	case kindString, kindJSON, kindUUID, kindXML, kindEnum, kindEnumSet, kindInterval, kindLtree, kindTSVector:
-		return e.spell.literal(dst, b.Raw(c)), nil
+		return e.spell.literal(dst, m.label(b.Raw(c))), nil
 	case kindBits:
 		return myBits(dst, b.Raw(c), m, typ), nil
 	case kindDate, kindTime, kindZonedTime, kindTimestamp, kindZonedTimestamp:

@@ -31,7 +31,7 @@ func (e *pgEncoder) raw(dst []byte, m *sem, s *record.Schema, b *record.Batch, c
 		}
 		return append(dst, '0'), nil
 	case kindString, kindJSON, kindUUID, kindXML, kindEnum, kindEnumSet, kindLtree, kindTSVector, kindInterval:
-		return append(dst, b.Raw(c)...), nil
+		return append(dst, m.label(b.Raw(c))...), nil
 	case kindZonedTime:
 		if !plainTime(b.Str(c)) {
 			return dst, errors.New("the text is no time")

@@ -1,6 +1,7 @@
 package sqlsink
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"time"
@@ -59,6 +60,7 @@ type sem struct {
 	precision int   // of kindDecimal; 0: not told
 	bits      int   // of kindBits; 0: any
 	allowed   []string
+	escaped   bool           // commas of allowed labels have a backslash, in values too
 	elem      *sem           // of kindArray
 	zone      *time.Location // kindTimestamp and kindTime are written as local time of this zone; nil: UTC
 	// The type in the source database, when column.propagate.source.type told it:
@@ -147,10 +149,31 @@ func meaning(s *record.Schema) sem {
 				m.bits = n
 			}
 		case "allowed":
-			m.allowed = strings.Split(p.Value, ",")
+			m.allowed, m.escaped = labels(p.Value)
 		}
 	}
 	return m
+}
+
+// labels divides the parameter "allowed". MySQL's source puts a backslash in front of a
+// label's own commas, there and in what the log gives; a snapshot's values have none.
+func labels(allowed string) (list []string, escaped bool) {
+	if !strings.Contains(allowed, `\,`) {
+		return strings.Split(allowed, ","), false
+	}
+	list = strings.Split(strings.ReplaceAll(allowed, `\,`, "\x00"), ",")
+	for i := range list {
+		list[i] = strings.ReplaceAll(list[i], "\x00", ",")
+	}
+	return list, true
+}
+
+// label is a value of an enum as it was in the source.
+func (m *sem) label(text []byte) []byte {
+	if m.escaped && m.kind == kindEnum {
+		return bytes.ReplaceAll(text, []byte(`\,`), []byte(","))
+	}
+	return text
 }
 
 // carries tells whether values of a Connect type can hold the kind, so that a
