@@ -97,7 +97,7 @@ func (t *SinkTask) count(c *chunk) {
 			x = &tally{to: t.cfg.Metrics.SinkTopic(r.Origin.Topic.Name)}
 			t.tallies[r.Origin.Topic] = x
 		}
-		x.rows, x.bytes = x.rows+1, x.bytes+len(rec.Key)+len(rec.Value)
+		x.rows, x.bytes = x.rows+1, x.bytes+c.sizes[i]
 		at := rec.Timestamp
 		if !at.IsZero() {
 			t.cfg.Metrics.SinkLag.Observe(max(0, now.Sub(at).Seconds()))

@@ -48,6 +48,7 @@ func (t *SinkTask) onRevoked(ctx context.Context, _ *kgo.Client, gone map[string
 }
 
 func (t *SinkTask) onLost(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+	t.fence.now() // before mu, which Run holds while it waits for the Put
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.joinPut()

@@ -49,7 +49,11 @@ func (t *SinkTask) process(ctx context.Context, fetches kgo.Fetches) error {
 			size += len(rec.Key) + len(rec.Value)
 			c.all = append(c.all, chunkEntry{part, rec})
 			part.read = rec.Offset + 1
-			if err := t.take(ctx, c, part, rec); err != nil {
+			err := t.take(ctx, c, part, rec)
+			if t.dlq == nil { // nobody asks for its bytes any more
+				rec.Key, rec.Value, rec.Headers = nil, nil, nil
+			}
+			if err != nil {
 				// What came before it is written first, as without decoding ahead.
 				if e := t.settle(ctx); e != nil {
 					return e
@@ -73,9 +77,16 @@ func (t *SinkTask) process(ctx context.Context, fetches kgo.Fetches) error {
 
 func (c *chunk) reset() {
 	c.batch.Reset()
+	c.letGo()
+	c.parts, c.sizes = c.parts[:0], c.sizes[:0]
+}
+
+// letGo gives up what was read of Kafka: fetches are large, and a chunk that was
+// written is only filled again with what comes next.
+func (c *chunk) letGo() {
 	clear(c.raws)
 	clear(c.all)
-	c.parts, c.raws, c.all = c.parts[:0], c.raws[:0], c.all[:0]
+	c.raws, c.all = c.raws[:0], c.all[:0]
 }
 
 // launch starts the Put of a chunk; settle joins it.
@@ -89,9 +100,11 @@ func (t *SinkTask) launch(ctx context.Context, c *chunk) {
 	// been written all the same, and would be written again.
 	put, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	unhook := context.AfterFunc(ctx, func() { time.AfterFunc(t.cfg.CommitTimeout, cancel) })
+	t.fence.begin(cancel)
 	go func() {
 		began := time.Now()
 		err := t.putGuarded(put, &c.batch)
+		t.fence.end()
 		c.took = time.Since(began)
 		t.cfg.Metrics.PutTook(c.took)
 		t.result <- err
@@ -176,6 +189,7 @@ func (t *SinkTask) take(ctx context.Context, c *chunk, part *sinkPart, rec *kgo.
 	}
 	c.parts = append(c.parts, part)
 	c.raws = append(c.raws, rec)
+	c.sizes = append(c.sizes, len(rec.Key)+len(rec.Value))
 	return nil
 }
 
@@ -244,12 +258,15 @@ func (t *SinkTask) put(ctx context.Context, c *chunk, err error) error {
 			return t.refused(ctx, c, bad)
 		case ctx.Err() != nil || t.stopping:
 			return errStopping
+		}
+		wait := delay
+		var wish interface{ RetryAfter() time.Duration }
+		switch {
+		case t.fence.taken():
+			wait = t.verdict()
 		case !errs.Retriable(err):
 			return unrecoverable(err)
-		}
-		var wish interface{ RetryAfter() time.Duration }
-		wait := delay
-		if errors.As(err, &wish) {
+		case errors.As(err, &wish):
 			wait = wish.RetryAfter()
 		}
 		t.cfg.Log.Warn("the target did not take a batch, putting it again", "error", err, "records", len(c.batch.Records), "attempt", attempt, "delay", wait)
@@ -266,9 +283,17 @@ func (t *SinkTask) put(ctx context.Context, c *chunk, err error) error {
 		if t.cfg.Metrics.GaveUp(c.dropRevoked()); len(c.batch.Records) == 0 {
 			return nil
 		}
-		err = t.sink.Put(ctx, &c.batch)
+		err = t.putAgain(ctx, c)
 		delay = min(2*delay, 30*time.Second)
 	}
+}
+
+func (t *SinkTask) putAgain(ctx context.Context, c *chunk) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	t.fence.begin(cancel)
+	defer t.fence.end()
+	return t.putGuarded(ctx, &c.batch)
 }
 
 // refused reports the records that the target will never take; the others are written.
@@ -302,12 +327,12 @@ func (c *chunk) dropRevoked() (dropped int) {
 			continue
 		}
 		if n != i {
-			c.batch.Records[n], c.parts[n], c.raws[n] = c.batch.Records[i], part, c.raws[i]
+			c.batch.Records[n], c.parts[n], c.raws[n], c.sizes[n] = c.batch.Records[i], part, c.raws[i], c.sizes[i]
 		}
 		n++
 	}
 	dropped = len(c.parts) - n
-	c.batch.Records, c.parts, c.raws = c.batch.Records[:n], c.parts[:n], c.raws[:n]
+	c.batch.Records, c.parts, c.raws, c.sizes = c.batch.Records[:n], c.parts[:n], c.raws[:n], c.sizes[:n]
 	return dropped
 }
 
@@ -319,6 +344,7 @@ func (t *SinkTask) advance(c *chunk) {
 	if len(c.all) > 0 {
 		t.dirty = true
 	}
+	c.letGo()
 }
 
 // advanceTo is advance for what lies in front of a record of the batch, by index.

@@ -94,6 +94,7 @@ type SinkTask struct {
 	clocks   map[*record.Schema]clock
 	slots    [2]chunk
 	inflight *chunk      // being put, nil: none
+	fence    cutter      // of the Put in flight
 	result   chan error  // of the Put in flight
 	waiting  atomic.Bool // a rebalance waits for AllowRebalance
 
@@ -105,7 +106,8 @@ type SinkTask struct {
 type chunk struct {
 	batch record.Batch
 	parts []*sinkPart   // of batch.Records, by index
-	raws  []*kgo.Record // of batch.Records, by index
+	raws  []*kgo.Record // of batch.Records, by index; without a dead letter queue they have lost key, value and headers
+	sizes []int         // bytes of key and value of batch.Records, by index
 	all   []chunkEntry  // all records of the chunk, dropped ones too
 	took  time.Duration // of the first Put; written before result is sent
 }
@@ -202,6 +204,7 @@ func (t *SinkTask) Run(ctx context.Context, started func()) (err error) {
 	watch, unwatch := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	t.watchPlace(watch, &wg)
+	t.watchStandstill(watch, &wg)
 	err = t.loop(ctx)
 	unwatch()
 	wg.Wait()

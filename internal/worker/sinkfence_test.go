@@ -1,0 +1,82 @@
+package worker
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millrace/internal/record"
+)
+
+// stuck is a sink whose first Put ends only when it is cut off.
+type stuck struct {
+	*collect
+	begun chan struct{}
+	tries int
+}
+
+func (s *stuck) Put(ctx context.Context, b *record.Batch) error {
+	if s.tries++; s.tries == 1 {
+		close(s.begun)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return s.collect.Put(ctx, b)
+}
+
+// A Put that is cut off because the process stood still is put again, and the task
+// does not fail for it.
+func TestSinkCutOff(t *testing.T) {
+	rig := newSinkRig(t, 1)
+	rig.produce(t, 0, "a", "b")
+	cfg := rig.config(t, "cut")
+	cfg.Member = []kgo.Opt{kgo.HeartbeatInterval(50 * time.Millisecond)}
+	s := &stuck{collect: newCollect(), begun: make(chan struct{})}
+	task, stop := run(t, cfg, s)
+	if task.fence.now() {
+		t.Fatal("something was cut off before there was anything")
+	}
+	<-s.begun
+	if !task.fence.now() || task.fence.now() {
+		t.Error("the Put was not cut off, or twice")
+	}
+	s.await(t, 2)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := rig.committed(t, "connect-cut"); got[0] != 2 || s.tries != 2 {
+		t.Errorf("committed %v after %d tries", got, s.tries)
+	}
+}
+
+// A task that has lost its partitions writes nothing more for them.
+func TestSinkLosesItsPlace(t *testing.T) {
+	rig := newSinkRig(t, 1)
+	rig.produce(t, 0, "a")
+	s := &stuck{collect: newCollect(), begun: make(chan struct{})}
+	task, stop := run(t, rig.config(t, "lost"), s)
+	<-s.begun
+	task.onLost(t.Context(), nil, map[string][]int32{"orders": {0}})
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.values()) != 0 || len(rig.committed(t, "connect-lost")) != 0 {
+		t.Errorf("wrote %v, committed %v", s.values(), rig.committed(t, "connect-lost"))
+	}
+}
+
+func TestStoodStill(t *testing.T) {
+	now := time.Now()
+	if got := stoodStill(now, now.Add(time.Minute), time.Second); got != 59*time.Second {
+		t.Error(got)
+	}
+	// Of a suspended machine the monotonic clock knows nothing.
+	if got := stoodStill(now, now.Round(0).Add(time.Hour), time.Second); got != time.Hour-time.Second {
+		t.Error(got)
+	}
+	if got := stoodStill(now, now.Add(time.Second), time.Second); got != 0 {
+		t.Error(got)
+	}
+}
