@@ -112,6 +112,7 @@ func (s *Sink) sendLane(ctx context.Context, l *lane) error {
 type bulkAnswer struct {
 	Errors bool
 	Items  []map[string]struct {
+		Index  string `json:"_index"`
 		Status int
 		Error  *struct {
 			Type, Reason string
@@ -120,12 +121,15 @@ type bulkAnswer struct {
 	}
 }
 
-const itemTries = 8
+// itemTries is how often items are sent again before the runner is told, which says
+// so in the log and lets the group rebalance while it waits.
+const itemTries = 5
 
-// bulk sends items and sends those again that the cluster was too busy for.
-// Versions keep a late one from going over a newer one.
+// bulk sends items, the first of l.left, and sends those again that the cluster was
+// too busy for. Versions keep a late one from going over a newer one. On an error
+// l.left begins with those that were not taken.
 func (s *Sink) bulk(ctx context.Context, l *lane, items []item) error {
-	delay := max(s.cfg.backoff, 10*time.Millisecond)
+	delay, rest := max(s.cfg.backoff, 10*time.Millisecond), l.left[len(items):]
 	for try := 1; ; try++ {
 		var body []byte
 		if n := len(items); items[n-1].to-items[0].from == total(items) {
@@ -151,14 +155,19 @@ func (s *Sink) bulk(ctx context.Context, l *lane, items []item) error {
 		if !answer.Errors {
 			return nil
 		}
-		again, err := s.results(l, items, &answer, try)
+		again, why, err := s.results(l, items, &answer, try)
 		if err != nil || len(again) == 0 {
 			return err
 		}
+		l.left = append(append([]item{}, again...), rest...)
 		if try == itemTries {
-			return &errs.Error{Java: errs.RetriableException, Msg: fmt.Sprintf("the cluster is too busy for %d items", len(again)), Retriable: true}
+			e := &errs.Error{Java: errs.RetriableException, Msg: fmt.Sprintf("the cluster does not take %d items now: %s", len(again), why), Retriable: true}
+			if strings.HasPrefix(why, blockedType) {
+				e.Hint = blockedHint
+			}
+			return e
 		}
-		s.log.Debug("the cluster is busy, sending items again", "items", len(again), "delay", delay)
+		s.log.Debug("the cluster is busy, sending items again", "items", len(again), "delay", delay, "reason", why)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -181,9 +190,9 @@ var malformedTypes = []string{"mapper_parsing_exception", "document_parsing_exce
 
 var errItem = errors.New("Bulk request failed")
 
-// results sorts the answers: items to send again, bad records, and what the
-// policies say about the rest.
-func (s *Sink) results(l *lane, items []item, answer *bulkAnswer, try int) (again []item, err error) {
+// results sorts the answers: items to send again and why, bad records, and what the
+// policies say about the rest. An error is one of the index and no record's fault.
+func (s *Sink) results(l *lane, items []item, answer *bulkAnswer, try int) (again []item, why string, err error) {
 	for i, ops := range answer.Items {
 		for op, res := range ops {
 			if res.Error == nil { // a delete of nothing is 404 without error
@@ -196,9 +205,11 @@ func (s *Sink) results(l *lane, items []item, answer *bulkAnswer, try int) (agai
 			bad := errs.BadRecord{Index: items[i].index, Err: &errs.Error{Java: errs.ConnectException, Msg: errItem.Error(), Cause: errors.New(reason)}}
 			what, told, conflict := onFail, false, res.Error.Type == "version_conflict_engine_exception"
 			switch {
-			case busy(res.Status):
-				again = append(again, items[i])
+			case busy(res.Status) || res.Error.Type == blockedType:
+				again, why = append(again, items[i]), reason
 				continue
+			case ofIndex(res.Status, res.Error.Type):
+				return nil, "", &errs.Error{Java: errs.ConnectException, Msg: fmt.Sprintf("The index %s takes no documents", res.Index), Cause: errors.New(reason)}
 			case conflict && try > 1:
 				what = onIgnore // a later action of the document was faster, or this one was done without an answer
 			case op == "create" && res.Status == http.StatusConflict:
@@ -227,7 +238,17 @@ func (s *Sink) results(l *lane, items []item, answer *bulkAnswer, try int) (agai
 			}
 		}
 	}
-	return again, nil
+	return again, why, nil
+}
+
+// ofIndex tells whether an item was refused for what the index or the user's rights
+// are: every other record would be refused as well, so none goes to a dead letter queue.
+func ofIndex(status int, typ string) bool {
+	switch typ {
+	case "index_closed_exception", "invalid_index_name_exception", "validation_exception":
+		return true
+	}
+	return status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusNotFound
 }
 
 func isMalformed(typ string) bool {

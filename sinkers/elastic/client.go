@@ -3,10 +3,13 @@ package elastic
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +38,7 @@ func newClient(c *config) *client {
 // answer; it is retriable.
 func (c *client) do(ctx context.Context, method, path, contentType string, body []byte) (int, []byte, error) {
 	node := c.cfg.urls[int(c.turn.Add(1))%len(c.cfg.urls)]
+	name := shown(node)
 	zip := c.cfg.gzip && len(body) > 1024
 	if zip {
 		packed, err := c.pack(body)
@@ -49,7 +53,7 @@ func (c *client) do(ctx context.Context, method, path, contentType string, body 
 	}
 	req, err := http.NewRequestWithContext(ctx, method, node+path, rd)
 	if err != nil {
-		return 0, nil, &errs.Error{Java: errs.ConfigException, Msg: "make a request to " + node, Cause: err}
+		return 0, nil, &errs.Error{Java: errs.ConfigException, Msg: "make a request to " + name, Cause: err}
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", contentType)
@@ -59,19 +63,39 @@ func (c *client) do(ctx context.Context, method, path, contentType string, body 
 	}
 	if c.cfg.authorize != nil {
 		if err := c.cfg.authorize(ctx, req, body); err != nil {
-			return 0, nil, &errs.Error{Java: errs.RetriableException, Msg: "get credentials for " + node, Retriable: true, Cause: err}
+			return 0, nil, &errs.Error{Java: errs.RetriableException, Msg: "get credentials for " + name, Retriable: true, Cause: err}
 		}
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return 0, nil, &errs.Error{Java: errs.RetriableException, Msg: method + " " + path + " on " + node, Retriable: true, Cause: err}
+		var u *url.Error
+		if errors.As(err, &u) {
+			err = u.Err // method and address are said below
+		}
+		return 0, nil, &errs.Error{Java: errs.RetriableException, Msg: method + " " + path + " on " + name, Retriable: true, Cause: err}
 	}
 	defer func() { _ = resp.Body.Close() }()
 	out, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return 0, nil, &errs.Error{Java: errs.RetriableException, Msg: "read the answer of " + node + " to " + method + " " + path, Retriable: true, Cause: err}
+		return 0, nil, &errs.Error{Java: errs.RetriableException, Msg: "read the answer of " + name + " to " + method + " " + path, Retriable: true, Cause: err}
 	}
 	return resp.StatusCode, out, nil
+}
+
+// shown is an address without the password that it may hold.
+func shown(address string) string {
+	if u, err := url.Parse(address); err == nil {
+		return u.Redacted()
+	}
+	return address
+}
+
+func (c *client) addresses() string {
+	out := make([]string, len(c.cfg.urls))
+	for i, u := range c.cfg.urls {
+		out[i] = shown(u)
+	}
+	return strings.Join(out, ",")
 }
 
 // pack returns the body compressed.
@@ -105,15 +129,25 @@ func (c *client) call(ctx context.Context, method, path string, body []byte) ([]
 	return out, nil
 }
 
+// blockedType is the type of errors of an index or cluster that takes no writes for
+// now: closed for them by its owner, or by itself while its disk is nearly full.
+const (
+	blockedType = "cluster_block_exception"
+	blockedHint = "The task goes on by itself once the block is gone; GET /_all/_settings/index.blocks* and GET /_cluster/settings show blocks, which go with disk space or a setting of null"
+)
+
 func statusError(status int, what string, body []byte) error {
 	if len(body) > 500 {
 		body = append(append([]byte{}, body[:500]...), "…"...)
 	}
-	e := &errs.Error{Java: errs.ConnectException, Msg: fmt.Sprintf("%s: the cluster answered %d: %s", what, status, body), Retriable: busy(status)}
-	switch status {
-	case http.StatusUnauthorized, http.StatusForbidden:
+	blocked := bytes.Contains(body, []byte(`"`+blockedType+`"`))
+	e := &errs.Error{Java: errs.ConnectException, Msg: fmt.Sprintf("%s: the cluster answered %d: %s", what, status, body), Retriable: busy(status) || blocked}
+	switch {
+	case blocked:
+		e.Hint = blockedHint
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		e.Hint = "Check connection.username and connection.password (or connection.api.key) and the user's rights"
-	case http.StatusRequestEntityTooLarge:
+	case status == http.StatusRequestEntityTooLarge:
 		e.Hint = "Lower batch.size or bulk.size.bytes, or raise http.max_content_length"
 	}
 	return e

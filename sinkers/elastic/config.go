@@ -189,7 +189,7 @@ func (c *config) secure(v configdef.Values, prefix string, forced bool) error {
 			u = map[bool]string{false: "http://", true: "https://"}[forced] + u
 		}
 		if forced && strings.HasPrefix(u, "http://") {
-			return configError("connection.url: %s is not encrypted, and TLS is asked for; write https://", u)
+			return configError("connection.url: %s is not encrypted, and TLS is asked for; write https://", shown(u))
 		}
 		c.urls = append(c.urls, strings.TrimSuffix(u, "/"))
 	}

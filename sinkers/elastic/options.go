@@ -63,7 +63,7 @@ func common(nulls string, flushTimeout string) []configdef.Option {
 		option("linger.ms", long, "1", "Waiting time of the Java sink's buffer; nothing waits here.", configdef.AtLeast(0)),
 		option("flush.timeout.ms", long, flushTimeout, "Time the Java sink gives a flush. Here a put ends when everything was answered.", configdef.AtLeast(1)),
 		option("max.retries", integer, "5", "How often a request is sent again after a network error, 429 or 5xx. When it is not set, until it works.", configdef.AtLeast(0)),
-		option("retry.backoff.ms", long, "100", "First delay between those tries; it doubles up to 30 s.", configdef.AtLeast(0)),
+		option("retry.backoff.ms", long, "100", "First delay between those tries; it doubles up to 10 s.", configdef.AtLeast(0)),
 		option("connection.timeout.ms", integer, "1000", "Time to connect.", configdef.AtLeast(1)),
 		option("read.timeout.ms", integer, "3000", "Time to wait for an answer; less than 60 s is taken as 60 s, since a busy cluster that answers late has done the work.", configdef.AtLeast(1)),
 		option("key.ignore", yes, "false", "Whether the record key is not the document's id.", nil),

@@ -269,8 +269,11 @@ func (s *Sink) renew(ctx context.Context, x *resource, at time.Time) error {
 		}
 	}
 	status, out, err := s.client.do(ctx, http.MethodGet, x.path("/_count?ignore_unavailable=true&terminate_after=1"), "", nil)
-	if err != nil || busy(status) {
-		return &errs.Error{Java: errs.RetriableException, Msg: "look whether " + x.name + " holds documents", Retriable: true, Cause: err}
+	if err == nil && busy(status) {
+		err = statusError(status, "look whether "+x.name+" holds documents", out)
+	}
+	if err != nil {
+		return err
 	}
 	var n struct{ Count int64 }
 	if err := json.Unmarshal(out, &n); status >= 300 || err != nil {

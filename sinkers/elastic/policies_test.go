@@ -177,3 +177,53 @@ func TestAivenResources(t *testing.T) {
 		}
 	})
 }
+
+// TestFaultOfTheIndex: what every record would meet is no record's fault. A block is
+// waited for, with its reason in the error; what was answered before is not sent
+// again, nor reported twice. Errors that no waiting mends end the task.
+func TestFaultOfTheIndex(t *testing.T) {
+	for status, want := range map[int]string{429: "es_rejected_execution_exception", 403: "The task goes on by itself once the block is gone", 404: "index_not_found_exception"} {
+		blocked := true
+		c := &cluster{}
+		c.refuse = func(_ int, id string) int {
+			switch {
+			case id == "b" && blocked:
+				return status
+			case id == "c":
+				return 400
+			}
+			return 0
+		}
+		s := newTestSink(t, c, map[string]string{"errors.tolerance": "all", "errors.deadletterqueue.topic.name": "dlq", "max.in.flight.requests": "1"})
+		b := &record.Batch{}
+		for i, id := range []string{"a", "b", "c", "d"} {
+			add(b, id, i)
+		}
+		err := s.Put(t.Context(), b)
+		var bad *errs.RecordError
+		if err == nil || errors.As(err, &bad) || errs.Retriable(err) != (status != 404) || !strings.Contains(err.Error(), want) {
+			t.Fatalf("%d: %v", status, err)
+		}
+		if status == 404 {
+			continue
+		}
+		blocked = false
+		if err = s.Put(t.Context(), b); !errors.As(err, &bad) || len(bad.Bad) != 1 || bad.Bad[0].Index != 2 {
+			t.Fatalf("%d: %v", status, err)
+		}
+		if got := strings.Join(c.log, ""); got != "adb" {
+			t.Errorf("%d: written %s", status, got)
+		}
+	}
+}
+
+// TestPasswordInAddress: it is in no error.
+func TestPasswordInAddress(t *testing.T) {
+	s, err := NewConfluent(map[string]string{"connection.url": "http://user:geheim@127.0.0.1:1"}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err == nil || strings.Contains(err.Error(), "geheim") || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("%v", err)
+	}
+}

@@ -84,7 +84,7 @@ func (s *Sink) Start(ctx context.Context) error {
 		err = statusError(status, "GET /", body)
 	}
 	if err != nil { // any other answer shows that the cluster is there; small builds have no root page
-		return &errs.Error{Java: errs.ConnectException, Msg: "Could not connect to the cluster at " + strings.Join(s.cfg.urls, ","), Retriable: errs.Retriable(err), Cause: err}
+		return &errs.Error{Java: errs.ConnectException, Msg: "Could not connect to the cluster at " + s.client.addresses(), Retriable: errs.Retriable(err), Cause: err}
 	}
 	return nil
 }
@@ -115,8 +115,12 @@ func (s *Sink) Put(ctx context.Context, b *record.Batch) error {
 		}
 		s.last = is
 	}
+	before := s.open()
 	reported, failed, err := s.send(ctx)
 	if err != nil {
+		if s.open() < before {
+			s.tries = 0 // the cluster is back
+		}
 		return s.later(err)
 	}
 	s.tries, s.last = 0, stamp{}
@@ -130,6 +134,14 @@ func (s *Sink) Put(ctx context.Context, b *record.Batch) error {
 		return &errs.RecordError{Bad: bad}
 	}
 	return nil
+}
+
+// open is how many items of the batch were not answered yet.
+func (s *Sink) open() (n int) {
+	for i := range s.lanes {
+		n += len(s.lanes[i].left)
+	}
+	return n
 }
 
 // gather turns the records into the lanes' actions.
@@ -202,7 +214,7 @@ func (s *Sink) later(err error) error {
 	if s.cfg.retries >= 0 && s.tries > s.cfg.retries {
 		return &errs.Error{Java: errs.ConnectException, Msg: fmt.Sprintf("Failed after %d retries", s.cfg.retries), Cause: err, Hint: "max.retries sets how many there are; without it they go on until the cluster takes the batch"}
 	}
-	return &retryLater{err, min(s.cfg.backoff<<min(s.tries, 10), 30*time.Second)}
+	return &retryLater{err, min(s.cfg.backoff<<min(s.tries, 10), 10*time.Second)}
 }
 
 // retryLater is a retriable error that says when to come back.

@@ -68,6 +68,10 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			switch {
 			case status == 429:
 				why = "es_rejected_execution_exception"
+			case status == 403:
+				why = blockedType
+			case status == 404:
+				why = "index_not_found_exception"
 			case status == 400:
 				why = "mapper_parsing_exception"
 			case x.Version != nil && *x.Version < c.vers[x.ID]:
