@@ -146,15 +146,18 @@ func pgGeometry(dst []byte, m *sem, s *record.Schema, b *record.Batch, c record.
 	if m.srcType == "BYTEA" {
 		dst = append(dst, '\\', 'x')
 	}
+	head, rest := ewkb(wkb, srid)
+	return appendHex(appendHex(dst, head), rest), nil
+}
+
+// ewkb is a WKB with its SRID, in two parts.
+func ewkb(wkb []byte, srid int64) (head, rest []byte) {
 	const hasSRID = 0x20000000
-	if srid == 0 || wkb[0] != 1 || binary.LittleEndian.Uint32(wkb[1:])&hasSRID != 0 {
-		return appendHex(dst, wkb), nil
+	if srid == 0 || len(wkb) < 5 || wkb[0] != 1 || binary.LittleEndian.Uint32(wkb[1:])&hasSRID != 0 {
+		return nil, wkb
 	}
-	var head [9]byte
-	head[0] = 1
-	binary.LittleEndian.PutUint32(head[1:], binary.LittleEndian.Uint32(wkb[1:])|hasSRID)
-	binary.LittleEndian.PutUint32(head[5:], uint32(srid))
-	return appendHex(appendHex(dst, head[:]), wkb[5:]), nil
+	head = binary.LittleEndian.AppendUint32([]byte{1}, binary.LittleEndian.Uint32(wkb[1:])|hasSRID)
+	return binary.LittleEndian.AppendUint32(head, uint32(srid)), wkb[5:]
 }
 
 func pgSparse(dst []byte, b *record.Batch, c record.Cell) ([]byte, error) {

@@ -332,11 +332,12 @@ func (t *sqliteTarget) bind(m *sem, s *record.Schema, b *record.Batch, c record.
 	case kindBytes:
 		return append([]byte{}, b.Raw(c)...), nil
 	case kindPoint, kindGeometry, kindGeography:
-		wkb, _, ok := geometryParts(b, s, c)
+		wkb, srid, ok := geometryParts(b, s, c)
 		if !ok {
 			return nil, errors.New("the geometry has no wkb")
 		}
-		return append([]byte{}, wkb...), nil
+		head, rest := ewkb(wkb, srid)
+		return append(append([]byte{}, head...), rest...), nil
 	case kindArray, kindMap, kindVector, kindHalfVector, kindSparseVector:
 		var err error
 		jm := m

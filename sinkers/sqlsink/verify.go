@@ -41,6 +41,8 @@ type asker interface {
 	// it holds JSON, whose blanks do not count. text is a column as a text.
 	differ(q string, info *colInfo, json bool) string
 	text(q string) string
+	// digest is a short text that differs where the columns do.
+	digest(cols []string) string
 }
 
 // side is one target table and its temporary twin.
@@ -73,6 +75,9 @@ type KeyDiff struct {
 	Kind    string            `json:"kind"` // missing, extra or different
 	Key     map[string]string `json:"key"`
 	Columns []string          `json:"columns,omitempty"` // of kind different
+	// Row is a digest of what the row should be; of an extra row, of what it is. When it
+	// is another one than before, records have changed the row in between.
+	Row string `json:"-"`
 }
 
 // ID tells differences of one table apart.
@@ -266,17 +271,19 @@ type question struct{ kind, cols, from string }
 // a temporary table stand in a statement once.
 func (v *Verifier) queries(s *side) []question {
 	quote := v.sink.spell.quote
-	var on, skeys, tkeys, names, any []string
+	var on, skeys, tkeys, names, any, scols, tcols []string
 	for _, k := range s.keys {
 		q := quote(k)
 		on = append(on, "s."+q+" = t."+q)
 		skeys, tkeys = append(skeys, v.ask.text("s."+q)), append(tkeys, v.ask.text("t."+q))
 	}
 	for _, c := range s.cols {
+		scols, tcols = append(scols, "s."+quote(c)), append(tcols, "t."+quote(c))
 		cond := v.ask.differ(quote(c), v.sink.column(s.t, c), s.json[c])
 		any = append(any, cond)
 		names = append(names, "CASE WHEN "+cond+" THEN '"+strings.ReplaceAll(c, "'", "''")+"' END")
 	}
+	skeys, tkeys = append(skeys, v.ask.digest(scols)), append(tkeys, v.ask.digest(tcols))
 	match := strings.Join(on, " AND ")
 	out := []question{
 		{"missing", strings.Join(skeys, ", "), s.t.sql + " s WHERE NOT EXISTS (SELECT 1 FROM " + s.real + " t WHERE " + match + ")"},
@@ -299,7 +306,8 @@ func (v *Verifier) list(ctx context.Context, s *side, q question) (n int, out []
 		for i, k := range s.keys {
 			d.Key[k] = row[i]
 		}
-		for _, c := range row[len(s.keys):] {
+		d.Row = row[len(s.keys)]
+		for _, c := range row[len(s.keys)+1:] {
 			if c != "" {
 				d.Columns = append(d.Columns, c)
 			}

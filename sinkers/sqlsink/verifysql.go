@@ -71,6 +71,13 @@ func (p *postgres) differ(q string, info *colInfo, json bool) string {
 
 func (p *postgres) text(q string) string { return q + "::text" }
 
+func (p *postgres) digest(cols []string) string {
+	if len(cols) == 0 {
+		return "''"
+	}
+	return "md5(ROW(" + strings.Join(cols, ", ") + ")::text)"
+}
+
 func (t *mysqlTarget) ask(ctx context.Context, q string) ([][]string, error) {
 	if err := t.ready(ctx); err != nil {
 		return nil, err
@@ -104,6 +111,15 @@ func (t *mysqlTarget) differ(q string, info *colInfo, json bool) string {
 }
 
 func (t *mysqlTarget) text(q string) string { return "CAST(" + q + " AS CHAR)" }
+
+// digest: MySQL 9.7 has no MD5.
+func (t *mysqlTarget) digest(cols []string) string {
+	parts := []string{"''"}
+	for _, c := range cols {
+		parts = append(parts, "IFNULL(CAST("+c+" AS BINARY), 'NULL')")
+	}
+	return "SHA2(CONCAT_WS('|', " + strings.Join(parts, ", ") + "), 256)"
+}
 
 func (t *sqliteTarget) ask(ctx context.Context, q string) ([][]string, error) {
 	rows, err := t.conn.QueryContext(ctx, q)
@@ -147,6 +163,15 @@ func (t *sqliteTarget) differ(q string, _ *colInfo, json bool) string {
 }
 
 func (t *sqliteTarget) text(q string) string { return "CAST(" + q + " AS TEXT)" }
+
+// digest: SQLite has no hash, so it is the row itself.
+func (t *sqliteTarget) digest(cols []string) string {
+	parts := []string{"''"}
+	for _, c := range cols {
+		parts = append(parts, "quote("+c+")")
+	}
+	return strings.Join(parts, " || '|' || ")
+}
 
 // texts reads rows to their end and closes them.
 func texts(rows *sql.Rows) ([][]string, error) {
