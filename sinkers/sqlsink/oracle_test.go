@@ -195,7 +195,12 @@ func play(t *testing.T, name string, c *sinkCase, tg caseTarget) (string, error)
 }
 
 func start(t *testing.T, props map[string]string) (*sqlsink.Sink, error) {
-	k, err := sqlsink.New(props, "sink1", 0, testkit.Log(t), nil)
+	front := sqlsink.New
+	if props["connector.class"] == sqlsink.AivenClass {
+		front = sqlsink.NewAiven
+		props["connection.user"] = props["connection.username"]
+	}
+	k, err := front(props, "sink1", 0, testkit.Log(t), nil)
 	if err != nil {
 		return nil, err
 	}
