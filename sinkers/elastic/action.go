@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"hash/maphash"
+	"slices"
 	"strconv"
 
 	"millrace/internal/record"
@@ -83,7 +84,7 @@ func (s *Sink) version(ctx context.Context, b *record.Batch, r *record.Record, t
 }
 
 func headerVersion(b *record.Batch, r *record.Record, name string) (int64, error) {
-	for _, h := range b.Headers(r) {
+	for _, h := range slices.Backward(b.Headers(r)) { // the last one counts
 		if h.Key != name {
 			continue
 		}
