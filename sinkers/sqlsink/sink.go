@@ -108,7 +108,7 @@ func dial(c *config, log *slog.Logger) (target, spelling, error) {
 // Start connects to the database.
 func (k *Sink) Start(ctx context.Context) error {
 	err := k.target.open(ctx)
-	for n := 1; n < k.cfg.attempts && classOf(err) == errLost; n++ {
+	for n := 1; n < k.cfg.attempts && (classOf(err) == errLost || classOf(err) == errBusy); n++ {
 		k.log.Warn("could not connect, trying again", "error", err, "delay", k.cfg.attemptDelay)
 		select {
 		case <-ctx.Done():
@@ -118,7 +118,7 @@ func (k *Sink) Start(ctx context.Context) error {
 		err = k.target.open(ctx)
 	}
 	if err != nil {
-		return &errs.Error{Java: errs.ConnectException, Msg: "Could not connect to the target database", Retriable: classOf(err) == errLost && k.cfg.attempts == 0, Cause: err,
+		return &errs.Error{Java: errs.ConnectException, Msg: "Could not connect to the target database", Retriable: (classOf(err) == errLost || classOf(err) == errBusy) && k.cfg.attempts == 0, Cause: err,
 			Hint: "Check connection.url, connection.username and connection.password"}
 	}
 	return nil
