@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hamba/avro/v2/ocf"
-
 	"millrace/internal/configdef"
 	"millrace/internal/convert"
 	"millrace/internal/errs"
@@ -253,7 +251,7 @@ func aivenFormat(s *Sink, v configdef.Values, fields []field, bare, chosen bool)
 		}
 		s.format = f
 	case "avro":
-		s.format = &avroFormat{codec: ocf.CodecName(v.Enum("avro.codec")), props: avroProps(v), fields: fields, bare: bare}
+		s.format = &avroFormat{codec: v.Enum("avro.codec"), props: avroProps(v), fields: fields, bare: bare}
 	case "parquet":
 		name := "none" // the Java sink's default of gzip does not reach Parquet
 		if v.IsSet("file.compression.type") {

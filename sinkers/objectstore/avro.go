@@ -2,11 +2,15 @@ package objectstore
 
 import (
 	"bytes"
+	"crypto/rand"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"io"
 
-	"github.com/hamba/avro/v2"
-	"github.com/hamba/avro/v2/ocf"
+	"github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/snappy"
+	"github.com/klauspost/compress/zstd"
 
 	"millrace/internal/convert"
 	"millrace/internal/record"
@@ -14,10 +18,43 @@ import (
 
 // avroFormat writes Avro container files with the schema that AvroData makes.
 type avroFormat struct {
-	codec  ocf.CodecName
+	codec  string
 	props  map[string]string // of the AvroConverter
 	fields []field           // nil: the value alone, of Confluent's sinks
 	bare   bool              // the single field stands alone
+	plans  map[avroKey]avroPlan
+
+	packed  bytes.Buffer // of the codec
+	deflate *flate.Writer
+	zstd    *zstd.Encoder
+}
+
+// avroKey is a schema and the namespace that it stands in, avroPlan what is made of it.
+type avroKey struct {
+	schema *record.Schema
+	space  string
+}
+
+type avroPlan struct {
+	text string
+	enc  convert.Encoder
+}
+
+// plan returns the text and the encoder of a schema, which files share.
+func (f *avroFormat) plan(s *record.Schema, space string) (string, convert.Encoder, error) {
+	k := avroKey{s, space}
+	if p, ok := f.plans[k]; ok {
+		return p.text, p.enc, nil
+	}
+	text, enc, err := convert.AvroFile(f.props, s, space)
+	if err != nil {
+		return "", nil, err
+	}
+	if f.plans == nil || len(f.plans) >= maxPlans {
+		f.plans = map[avroKey]avroPlan{}
+	}
+	f.plans[k] = avroPlan{text, enc}
+	return text, enc, nil
 }
 
 func (f *avroFormat) extension() string { return ".avro" }
@@ -26,26 +63,65 @@ func (f *avroFormat) strict() bool      { return true }
 func (f *avroFormat) open(w io.Writer, b *record.Batch, r *record.Record, crowd int) (encoder, error) {
 	e := &avroEncoder{block: 64 << 10}
 	if crowd > manyFiles {
-		e.block = 4 << 10
+		e.block = 2 << 10
 	}
 	text, err := e.compile(f, b, r)
 	if err != nil {
 		return nil, err
 	}
-	e.ocf, err = ocf.NewEncoder(`"null"`, w, ocf.WithCodec(f.codec), ocf.WithBlockLength(1<<20), ocf.WithSchemaMarshaler(func(avro.Schema) ([]byte, error) { return []byte(text), nil }))
-	if err != nil {
+	e.w, e.pack = w, f.pack
+	if _, err := rand.Read(e.sync[:]); err != nil {
 		return nil, fmt.Errorf("begin an Avro file: %w", err)
+	}
+	head := append([]byte("Obj\x01"), 4) // a map of two entries
+	for _, x := range []string{"avro.schema", text, "avro.codec", f.codec} {
+		head = append(appendLong(head, int64(len(x))), x...)
+	}
+	if _, err := w.Write(append(append(head, 0), e.sync[:]...)); err != nil {
+		return nil, err
 	}
 	return e, nil
 }
 
+// pack is a block as the codec has it; the result is valid until the next one.
+func (f *avroFormat) pack(block []byte) (out []byte, err error) {
+	f.packed.Reset()
+	switch f.codec {
+	case "deflate":
+		if f.deflate == nil {
+			if f.deflate, err = flate.NewWriter(&f.packed, flate.DefaultCompression); err != nil {
+				return nil, err
+			}
+		}
+		f.deflate.Reset(&f.packed)
+		if _, err = f.deflate.Write(block); err == nil {
+			err = f.deflate.Close()
+		}
+	case "snappy":
+		out = snappy.Encode(f.packed.AvailableBuffer(), block)
+		f.packed.Write(binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE(block)))
+	case "zstandard":
+		if f.zstd == nil {
+			if f.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1)); err != nil {
+				return nil, err
+			}
+		}
+		return f.zstd.EncodeAll(block, f.packed.AvailableBuffer()), nil
+	default:
+		return block, nil
+	}
+	return f.packed.Bytes(), err
+}
+
 type avroEncoder struct {
-	ocf     *ocf.Encoder
+	w       io.Writer
+	pack    func([]byte) ([]byte, error)
+	sync    [16]byte
 	value   convert.Encoder // of values that stand alone
 	members []avroMember
-	buf     []byte
-	waiting int
-	block   int // bytes
+	buf     []byte // records of the block
+	count   int    // of them
+	block   int    // bytes
 }
 
 type avroMember struct {
@@ -70,7 +146,7 @@ func (e *avroEncoder) compile(f *avroFormat, b *record.Batch, r *record.Record) 
 			s = r.KeySchema
 			e.members = []avroMember{{member: member{source: fieldKey}}}
 		}
-		text, e.value, err = convert.AvroFile(f.props, s, "")
+		text, e.value, err = f.plan(s, "")
 		if e.members != nil {
 			e.members[0].enc = e.value
 		}
@@ -84,7 +160,7 @@ func (e *avroEncoder) compile(f *avroFormat, b *record.Batch, r *record.Record) 
 		text := `"null"`
 		am := avroMember{member: m}
 		if m.schema != nil {
-			if text, am.enc, err = convert.AvroFile(f.props, m.schema, avroSpace); err != nil {
+			if text, am.enc, err = f.plan(m.schema, avroSpace); err != nil {
 				return "", err
 			}
 		}
@@ -95,7 +171,7 @@ func (e *avroEncoder) compile(f *avroFormat, b *record.Batch, r *record.Record) 
 }
 
 func (e *avroEncoder) write(b *record.Batch, r *record.Record) (err error) {
-	e.buf = e.buf[:0]
+	from := len(e.buf)
 	if e.members == nil {
 		e.buf, _, err = e.value.Append(e.buf, b, r.Value)
 	}
@@ -105,22 +181,43 @@ func (e *avroEncoder) write(b *record.Batch, r *record.Record) (err error) {
 		}
 	}
 	if err != nil {
+		e.buf = e.buf[:from]
 		return err
 	}
-	e.waiting += len(e.buf)
-	_, err = e.ocf.Write(e.buf)
-	if err == nil && e.waiting >= e.block {
-		err = e.flush()
+	e.count++
+	if len(e.buf) < e.block {
+		return nil
+	}
+	if err = e.flush(); err != nil { // the record may come again
+		e.buf, e.count = e.buf[:from], e.count-1
 	}
 	return err
 }
 
 func (e *avroEncoder) drop()     {}
-func (e *avroEncoder) held() int { return e.waiting }
+func (e *avroEncoder) held() int { return len(e.buf) }
 
+// flush writes the block.
 func (e *avroEncoder) flush() error {
-	e.waiting = 0
-	return e.ocf.Flush()
+	if e.count == 0 {
+		return nil
+	}
+	data, err := e.pack(e.buf)
+	if err != nil {
+		return fmt.Errorf("compress a block of an Avro file: %w", err)
+	}
+	out := make([]byte, 0, 2*binary.MaxVarintLen64+len(data)+len(e.sync))
+	out = append(appendLong(appendLong(out, int64(e.count)), int64(len(data))), data...)
+	if _, err := e.w.Write(append(out, e.sync[:]...)); err != nil { // in one, so all of it or nothing
+		return err
+	}
+	if e.buf, e.count = e.buf[:0], 0; cap(e.buf) > 2*e.block {
+		e.buf = nil
+	}
+	return nil
 }
 
-func (e *avroEncoder) close() error { return e.ocf.Close() }
+func (e *avroEncoder) close() error { return e.flush() }
+
+// appendLong appends Avro's long: zigzag, seven bits per byte.
+func appendLong(dst []byte, v int64) []byte { return binary.AppendVarint(dst, v) }

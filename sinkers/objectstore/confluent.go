@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/hamba/avro/v2/ocf"
-
 	"millrace/internal/configdef"
 	"millrace/internal/errs"
 )
@@ -233,7 +231,7 @@ func formatOf(v configdef.Values, option string) (format, error) {
 	case "json.JsonFormat":
 		return newJSONFormat(".json", strings.ToUpper(v.String("json.decimal.format")))
 	case "avro.AvroFormat":
-		return &avroFormat{codec: ocf.CodecName(v.Enum("avro.codec")), props: avroProps(v)}, nil
+		return &avroFormat{codec: v.Enum("avro.codec"), props: avroProps(v)}, nil
 	case "parquet.ParquetFormat":
 		codec, ext := parquetCodec(v.Enum("parquet.codec"))
 		return &parquetFormat{ext: ext + ".parquet", codec: codec}, nil

@@ -101,15 +101,16 @@ var jsonOrder = []field{fieldHeaders, fieldOffset, fieldValue, fieldKey, fieldTi
 
 // jsonFormat writes a JSON document per record, in lines or as one array.
 type jsonFormat struct {
-	ext     string
-	array   bool
-	ordered bool    // maps are in the order of Java's
-	unended bool    // the last line of a file has no end, as Aiven's sinks leave it
-	fields  []field // nil: one of them alone
-	single  field   // which; "": the value
-	conv    convert.Converter
-	header  convert.HeaderConverter
-	maps    map[*record.Schema]bool // see mapped
+	ext        string
+	array      bool
+	ordered    bool    // maps are in the order of Java's
+	unended    bool    // the last line of a file has no end, as Aiven's sinks leave it
+	fields     []field // nil: one of them alone
+	single     field   // which; "": the value
+	conv       convert.Converter
+	header     convert.HeaderConverter
+	maps       map[*record.Schema]bool // see mapped
+	key, value plan                    // of all files
 }
 
 func newJSONFormat(ext, decimals string) (*jsonFormat, error) {
@@ -133,10 +134,9 @@ func (f *jsonFormat) open(w io.Writer, _ *record.Batch, _ *record.Record, _ int)
 
 type jsonEncoder struct {
 	lines
-	w          io.Writer
-	f          *jsonFormat
-	begun      bool
-	key, value plan
+	w     io.Writer
+	f     *jsonFormat
+	begun bool
 }
 
 // plan is a converter's encoder of the schema seen last.
@@ -209,9 +209,9 @@ func (e *jsonEncoder) object(b *record.Batch, r *record.Record) (err error) {
 func (e *jsonEncoder) member(f field, b *record.Batch, r *record.Record) (err error) {
 	switch f {
 	case fieldKey:
-		e.buf, err = e.key.append(e.buf, e.f.conv, b, r.Topic, r.KeySchema, e.f.inOrder(b, r.KeySchema, r.Key))
+		e.buf, err = e.f.key.append(e.buf, e.f.conv, b, r.Topic, r.KeySchema, e.f.inOrder(b, r.KeySchema, r.Key))
 	case fieldValue:
-		e.buf, err = e.value.append(e.buf, e.f.conv, b, r.Topic, r.ValueSchema, e.f.inOrder(b, r.ValueSchema, r.Value))
+		e.buf, err = e.f.value.append(e.buf, e.f.conv, b, r.Topic, r.ValueSchema, e.f.inOrder(b, r.ValueSchema, r.Value))
 	case fieldOffset:
 		e.buf = strconv.AppendInt(e.buf, r.Origin.Offset, 10)
 	case fieldTimestamp:

@@ -235,12 +235,20 @@ func (s *Sink) there(ctx context.Context, p *part, key string, r *record.Record,
 	return true, nil
 }
 
+// open is how many files are being made.
+func (s *Sink) open() (n int) {
+	for _, p := range s.parts {
+		n += len(p.order)
+	}
+	return n
+}
+
 // begin opens a file, and those beside it.
 func (s *Sink) begin(p *part, key string, b *record.Batch, r *record.Record, now time.Time) (*file, error) {
 	f := &file{name: s.layout.name(p, key, r, now), start: r.Origin.Offset, first: r.Timestamp, schema: r.ValueSchema, body: &spool{all: &s.all}, none: r.Value.IsNull() && len(s.aside) > 0}
 	var err error
 	if !f.none {
-		f.enc, err = s.format.open(f.body, b, r, len(p.order))
+		f.enc, err = s.format.open(f.body, b, r, s.open())
 	}
 	for i := 0; i < len(s.aside) && err == nil; i++ {
 		a := s.aside[i]
@@ -250,7 +258,7 @@ func (s *Sink) begin(p *part, key string, b *record.Batch, r *record.Record, now
 		}
 		own := s.format.extension() + s.compress.extension()
 		x := &file{name: strings.TrimSuffix(f.name, own) + a.view + a.format.extension() + a.compress.extension(), start: f.start, body: &spool{all: &s.all}, aside: a}
-		if x.enc, err = a.format.open(x.body, b, &view, len(p.order)); err == nil {
+		if x.enc, err = a.format.open(x.body, b, &view, s.open()); err == nil {
 			f.beside = append(f.beside, x)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hamba/avro/v2/ocf"
 	"github.com/parquet-go/parquet-go"
 
 	"millrace/internal/errs"
@@ -319,6 +320,31 @@ func TestParquetOfNestedValues(t *testing.T) {
 		}
 		if text := strings.Join(got, " "); text != want[i] {
 			t.Errorf("row %d: %q, want %q\n%s", i, text, want[i], f.Schema())
+		}
+	}
+}
+
+// TestAvroCodecs reads files of several blocks back.
+func TestAvroCodecs(t *testing.T) {
+	for _, codec := range []string{"null", "deflate", "snappy", "zstandard"} {
+		dir := t.TempDir()
+		s := confluentSink(t, dir, map[string]string{"format.class": formats + "avro.AvroFormat", "avro.codec": codec, "flush.size": "20000"})
+		must(t, s.Put(t.Context(), batch(t, 0, 20_000, orders, order)))
+		must(t, s.Flush(t.Context()))
+		for name, data := range files(t, dir) {
+			d, err := ocf.NewDecoder(strings.NewReader(data))
+			must(t, err)
+			n := int64(0)
+			for ; d.HasNext(); n++ {
+				var v map[string]any
+				must(t, d.Decode(&v))
+				if v["id"] != n {
+					t.Fatalf("%s: record %d is %v", codec, n, v)
+				}
+			}
+			if err := d.Error(); err != nil || n != 20_000 || string(d.Metadata()["avro.codec"]) != codec {
+				t.Errorf("%s: %d records, codec %s: %v", name, n, d.Metadata()["avro.codec"], err)
+			}
 		}
 	}
 }

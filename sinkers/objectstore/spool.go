@@ -11,12 +11,12 @@ import (
 // share continues on disk, and so does every file while all of them together
 // take more than the budget.
 const (
-	memoryBudget = 16 << 20
+	memoryBudget = 6 << 20
 	memoryShare  = 256 << 10
 	leastSpill   = 4 << 10
 )
 
-// budget counts what all spools of a task hold in memory.
+// budget counts the memory that all spools of a task take, used or not.
 type budget struct{ used atomic.Int64 }
 
 // spool holds the bytes of one file: the first part on disk, if any, the rest in
@@ -31,16 +31,38 @@ type spool struct {
 
 // Write implements io.Writer.
 func (s *spool) Write(p []byte) (int, error) {
+	s.grow(len(p))
 	s.mem = append(s.mem, p...)
-	used := s.all.used.Add(int64(len(p)))
-	if len(s.mem) >= memoryShare || used > memoryBudget && len(s.mem) >= leastSpill {
+	if len(s.mem) >= memoryShare || s.all.used.Load() > memoryBudget && len(s.mem) >= leastSpill {
 		if err := s.spill(); err != nil { // as if it had not been written: no byte is there twice
 			s.mem = s.mem[:len(s.mem)-len(p)]
-			s.all.used.Add(-int64(len(p)))
 			return 0, err
 		}
 	}
 	return len(p), nil
+}
+
+// grow makes room for n bytes: little more than is wanted, since there are many spools.
+func (s *spool) grow(n int) {
+	want := len(s.mem) + n
+	if want <= cap(s.mem) {
+		return
+	}
+	const step = 1 << 10
+	size := (max(want, min(2*cap(s.mem), cap(s.mem)+cap(s.mem)/4+step)) + step - 1) / step * step
+	mem := make([]byte, len(s.mem), size)
+	copy(mem, s.mem)
+	s.all.used.Add(int64(size - cap(s.mem)))
+	s.mem = mem
+}
+
+// empty forgets what is in memory, and gives the memory back unless it is little.
+func (s *spool) empty(all bool) {
+	if all || cap(s.mem) > 6<<10 {
+		s.all.used.Add(-int64(cap(s.mem)))
+		s.mem = nil
+	}
+	s.mem = s.mem[:0]
 }
 
 // spill moves what is in memory to the disk.
@@ -58,10 +80,7 @@ func (s *spool) spill() error {
 		return fmt.Errorf("write a temporary file for a large object; set TMPDIR to a directory with space: %w", err)
 	}
 	s.kept += int64(n)
-	s.all.used.Add(-int64(len(s.mem)))
-	if s.mem = s.mem[:0]; cap(s.mem) > 8<<10 {
-		s.mem = nil
-	}
+	s.empty(false)
 	return nil
 }
 
@@ -91,16 +110,13 @@ func (s *spool) ReadAt(p []byte, off int64) (n int, err error) {
 
 // reset empties the spool for more to come.
 func (s *spool) reset() {
-	s.all.used.Add(-int64(len(s.mem)))
-	if s.mem, s.kept = s.mem[:0], 0; cap(s.mem) > 8<<10 {
-		s.mem = nil
-	}
+	s.empty(false)
+	s.kept = 0
 }
 
 // close gives the memory and the disk space back.
 func (s *spool) close() {
-	s.all.used.Add(-int64(len(s.mem)))
-	s.mem = nil
+	s.empty(true)
 	if s.disk != nil {
 		_ = s.disk.Close()
 		s.disk = nil
