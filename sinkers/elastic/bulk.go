@@ -141,7 +141,7 @@ func (s *Sink) bulk(ctx context.Context, l *lane, items []item) error {
 			}
 			body = l.again
 		}
-		status, out, err := s.client.do(ctx, http.MethodPost, "/_bulk", "application/x-ndjson", body)
+		status, out, err := s.post(ctx, body)
 		if err != nil {
 			return err
 		}
@@ -160,6 +160,7 @@ func (s *Sink) bulk(ctx context.Context, l *lane, items []item) error {
 			return err
 		}
 		l.left = append(append([]item{}, again...), rest...)
+		s.crowd.Store(oneByOne)
 		if try == itemTries {
 			e := &errs.Error{Java: errs.RetriableException, Msg: fmt.Sprintf("the cluster does not take %d items now: %s", len(again), why), Retriable: true}
 			if strings.HasPrefix(why, blockedType) {
@@ -176,6 +177,28 @@ func (s *Sink) bulk(ctx context.Context, l *lane, items []item) error {
 		delay = min(2*delay, 10*time.Second)
 		items = again
 	}
+}
+
+// oneByOne is how many requests the lanes send one after the other behind an answer
+// that the cluster has too much to do: more of them at once only fill its queues.
+const oneByOne = 16
+
+// post sends a bulk request.
+func (s *Sink) post(ctx context.Context, body []byte) (int, []byte, error) {
+	if s.crowd.Load() > 0 {
+		select {
+		case s.turn <- struct{}{}:
+			defer func() { <-s.turn }()
+		case <-ctx.Done():
+			return 0, nil, ctx.Err()
+		}
+		s.crowd.Add(-1)
+	}
+	status, out, err := s.client.do(ctx, http.MethodPost, "/_bulk", "application/x-ndjson", body)
+	if err == nil && status == http.StatusTooManyRequests {
+		s.crowd.Store(oneByOne)
+	}
+	return status, out, err
 }
 
 func total(items []item) int {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"millrace/internal/configdef"
@@ -28,6 +29,8 @@ type Sink struct {
 	id, route []byte // of the record being added
 	absent    absent
 	tries     int
+	crowd     atomic.Int32            // requests that take turns from now on; see post
+	turn      chan struct{}           // room for the one whose turn it is
 	anew      map[partition]time.Time // read from their beginning; see Anew
 	last      stamp                   // of the batch that the lanes still hold; zero: none
 	gathering stamp                   // the batch whose records are being added
@@ -74,7 +77,7 @@ func newSink(def *configdef.Def, read func(configdef.Values) (*config, error), p
 		return nil, err
 	}
 	return &Sink{cfg: c, log: log, client: newClient(c), nodes: map[planKey]*node{}, topics: map[string]*resource{}, resources: map[string]*resource{},
-		lanes: make([]lane, c.lanes), anew: map[partition]time.Time{}, absent: absent{text: []byte(v.String("unavailable.value.placeholder"))}}, nil
+		lanes: make([]lane, c.lanes), turn: make(chan struct{}, 1), anew: map[partition]time.Time{}, absent: absent{text: []byte(v.String("unavailable.value.placeholder"))}}, nil
 }
 
 // Start asks the cluster for an answer.
