@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"runtime/debug"
 	"sort"
 	"strings"
 	"time"
@@ -94,6 +96,9 @@ func verify(ctx context.Context, e *env, args []string) error {
 	if fs.NArg() < 1 || fs.NArg() > 2 {
 		fs.Usage()
 		return errUsage
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent) // a sixth less memory for a source's snapshot
 	}
 	v := &verifier{e: e, rounds: max(1, *rounds), wait: *wait, keys: *keys, extra: !*ignore, quiet: *asJSON}
 	if err := v.load(*props, *kafka, fs.Args()); err != nil {
