@@ -375,6 +375,27 @@ func TestSinkMembership(t *testing.T) {
 	}
 }
 
+// Tasks of one connector share what one of them would fetch; what the user says holds.
+func TestSinkFetchSizes(t *testing.T) {
+	for beside, want := range map[int]int32{0: 1 << 20, 1: 1 << 20, 2: 512 << 10, 3: (1 << 20) / 3, 50: 256 << 10} {
+		for _, own := range []bool{false, true} {
+			cfg := SinkConfig{Connector: "x", Topics: []string{"t"}, Beside: beside, Log: quiet}
+			if own {
+				cfg.Consumer, want = []kgo.Opt{kgo.FetchMaxBytes(7 << 20)}, 7<<20
+			}
+			task := NewSinkTask(cfg, newCollect())
+			cl, err := task.newClient()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := cl.OptValue(kgo.FetchMaxBytes); got != want {
+				t.Errorf("%d tasks fetch %v bytes each, want %d", beside, got, want)
+			}
+			cl.Close()
+		}
+	}
+}
+
 func TestSinkPause(t *testing.T) {
 	rig := newSinkRig(t, 1)
 	rig.produce(t, 0, "a")

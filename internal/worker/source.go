@@ -357,7 +357,7 @@ func (t *runningTask) sinkConfig(env TaskEnv) (SinkConfig, error) {
 	if err != nil {
 		return SinkConfig{}, err
 	}
-	return SinkConfig{Connector: t.s.name, Task: t.id, Consumer: kc.Opts, Member: kc.Member, Group: kc.GroupID, Topics: configdef.SplitList(props["topics"]),
+	return SinkConfig{Connector: t.s.name, Task: t.id, Consumer: kc.Opts, Member: kc.Member, Group: kc.GroupID, Beside: t.w.tasksHere(t.s.name), Topics: configdef.SplitList(props["topics"]),
 		Pattern: strings.TrimSpace(props["topics.regex"]), MaxPollRecords: poll,
 		Key: conv.key, Value: conv.value, Header: conv.header, KeyClass: conv.keyClass, ValueClass: conv.valueClass, HeaderClass: conv.headerClass,
 		Stages: stages, Tolerance: tolerance(props), CommitInterval: c.FlushInterval, CommitTimeout: c.FlushTimeout,
@@ -380,4 +380,16 @@ func (c *Config) sinkConsumer(connector string, task int, props map[string]strin
 		poll = kc.MaxPollRecords
 	}
 	return kc, poll, nil
+}
+
+// tasksHere is how many tasks of a connector this worker runs; 0: not known.
+func (w *Worker) tasksHere(connector string) int {
+	if !w.cfg.Distributed && w.configs != nil {
+		if c := w.configs.Get(connector); c != nil {
+			return len(c.Tasks)
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.assigned[connector].tasks)
 }
