@@ -3,6 +3,7 @@ package sqlsink_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -282,8 +283,11 @@ func (f *feeder) envelope(name, topic string, r map[string]any) map[string]any {
 	schema := map[string]any{"type": "struct", "name": strings.ReplaceAll(full, ".Value", "") + ".Envelope", "version": 1, "optional": false, "fields": []any{
 		side("before"), side("after"), source, str("op", false), map[string]any{"type": "int64", "optional": true, "field": "ts_ms"}}}
 	parts := strings.Split(topic, ".")
-	return map[string]any{"schema": schema, "payload": map[string]any{"before": r["before"], "after": r["after"], "op": r["op"], "ts_ms": 1767225600000,
-		"source": map[string]any{"version": "3.6.1.Final", "connector": "postgresql", "name": "server1", "ts_ms": 1767225600000, "snapshot": "false", "db": "inventory", "schema": "public", "table": parts[len(parts)-1]}}}
+	block := map[string]any{"version": "3.6.1.Final", "connector": "postgresql", "name": "server1", "ts_ms": 1767225600000, "snapshot": "false", "db": "inventory", "schema": "public", "table": parts[len(parts)-1]}
+	if more, ok := r["source"].(map[string]any); ok {
+		maps.Copy(block, more)
+	}
+	return map[string]any{"schema": schema, "payload": map[string]any{"before": r["before"], "after": r["after"], "op": r["op"], "ts_ms": 1767225600000, "source": block}}
 }
 
 var dollar = regexp.MustCompile(`"\$(i|[^"]*)"`)

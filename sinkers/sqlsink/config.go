@@ -31,6 +31,7 @@ type config struct {
 	placeholder []byte                         // unchanged TOAST
 	isolate     bool                           // errors.tolerance=all: find the bad records
 	retries     int                            // -1: endless
+	reduce      bool                           // triggers need not see every change
 	poll        int32                          // records of a poll of Debezium's sink; 0: an engine without replay
 	retryDelay  time.Duration
 	// What only Confluent's and Aiven's sinks have.
@@ -113,7 +114,7 @@ func debeziumConfig(v configdef.Values) (*config, error) {
 	if v.IsSet("batch.size") {
 		c.batchSize = v.Int("batch.size")
 	}
-	c.poll = connectPoll
+	c.poll, c.reduce = connectPoll, v.Bool("use.reduction.buffer")
 	if n, err := strconv.ParseInt(strings.TrimSpace(v.Props()["consumer.override.max.poll.records"]), 10, 32); err == nil && n > 0 {
 		c.poll = int32(n)
 	}

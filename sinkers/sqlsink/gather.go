@@ -35,6 +35,7 @@ type gathered struct {
 	writes []*unit // of the open epoch, one per plan
 	keys   keyIndex
 	rows   int
+	strict bool // records are written one by one in their order
 }
 
 // keyState is what the open epoch holds for a key.
@@ -73,8 +74,12 @@ func (g *gathered) add(u *unit, i int32) int {
 
 func (g *gathered) truncate(p *plan, i int32) {
 	// Everything before it is void: rows that the truncate removes need not be written.
-	g.units, g.del, g.writes = g.units[:0], nil, g.writes[:0]
-	g.keys.reset()
+	if g.strict {
+		g.seal()
+	} else {
+		g.units, g.del, g.writes = g.units[:0], nil, g.writes[:0]
+		g.keys.reset()
+	}
 	u := &unit{op: unitTruncate, plan: p}
 	g.add(u, i)
 	g.units = append(g.units, u)
@@ -82,6 +87,9 @@ func (g *gathered) truncate(p *plan, i int32) {
 
 // remove adds a delete. key is the encoded key.
 func (g *gathered) remove(p *plan, i int32, key []byte) {
+	if g.strict && len(g.writes) > 0 {
+		g.seal()
+	}
 	st := g.keys.at(key)
 	if st.several { // rows of a table without key, all of which it deletes
 		g.seal()
@@ -111,6 +119,9 @@ func (g *gathered) remove(p *plan, i int32, key []byte) {
 // write adds a row. key is nil when rows have no key; dedupe is false for plain
 // inserts, where a repeated key is the target's to refuse.
 func (g *gathered) write(op unitOp, p *plan, i int32, key []byte, dedupe bool) {
+	if g.strict && g.mixes(op, p, key) {
+		g.seal()
+	}
 	var st *keyState
 	if key != nil {
 		st = g.keys.at(key)
@@ -130,6 +141,17 @@ func (g *gathered) write(op unitOp, p *plan, i int32, key []byte, dedupe bool) {
 		return
 	}
 	g.add(u, i)
+}
+
+// mixes tells whether a write cannot be one more row of the last unit.
+func (g *gathered) mixes(op unitOp, p *plan, key []byte) bool {
+	switch {
+	case g.del != nil:
+		return true
+	case len(g.writes) > 0 && (g.writes[0].plan != p || g.writes[0].op != op):
+		return true
+	}
+	return key != nil && g.keys.at(key).unit != nil
 }
 
 func (g *gathered) unitFor(op unitOp, p *plan) *unit {

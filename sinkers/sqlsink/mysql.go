@@ -231,15 +231,16 @@ func (t *mysqlTarget) describe(ctx context.Context, tab *table) (*tableInfo, err
 func (t *mysqlTarget) solo(ctx context.Context, where string, args []any, info *tableInfo) error {
 	in := "_schema = " + where + " AND "
 	keys := "(SELECT COUNT(DISTINCT index_name) FROM information_schema.statistics WHERE table" + in + "table_name = ? AND non_unique = 0)"
-	q := "SELECT " + keys + " = 0, " + keys + " <> 1" +
+	const triggers = "EXISTS (SELECT 1 FROM information_schema.triggers WHERE event_object"
+	q := "SELECT " + keys + " = 0, " + triggers + in + "event_object_table = ?), " + keys + " <> 1" +
 		" OR EXISTS (SELECT 1 FROM information_schema.referential_constraints WHERE constraint" + in + "(table_name = ? OR referenced_table_name = ?))" +
-		" OR EXISTS (SELECT 1 FROM information_schema.triggers WHERE event_object" + in + "event_object_table = ?)"
+		" OR " + triggers + in + "event_object_table = ?)"
 	name, schema := args[len(args)-1], args[:len(args)-1]
 	var all []any
-	for _, names := range [][]any{{name}, {name}, {name, name}, {name}} {
+	for _, names := range [][]any{{name}, {name}, {name}, {name, name}, {name}} {
 		all = append(append(all, schema...), names...)
 	}
-	if err := t.conn.QueryRowContext(ctx, q, all...).Scan(&info.unkeyed, &info.solo); err != nil {
+	if err := t.conn.QueryRowContext(ctx, q, all...).Scan(&info.unkeyed, &info.triggers, &info.solo); err != nil {
 		return t.note("read the catalog", err)
 	}
 	return nil

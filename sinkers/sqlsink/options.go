@@ -69,7 +69,7 @@ func writeOptions() []configdef.Option {
 		{Name: "batch.size", Type: configdef.Int, Default: "500", HasDefault: true, Importance: configdef.Medium, Group: group, Order: 7, Display: "Batch size",
 			Doc: "Most rows of one transaction. When it is not set, a transaction takes what a poll gives.", Check: atLeast(1)},
 		{Name: "use.reduction.buffer", Type: configdef.Boolean, Default: "false", HasDefault: true, Importance: configdef.Low, Group: group, Order: 8, Display: "Reduction buffer",
-			Doc: "Whether only the last event per key of a batch is written. It always is here when rows have keys; the end state is the same."},
+			Doc: "Whether only the last event per key of a batch is written. It always is here when rows have keys and the table has no triggers; with it, triggers see the last event only."},
 		{Name: "flush.max.retries", Type: configdef.Int, Default: "5", HasDefault: true, Importance: configdef.Medium, Group: group, Order: 9, Display: "Flush retries",
 			Doc: "How often a batch is tried again after a deadlock, a lock timeout or a lost connection. When it is not set, until it works.", Check: atLeast(0)},
 		{Name: "flush.retry.delay.ms", Type: configdef.Long, Default: "1000", HasDefault: true, Importance: configdef.Medium, Group: group, Order: 10, Display: "Flush retry delay", Doc: "Milliseconds between those tries.", Check: atLeast(0)},
@@ -111,9 +111,9 @@ func namingOptions() []configdef.Option {
 			Doc: "Without effect, as in Debezium 3.6: collection.name.format with ${source.schema} and ${source.table} gives such names."},
 		{Name: "quote.identifiers", Type: configdef.Boolean, Default: "false", HasDefault: true, Importance: configdef.Medium, Group: group, Order: 5, Display: "Quote identifiers",
 			Doc: "Whether names keep their case; without it they take the database's default case."},
-		{Name: "field.include.list", Aliases: []string{"column.include.list"}, Type: configdef.String, Importance: configdef.Medium, Group: group, Order: 6, Display: "Fields to include",
+		{Name: "field.include.list", Type: configdef.String, Importance: configdef.Medium, Group: group, Order: 6, Display: "Fields to include",
 			Doc: "Fields to write, as `topic:field` or `field`, compared literally.", Check: checkFieldLists},
-		{Name: "field.exclude.list", Aliases: []string{"column.exclude.list"}, Type: configdef.String, Importance: configdef.Medium, Group: group, Order: 7, Display: "Fields to exclude",
+		{Name: "field.exclude.list", Type: configdef.String, Importance: configdef.Medium, Group: group, Order: 7, Display: "Fields to exclude",
 			Doc: "Fields to leave out, as `topic:field` or `field`, compared literally."},
 	}
 }
@@ -238,8 +238,7 @@ func checkDeletes(in configdef.Input) []string {
 }
 
 func checkFieldLists(in configdef.Input) []string {
-	other := in.Props["field.exclude.list"] + in.Props["column.exclude.list"]
-	if in.Set && in.Value != "" && strings.TrimSpace(other) != "" {
+	if in.Set && in.Value != "" && strings.TrimSpace(in.Props["field.exclude.list"]) != "" {
 		return []string{"Cannot define both field.exclude.list and field.include.list. Please specify only one."}
 	}
 	return nil

@@ -44,7 +44,6 @@ var onPurpose = map[string]string{
 	"pg-src-temporal-infinity":  "a timestamp's infinity is stored as infinity",
 	"pg-unnest-duplicate-key":   "one key twice in a batch ends as the last one says",
 	"pg-delete-record-value":    "delete.enabled works with record_value keys, from `before`",
-	"pg-field-exclude":          "no table is made when the key field is excluded",
 	"my-debezium-temporal":      "a time with zone is time(6) in UTC instead of an invalid type",
 	"my-src-temporal":           "the same; then 1900-01-01 is refused by MySQL's timestamp",
 	"my-src-temporal-infinity":  "infinity is the end of MySQL's range",

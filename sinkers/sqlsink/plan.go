@@ -53,6 +53,7 @@ type plan struct {
 	// exist are updated, and only missing ones inserted.
 	partial  bool
 	skip     bool             // only deletes, and the table does not exist
+	keyless  bool             // no key column to find a row by; the table is made, as Debezium makes it
 	variants map[string]*plan // partial plans by the set of columns left out
 }
 
@@ -190,13 +191,20 @@ func (k *Sink) compile(p *plan, id planID, b *record.Batch, r *record.Record) er
 			return refusal(fmt.Sprintf("The field %q of topic %s is a %s, for which there is no column type. Flatten it (org.apache.kafka.connect.transforms.Flatten) or leave it out (field.exclude.list)", c.field, r.Topic.Name, c.schema.Type))
 		}
 	}
-	if p.keys == 0 && (k.cfg.keyMode != keyNone || id.deleteOnly) {
-		return refusal(fmt.Sprintf("Cannot write to the table of topic %s with no key fields defined: primary.key.mode is set, but the record gives no key field", r.Topic.Name))
+	p.keyless = p.keys == 0 && k.cfg.keyMode != keyNone && k.cfg.mode != modeInsert
+	if p.keys == 0 && (k.cfg.plain && k.cfg.keyMode != keyNone || id.deleteOnly) {
+		return k.noKey(r)
 	}
 	if len(p.cols) == 0 {
 		return refusal("A record of topic " + r.Topic.Name + " has no field to write")
 	}
 	return nil
+}
+
+// noKey refuses a record that has none of the key fields: without a condition an update or
+// delete would be one of all rows.
+func (k *Sink) noKey(r *record.Record) error {
+	return refusal(fmt.Sprintf("Cannot write to the table of topic %s with no key fields defined: primary.key.mode is set, but the record gives no key field", r.Topic.Name))
 }
 
 // give works out what a column's values mean. Confluent's sink does not know
@@ -276,7 +284,7 @@ func (k *Sink) structKey(s *record.Schema, r *record.Record, from place, add fun
 		}
 	}
 	for _, want := range k.cfg.keys {
-		if i, _ := s.Field(want); i < 0 {
+		if i, _ := s.Field(want); i < 0 && k.cfg.plain {
 			return refusal(fmt.Sprintf("primary.key.fields names %q, which records of topic %s do not have", want, r.Topic.Name))
 		}
 	}
@@ -295,6 +303,9 @@ func (k *Sink) headerKey(b *record.Batch, r *record.Record, add func(string, *re
 		}
 		seen[h.Key] = true
 		add(h.Key, h.Schema, fromHeader, 0)
+	}
+	if len(seen) == 0 {
+		return refusal("A record of topic " + r.Topic.Name + " has no headers, but primary.key.mode is record_header")
 	}
 	return nil
 }

@@ -167,8 +167,10 @@ func (p *postgres) exec(ctx context.Context, sql string) error {
 // a text that is equal to another one with other bytes.
 const pgSolo = `(SELECT count(*) FROM pg_index x WHERE x.indrelid = a.attrelid AND x.indisunique) <> 1
 		OR EXISTS (SELECT FROM pg_constraint k WHERE k.contype IN ('f', 'x') AND a.attrelid IN (k.conrelid, k.confrelid))
-		OR EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = a.attrelid AND NOT g.tgisinternal)
+		OR ` + pgTriggers + `
 		OR EXISTS (SELECT FROM pg_attribute b JOIN pg_collation l ON l.oid = b.attcollation WHERE b.attrelid = a.attrelid AND to_jsonb(l)->>'collisdeterministic' = 'false')`
+
+const pgTriggers = `EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = a.attrelid AND NOT g.tgisinternal)`
 
 func (p *postgres) describe(ctx context.Context, t *table) (*tableInfo, error) {
 	if err := p.ready(ctx); err != nil {
@@ -177,7 +179,7 @@ func (p *postgres) describe(ctx context.Context, t *table) (*tableInfo, error) {
 	if parts := strings.Split(t.name, "."); len(parts) > 2 && p.spell.tableName(parts[len(parts)-3]) != p.conf.Database {
 		return nil, nil // a table of another database
 	}
-	rows, err := p.query(ctx, `SELECT a.attname, format_type(a.atttypid, NULL), a.attnotnull, a.atthasdef OR a.attidentity <> '', a.attidentity = 'a', a.attgenerated <> '', t.typtype = 'e', `+pgSolo+`
+	rows, err := p.query(ctx, `SELECT a.attname, format_type(a.atttypid, NULL), a.attnotnull, a.atthasdef OR a.attidentity <> '', a.attidentity = 'a', a.attgenerated <> '', t.typtype = 'e', `+pgSolo+`, `+pgTriggers+`
 		FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`, t.sql)
 	if err != nil || len(rows) == 0 {
 		return nil, err
@@ -191,7 +193,7 @@ func (p *postgres) describe(ctx context.Context, t *table) (*tableInfo, error) {
 		}
 		info.cols[string(r[0])] = &colInfo{name: string(r[0]), typ: typ, notNull: yes(r[2]), hasDefault: yes(r[3]), always: yes(r[4]), generated: yes(r[5]), enum: yes(r[6]),
 			exact: typ == "text" || typ == "character varying"}
-		info.solo = yes(r[7])
+		info.solo, info.triggers = yes(r[7]), yes(r[8])
 	}
 	return info, nil
 }

@@ -9,6 +9,18 @@ import (
 	"millrace/internal/record"
 )
 
+// note remembers in which order the tables of a batch had their first row and delete.
+func (t *table) note(k *Sink, op opcode) {
+	kind := 0
+	if op == opDelete {
+		kind = 1
+	}
+	if !t.came[kind] {
+		t.came[kind] = true
+		k.came[kind] = append(k.came[kind], t)
+	}
+}
+
 // What follows decides which rows are in the target when a record stops the task. Batches
 // are larger here than in Debezium's sink and one transaction spans all tables, so the rows
 // in front of a refused one would be missing where Debezium's sink has written them. It is
@@ -45,6 +57,12 @@ func (k *Sink) replay(ctx context.Context, records []int32, stop int32) error {
 	k.clearGathered()
 	k.written = map[int32]bool{}
 	var writes, deletes heaps
+	for _, t := range k.came[0] {
+		writes.of(t)
+	}
+	for _, t := range k.came[1] {
+		deletes.of(t)
+	}
 	poll := int32(0)
 	for _, i := range records {
 		if n := i / k.cfg.poll; n != poll {

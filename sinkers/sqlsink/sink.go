@@ -39,6 +39,7 @@ type Sink struct {
 	holdBuf []int
 	bad     []errs.BadRecord
 	written map[int32]bool // by replay
+	came    [2][]*table    // tables of the batch in the order of their first row and first delete
 	change  change         // of the record being taken
 	cursor  int32          // the record being taken
 	atSight bool           // it is not known yet whether it can be a row of any table
@@ -202,6 +203,12 @@ func (k *Sink) begin(b *record.Batch) {
 	}
 	k.src.row = k.src.row[:len(b.Records)]
 	clear(k.src.topics)
+	for kind, tables := range k.came {
+		for _, t := range tables {
+			t.came[kind] = false
+		}
+		k.came[kind] = tables[:0]
+	}
 }
 
 // take gathers one record, writing what is gathered first when it must.
@@ -235,7 +242,7 @@ func (k *Sink) take(ctx context.Context, i int32) error {
 	if err != nil {
 		return err
 	}
-	if fresh && len(k.pending) > 0 {
+	if fresh && len(k.pending) > 0 && !k.fits(p) {
 		// Writing may take other records anew, and forget the tables: this one then begins again.
 		if err := k.flush(ctx); err != nil {
 			return err
@@ -253,6 +260,9 @@ func (k *Sink) take(ctx context.Context, i int32) error {
 	if p.skip { // nothing to delete from; the table may come later, so the plan is not kept
 		return nil
 	}
+	if p.keyless || ch.op == opDelete && p.keys == 0 {
+		return k.noKey(r)
+	}
 	if ch.op == opDelete && k.cfg.keyMode == keyRecordValue && ch.row.IsNull() {
 		return refusal("A delete of topic " + r.Topic.Name + " has no `before` to take the key from, but primary.key.mode is record_value")
 	}
@@ -261,7 +271,9 @@ func (k *Sink) take(ctx context.Context, i int32) error {
 
 func (k *Sink) gather(ctx context.Context, i int32, op opcode, p *plan) error {
 	t := p.table
+	t.note(k, op)
 	g := &t.gather
+	g.strict = t.info != nil && t.info.triggers && !k.cfg.reduce
 	if g.rows == 0 {
 		k.order = append(k.order, t)
 	}

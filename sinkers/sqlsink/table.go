@@ -101,6 +101,7 @@ type table struct {
 	sql    string // quoted, for statements
 	info   *tableInfo
 	gather gathered
+	came   [2]bool // see Sink.came
 }
 
 // tableInfo is what the database says about a table.
@@ -111,6 +112,9 @@ type tableInfo struct {
 	solo bool
 	// unkeyed: no two rows are alike to the table, so an upsert only ever inserts there.
 	unkeyed bool
+	// triggers: they see each change of a row, so a key that comes again in a batch is
+	// written again.
+	triggers bool
 }
 
 type colInfo struct {
@@ -152,6 +156,19 @@ func (k *Sink) column(t *table, name string) *colInfo {
 		name = strings.ToLower(name)
 	}
 	return t.info.cols[name]
+}
+
+// fits tells whether the table is there as a new plan needs it.
+func (k *Sink) fits(p *plan) bool {
+	if p.table.info == nil || k.verify != nil {
+		return false
+	}
+	for i := range p.cols {
+		if k.find(p.table, p.cols[i].name) == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // ensure makes the table and the columns of a plan when schema.evolution allows it.
