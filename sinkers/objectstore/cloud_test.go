@@ -125,7 +125,7 @@ func testCloud(t *testing.T, c *cloud) {
 	s := c.sink(t, map[string]string{"format.output.type": "jsonl", "format.output.envelope": "false", "format.output.fields": "value", "file.max.records": "2", "file.name.prefix": "out/"})
 	must(t, s.Put(t.Context(), batch(t, 0, 3, orders, order)))
 	must(t, s.Flush(t.Context()))
-	if got := string(c.read(t, "out/orders-0-0")) + string(c.read(t, "out/orders-0-2")); got != "{\"id\":0,\"region\":\"eu\"}\n{\"id\":1,\"region\":\"us\"}\n{\"id\":2,\"region\":\"eu\"}\n" {
+	if got := string(c.read(t, "out/orders-0-0")) + "; " + string(c.read(t, "out/orders-0-2")); got != "{\"id\":0,\"region\":\"eu\"}\n{\"id\":1,\"region\":\"us\"}; {\"id\":2,\"region\":\"eu\"}" {
 		t.Errorf("the files hold %q", got)
 	}
 }
