@@ -252,11 +252,35 @@ func sortedProblems(m map[string][]string) []string {
 	return out
 }
 
+// withoutEffect is how the text of an option begins that old configs may hold.
+const withoutEffect = "Accepted for compatibility"
+
+// ignored are the names in a connector's config that nothing reads, or that have no
+// effect; sorted.
+func (w *Worker) ignored(p *Plugin, props map[string]string) (names []string) {
+	f := w.frameworkOf(p.Kind, p, props)
+	for k := range props {
+		if o := p.Def.Find(k); o != nil {
+			if strings.HasPrefix(o.Doc, withoutEffect) {
+				names = append(names, k)
+			}
+			continue
+		}
+		read := slices.ContainsFunc([]string{"producer.override.", "consumer.override.", "admin.override.", "key.converter.", "value.converter.", "header.converter.", "transforms.", "predicates.", "topic.creation.", "errors."},
+			func(prefix string) bool { return strings.HasPrefix(k, prefix) })
+		if !read && !p.Def.Allows(k) && f.def.Find(k) == nil {
+			names = append(names, k)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // propertyVerdict is about a property that validation has nothing against.
 func (w *Worker) propertyVerdict(p *Plugin, k string, props map[string]string, known map[string]bool) (Verdict, string) {
 	o := p.Def.Find(k)
 	if o != nil {
-		if strings.HasPrefix(o.Doc, "Accepted for compatibility") {
+		if strings.HasPrefix(o.Doc, withoutEffect) {
 			return Differs, o.Doc
 		}
 		return Works, ""

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -192,6 +193,8 @@ func (s *supervisor) startConnector() []Action {
 		s.w.counts.connectorFailures.Add(1)
 		s.w.log.Error("connector cannot start", "connector", s.name, "error", err)
 		s.w.statuses.PutConnector(s.name, s.w.status(store.StateFailed, withoutSecrets(errs.Trace(err)), s.version()))
+	} else if names := s.w.ignored(s.plugin(), s.m.Config().Strings()); len(names) > 0 {
+		s.w.log.Warn("settings of the connector that have no effect", "connector", s.name, "settings", strings.Join(names, ", "))
 	}
 	return s.m.ConnectorStarted(err != nil)
 }

@@ -238,6 +238,23 @@ func TestSecretsStayInside(t *testing.T) {
 	}
 }
 
+// Settings of a connector that nothing reads are named in the log once, without
+// their values, and nothing fails.
+func TestUnknownConnectorSettings(t *testing.T) {
+	var logged lockedWriter
+	w := oddWorker(t, slog.New(slog.NewTextHandler(&logged, nil)), nil)
+	m := odd("run")
+	for _, name := range []string{"schema.enable", "type.name", "errors.log.enable", "key.converter", "key.converter.schemas.enable", "producer.override.linger.ms"} {
+		m.Put(name, map[string]string{"errors.log.enable": "false", "key.converter": "org.apache.kafka.connect.json.JsonConverter", "producer.override.linger.ms": "5", "key.converter.schemas.enable": "false"}[name])
+	}
+	m.Put("schema.enable", "hunter2")
+	put(t, w, "c", m)
+	state(t, w, "c", store.StateRunning)
+	if text := logged.String(); strings.Count(text, "have no effect") != 1 || !strings.Contains(text, `settings="schema.enable, type.name"`) || strings.Contains(text, "hunter2") {
+		t.Errorf("logged %s", text)
+	}
+}
+
 func TestUnknownWorkerSettings(t *testing.T) {
 	var logged strings.Builder
 	log := slog.New(slog.NewTextHandler(&logged, nil))

@@ -75,9 +75,9 @@ func common(nulls string, flushTimeout string) []configdef.Option {
 		option("behavior.on.null.values", str, nulls, "ignore, delete or fail.", configdef.OneOf("ignore", "delete", "fail")),
 		option("unavailable.value.placeholder", str, "__debezium_unavailable_value", "The source's unavailable.value.placeholder: a field that holds it is left out, and what is stored of it stays. Millrace's own option.", nil),
 		option("topic.index.map", list, "", "List of topic:index.", checkPairs),
-		option("type.name", str, "", "Document type of Elasticsearch 6; there are none since.", nil),
-		option("auto.create.indices.at.start", yes, "true", "Whether older Java sinks made the indices at start; here an index is made when its first record comes.", nil),
-		option("retry.on.conflict", integer, "5", "How often older Java sinks tried an update again; here always 5.", configdef.AtLeast(0)),
+		option("type.name", str, "", "Accepted for compatibility: the document type of Elasticsearch 6; there are none since.", nil),
+		option("auto.create.indices.at.start", yes, "true", "Accepted for compatibility: whether older Java sinks made the indices at start; an index is made when its first record comes.", nil),
+		option("retry.on.conflict", integer, "5", "Accepted for compatibility: how often older Java sinks tried an update again; always 5 here.", configdef.AtLeast(0)),
 	}
 }
 
