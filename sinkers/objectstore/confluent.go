@@ -108,6 +108,15 @@ func DefConfluent() *configdef.Def {
 		option("s3.schema.partition.affix.type", str, "NONE", "Whether the name of the value's schema is a directory before (PREFIX) or below (SUFFIX) the partitioner's.", configdef.OneOf("NONE", "PREFIX", "SUFFIX")),
 		option("s3.object.tagging", yes, "false", "Whether objects are tagged with startOffset, endOffset and recordCount.", nil),
 		option("s3.object.tagging.key.value.pairs", configdef.List, "", "More tags, a list of key:value.", checkTags),
+		text("s3.proxy.user", "User for the proxy.", nil),
+		secret("s3.proxy.password", "Its password."),
+		option("s3.wan.mode", yes, "false", "Whether Amazon's transfer acceleration is used; it must be switched on for the bucket.", nil),
+		option("s3.send.digest", yes, "false", "Whether requests carry a checksum of what they send.", nil),
+		option("max.files.scan.limit", integer, "100", "Has no work to do here: an object says itself where the one behind it begins, so no names are tried.", configdef.AtLeast(1)),
+		option("max.write.duration.ms", long, "9223372036854775807", "Has no work to do here: records are spooled, and a task that uploads goes on answering its group.", configdef.AtLeast(1)),
+		option("s3.elastic.buffer.enable", yes, "false", "Has no work to do here: buffers of parts grow with what is in them.", nil),
+		option("s3.elastic.buffer.init.capacity", integer, "131072", "Has no work to do here, as s3.elastic.buffer.enable.", configdef.AtLeast(4096)),
+		option("s3.http.send.expect.continue", yes, "true", "Has no work to do here: what is sent can be sent again.", nil),
 		secret("s3.sse.customer.key", "Customer-provided key for server-side encryption (SSE-C): 32 bytes in base64."),
 	}
 	return &configdef.Def{Options: append(out, avroOptions()...)}
@@ -174,7 +183,7 @@ func NewConfluent(props map[string]string, log *slog.Logger) (*Sink, error) {
 		return s, nil
 	}
 	o := s3Options{bucket: v.String("s3.bucket.name"), region: v.String("s3.region"), endpoint: v.String("store.url"), pathStyle: v.Bool("s3.path.style.access.enabled"),
-		accessKey: v.String("aws.access.key.id"), secretKey: v.String("aws.secret.access.key"), proxy: v.String("s3.proxy.url"), sse: v.String("s3.ssea.name"), kmsKey: v.String("s3.sse.kms.key.id"),
+		accessKey: v.String("aws.access.key.id"), secretKey: v.String("aws.secret.access.key"), proxy: v.String("s3.proxy.url"), proxyUser: v.String("s3.proxy.user"), proxyPassword: v.String("s3.proxy.password"), accelerate: v.Bool("s3.wan.mode"), digest: v.Bool("s3.send.digest"), sse: v.String("s3.ssea.name"), kmsKey: v.String("s3.sse.kms.key.id"),
 		acl: v.String("s3.acl.canned"), partSize: v.Int64("s3.part.size"), retries: v.Int("s3.part.retries"), backoff: v.Millis("s3.retry.backoff.ms")}
 	if key := v.String("s3.sse.customer.key"); key != "" {
 		raw, err := base64.StdEncoding.DecodeString(key)

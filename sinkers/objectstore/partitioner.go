@@ -131,17 +131,17 @@ func (x *extractor) at(b *record.Batch, r *record.Record, now time.Time) (int64,
 		}
 		return r.Timestamp, nil
 	case "RecordField":
-		_, c, ok := fieldOf(b, r.ValueSchema, r.Value, x.field)
+		s, c, ok := fieldOf(b, r.ValueSchema, r.Value, x.field)
 		if !ok || c.IsNull() {
 			return 0, dataError("The field named '%s' does not exist or is null (topic %s, timestamp.field)", x.field, r.Topic.Name)
 		}
 		switch c.Kind() {
 		case record.Int8, record.Int16, record.Int32, record.Int64:
-			return c.Int(), nil
+			return millis(s, c.Int()), nil
 		case record.Float32, record.Float64:
 			return int64(c.Float()), nil
 		case record.String:
-			for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04Z07:00", "2006-01-02T15:04", "2006-01-02"} {
+			for _, layout := range isoLayouts {
 				if t, err := time.Parse(layout, b.Str(c)); err == nil {
 					return t.UnixMilli(), nil
 				}
@@ -151,4 +151,31 @@ func (x *extractor) at(b *record.Batch, r *record.Record, now time.Time) (int64,
 		return 0, dataError("Unsupported type '%s' for user-defined timestamp field (topic %s, field %s)", c.Kind(), r.Topic.Name, x.field)
 	}
 	return now.UnixMilli(), nil
+}
+
+// isoLayouts are the forms of ISO 8601 that texts may have; without a zone they are UTC.
+var isoLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04:05.999999999Z0700", "2006-01-02T15:04:05.999999999Z07", "2006-01-02T15:04Z07:00", "2006-01-02T15:04",
+	"2006-01-02T15Z07:00", "2006-01-02T15", "2006-01-02", "2006-01", "2006"}
+
+// millis is a number of a schema as milliseconds since 1970: what the schema counts in
+// otherwise is converted, anything else is milliseconds already.
+func millis(s *record.Schema, v int64) int64 {
+	if s == nil {
+		return v
+	}
+	floor := func(per int64) int64 {
+		if v%per < 0 {
+			return v/per - 1
+		}
+		return v / per
+	}
+	switch s.Name {
+	case "io.debezium.time.MicroTimestamp":
+		return floor(1000)
+	case "io.debezium.time.NanoTimestamp":
+		return floor(1_000_000)
+	case "io.debezium.time.Date", record.DateName:
+		return v * 24 * 3600 * 1000
+	}
+	return v
 }

@@ -37,6 +37,8 @@ type s3Options struct {
 	roleDuration             time.Duration
 	stsEndpoint              string
 	proxy                    string
+	proxyUser, proxyPassword string
+	accelerate, digest       bool
 	sse, kmsKey, acl         string
 	customerKey              string // of SSE-C, as bytes
 	partSize                 int64
@@ -67,6 +69,11 @@ func (d between) BackoffDelay(attempt int, _ error) (time.Duration, error) {
 }
 
 func newS3(ctx context.Context, o s3Options) (*s3Target, error) {
+	// Checksums that a newer S3 wants by default are unknown to many servers that speak its protocol.
+	checksums := aws.RequestChecksumCalculationWhenRequired
+	if o.digest {
+		checksums = aws.RequestChecksumCalculationWhenSupported
+	}
 	load := []func(*awsconfig.LoadOptions) error{
 		awsconfig.WithRegion(o.region),
 		awsconfig.WithLogger(logging.Nop{}),
@@ -76,8 +83,7 @@ func newS3(ctx context.Context, o s3Options) (*s3Target, error) {
 				so.Backoff = between{max(o.backoff, 10*time.Millisecond), o.backoffMax}
 			})
 		}),
-		// Checksums that a newer S3 wants by default are unknown to many servers that speak its protocol.
-		awsconfig.WithRequestChecksumCalculation(aws.RequestChecksumCalculationWhenRequired),
+		awsconfig.WithRequestChecksumCalculation(checksums),
 	}
 	if o.accessKey != "" {
 		load = append(load, awsconfig.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(o.accessKey, o.secretKey, "")))
@@ -88,6 +94,9 @@ func newS3(ctx context.Context, o s3Options) (*s3Target, error) {
 			return nil, fmt.Errorf("read the proxy address: %w", err)
 		}
 		tr := http.DefaultTransport.(*http.Transport).Clone()
+		if o.proxyUser != "" {
+			u.User = url.UserPassword(o.proxyUser, o.proxyPassword)
+		}
 		tr.Proxy = http.ProxyURL(u)
 		load = append(load, awsconfig.WithHTTPClient(&http.Client{Transport: tr}))
 	}
@@ -112,7 +121,7 @@ func newS3(ctx context.Context, o s3Options) (*s3Target, error) {
 		}))
 	}
 	return &s3Target{cfg: o, cl: s3.NewFromConfig(cfg, func(so *s3.Options) {
-		so.UsePathStyle = o.pathStyle
+		so.UsePathStyle, so.UseAccelerate = o.pathStyle && !o.accelerate, o.accelerate
 		if o.endpoint != "" {
 			so.BaseEndpoint = &o.endpoint
 		}

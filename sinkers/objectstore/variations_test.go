@@ -33,6 +33,11 @@ var (
 	v3 = &record.Schema{Type: record.Struct, Name: "v", Version: 3, Fields: []record.Field{{Name: "id", Schema: record.PlainInt64}, {Name: "y", Schema: record.OptionalString}}}
 )
 
+var (
+	micros = &record.Schema{Type: record.Struct, Name: "m", Fields: []record.Field{{Name: "id", Schema: record.PlainInt64}, {Name: "at", Schema: &record.Schema{Type: record.Int64, Name: "io.debezium.time.MicroTimestamp", Version: 1}}}}
+	days   = &record.Schema{Type: record.Struct, Name: "d", Fields: []record.Field{{Name: "id", Schema: record.PlainInt64}, {Name: "at", Schema: &record.Schema{Type: record.Int32, Name: "io.debezium.time.Date", Version: 1}}}}
+)
+
 const t0 = 1774744200000 // 2026-03-29T00:30:00Z
 
 func variation(t *testing.T, recs []rec) *record.Batch {
@@ -83,6 +88,9 @@ var confluentVariations = map[string]struct {
 	"summer time":          {timed + "timestamp.extractor=Record path.format='h'=HH'.'Z partition.duration.ms=3600000 flush.size=3", []rec{{off: 0}, {off: 1, ts: 1800}, {off: 2, ts: 5400}}, "h=01.+0100/0.json: 0; h=03.+0200/1.json: 1; h=04.+0200/2.json: 2"},
 	"quarter hours":        {timed + "timestamp.extractor=Record path.format=HHmm partition.duration.ms=900000 flush.size=2", []rec{{off: 0, ts: 899}, {off: 1, ts: 900}}, "0130/0.json: 0; 0145/1.json: 1"},
 	"field with offset":    {timed + "timestamp.extractor=RecordField timestamp.field=at path.format=dd'-'HH partition.duration.ms=3600000 flush.size=2", []rec{{off: 0, value: map[string]any{"at": "2026-01-01T12:00:00+05:00"}}, {off: 1, value: map[string]any{"at": "2026-07-01T12:00:00Z"}}}, "01-08/0.json: 0; 01-14/1.json: 1"},
+	"microseconds":         {timed + "timestamp.extractor=RecordField timestamp.field=at path.format=YYYY-MM-dd'-'HH partition.duration.ms=3600000 flush.size=1", []rec{{off: 0, schema: micros, value: map[string]any{"at": int64(1774744200123456)}}}, "2026-03-29-01/0.json: 0"},
+	"days":                 {timed + "timestamp.extractor=RecordField timestamp.field=at path.format=YYYY-MM-dd partition.duration.ms=3600000 flush.size=1", []rec{{off: 0, schema: days, value: map[string]any{"at": int64(18262)}}}, "2020-01-01/0.json: 0"},
+	"short text":           {timed + "timestamp.extractor=RecordField timestamp.field=at path.format=dd'-'HH partition.duration.ms=3600000 flush.size=1", []rec{{off: 0, value: map[string]any{"at": "2026-01-01T12:00:00.5+0500"}}}, "01-08/0.json: 0"},
 	"daily":                {"partitioner.class=" + partitioners + "DailyPartitioner timezone=UTC locale=en timestamp.extractor=Record flush.size=1", []rec{{off: 0}}, "year=2026/month=03/day=29/0.json: 0"},
 	"interval":             {timed + "timestamp.extractor=Record path.format='d' partition.duration.ms=1 rotate.interval.ms=10000", []rec{{off: 0}, {off: 1, ts: 9}, {off: 2, ts: 10}, {off: 3, ts: 21}}, "d/0.json: 0 1; d/2.json: 2"},
 	"change of partition":  {timed + "timestamp.extractor=Record path.format=HH partition.duration.ms=1 rotate.interval.ms=36000000", []rec{{off: 0}, {off: 1, ts: 3600}, {off: 2}}, "01/0.json: 0; 03/1.json: 1"},
