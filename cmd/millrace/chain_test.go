@@ -69,7 +69,25 @@ create table pairs (a int, b varchar(20), v text, primary key (a, b))`,
 }
 
 func chainMySQL(t *testing.T) *chainEnd {
-	at := testkit.MySQL(t)
+	return chainMyOrMaria(t, testkit.MySQL(t), "mysql", "mysql.MySqlConnector")
+}
+
+func chainMariaDB(t *testing.T) *chainEnd {
+	return chainMyOrMaria(t, testkit.MariaDB(t), "mariadb", "mariadb.MariaDbConnector")
+}
+
+// chainSQLite is only a target.
+func chainSQLite(t *testing.T) *chainEnd {
+	file := filepath.Join(t.TempDir(), "chain.db")
+	db, err := sql.Open("sqlite", file+"?_pragma=busy_timeout(60000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return &chainEnd{db: db, sink: map[string]string{"connection.url": "jdbc:sqlite:" + file}}
+}
+
+func chainMyOrMaria(t *testing.T, at testkit.Endpoint, dialect, class string) *chainEnd {
 	name := testkit.Name("chain")
 	dsn := at.User + ":" + at.Password + "@tcp(" + at.Host + ":" + at.Port + ")/"
 	db, err := sql.Open("mysql", dsn)
@@ -90,8 +108,8 @@ func chainMySQL(t *testing.T) *chainEnd {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = own.Close() })
-	return &chainEnd{db: own, sink: map[string]string{"connection.url": "jdbc:mysql://" + at.Host + ":" + at.Port + "/" + name, "connection.username": at.User, "connection.password": at.Password},
-		source: map[string]string{"connector.class": "io.debezium.connector.mysql.MySqlConnector", "database.hostname": at.Host, "database.port": at.Port, "database.user": at.User,
+	return &chainEnd{db: own, sink: map[string]string{"connection.url": "jdbc:" + dialect + "://" + at.Host + ":" + at.Port + "/" + name, "connection.username": at.User, "connection.password": at.Password},
+		source: map[string]string{"connector.class": "io.debezium.connector." + class, "database.hostname": at.Host, "database.port": at.Port, "database.user": at.User,
 			"database.password": "", "database.include.list": name, "database.server.id": strconv.Itoa(200_000_000 + rand.IntN(1_000_000_000)), "topic.prefix": name,
 			"schema.history.internal.kafka.topic": name + ".history"},
 		make: `create table alltypes (id bigint primary key, ti tinyint, t1 tinyint(1), si smallint unsigned, mi mediumint, i int unsigned, bu bigint unsigned, f float, d double, n decimal(20,5), t longtext, vc varchar(30), ch char(5),
@@ -112,7 +130,8 @@ func TestChain(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		from, to func(*testing.T) *chainEnd
-	}{{"postgres to postgres", chainPostgres, chainPostgres}, {"mysql to postgres", chainMySQL, chainPostgres}, {"postgres to mysql", chainPostgres, chainMySQL}} {
+	}{{"postgres to postgres", chainPostgres, chainPostgres}, {"mysql to postgres", chainMySQL, chainPostgres}, {"postgres to mysql", chainPostgres, chainMySQL},
+		{"mariadb to sqlite", chainMariaDB, chainSQLite}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			chain(t, c.from(t), c.to(t))

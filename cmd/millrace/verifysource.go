@@ -29,7 +29,7 @@ import (
 const verifyTopic = "millrace-verify-notifications"
 
 // verifyHeld is about how many bytes of records wait in this process at most.
-const verifyHeld = 64 << 20
+const verifyHeld = 32 << 20
 
 // converterJSON carries every Connect schema and value, without a registry.
 const converterJSON = "org.apache.kafka.connect.json.JsonConverter"
@@ -77,7 +77,8 @@ func (v *verifier) sourceRound(ctx context.Context, sink map[string]string, tabl
 		return nil, err
 	}
 	var held atomic.Int64
-	own, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.AllowAutoTopicCreation(), kfake.DefaultNumPartitions(1))
+	own, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.AllowAutoTopicCreation(), kfake.DefaultNumPartitions(1),
+		kfake.BrokerConfigs(map[string]string{"log.segment.bytes": "1048576"})) // a segment is given back when all of it was read
 	if err != nil {
 		return nil, fmt.Errorf("start a Kafka in this process: %w", err)
 	}
