@@ -140,6 +140,7 @@ func put(t *testing.T, s *Sink, b *record.Batch) {
 func TestTopicMadeAnew(t *testing.T) {
 	onServers(t, func(t *testing.T, s *server) {
 		topic := s.prefix + "-anew"
+		defer s.call("DELETE", "/"+topic, "")
 		one := s.sink()
 		one.Anew(topic, 0)
 		put(t, one, at(topic, 0, "a b c", 0))
@@ -250,6 +251,7 @@ func TestRouting(t *testing.T) {
 			t.Skip("Confluent's sink has no routing")
 		}
 		topic := s.prefix + "-routed"
+		defer s.call("DELETE", "/"+topic, "")
 		put(t, s.sink("routing.type=value", "routing.type.record.value.path=/n", "behavior.on.null.values=ignore"), at(topic, 0, "a b", 1))
 		put(t, s.sink("routing.type=key"), at(topic, 5, "c d -d", 8))
 		same(t, "documents", s.docs(topic), map[string]string{"a": `{"n":1} by 1`, "b": `{"n":2} by 2`, "c": `{"n":8} by c`})
