@@ -117,7 +117,7 @@ func membersOf(fields []field, bare bool, b *record.Batch, r *record.Record) ([]
 	if s.Type == record.Struct && !s.Optional {
 		return nil, nil
 	}
-	if !spread(s) {
+	if out[0].source == fieldHeaders || !spread(s) {
 		return out, nil
 	}
 	if keys, ok := mapKeys(b, valueOf(b, r, &out[0])); ok && len(keys) > 0 {
@@ -143,9 +143,6 @@ func valueOf(b *record.Batch, r *record.Record, m *member) record.Cell {
 	case fieldHeaders:
 		if m.schema == nil {
 			return record.Cell{}
-		}
-		if m.isEntry {
-			break
 		}
 		return headerMap(b, r, m.schema.Elem)
 	}

@@ -63,6 +63,23 @@ func TestAivenRecorded(t *testing.T) {
 	}
 }
 
+// whereJavaStops are cases that the Java sink fails of for ever, or loses something.
+const whereJavaStops = `
+{"name":"null element","key":"json","value":"json","options":{"format.output.type":"parquet"},"records":[{"topic":"t","k":"{\"schema\":{\"type\":\"int32\"},\"payload\":1}","v":"{\"schema\":{\"type\":\"struct\",\"fields\":[{\"field\":\"a\",\"type\":\"array\",\"items\":{\"type\":\"string\",\"optional\":true}}]},\"payload\":{\"a\":[\"x\",null]}}"}],"objects":{"t-0-0":{"parquet":[["value.a.list.element","BYTE_ARRAY","optional"]],"codec":"UNCOMPRESSED","rows":1}}}
+{"name":"headers come and go","key":"string","value":"string","options":{"format.output.type":"parquet","format.output.fields":"headers,offset"},"records":[{"topic":"t","v":"x"},{"topic":"t","v":"x","h":[["h","a"]]},{"topic":"t","v":"x"},{"topic":"t","v":"x","h":[["h","1"]]}],"objects":{"t-0-0":{"parquet":[["offset","INT64","required"]],"codec":"UNCOMPRESSED","rows":1},"t-0-1":{"parquet":[["headers.key_value.key","BYTE_ARRAY","optional"],["headers.key_value.value","BYTE_ARRAY","optional"],["offset","INT64","required"]],"codec":"UNCOMPRESSED","rows":2},"t-0-3":{"parquet":[["headers.key_value.key","BYTE_ARRAY","optional"],["headers.key_value.value","INT32","optional"],["offset","INT64","required"]],"codec":"UNCOMPRESSED","rows":1}}}
+{"name":"headers of two types","key":"string","value":"string","options":{"format.output.type":"avro","format.output.fields":"headers","format.output.envelope":"false"},"records":[{"topic":"t","v":"x","h":[["h","a"],["i","1"]]}],"objects":{"t-0-0.avro":{"avro":{"type":"record","name":"connector_records","namespace":"io.aiven.avro.output.schema","fields":[{"name":"headers","type":{"type":"map","values":["null","string"]}}]},"rows":1}}}
+{"name":"bare maps of other keys","key":"string","value":"json","options":{"format.output.type":"avro","format.output.fields":"value","format.output.envelope":"false"},"records":[{"topic":"t","v":"{\"schema\":{\"type\":\"map\",\"keys\":{\"type\":\"string\"},\"values\":{\"type\":\"int32\"}},\"payload\":{\"a\":1}}"},{"topic":"t","v":"{\"schema\":{\"type\":\"map\",\"keys\":{\"type\":\"string\"},\"values\":{\"type\":\"int32\"}},\"payload\":{\"b\":1}}"}],"objects":{"t-0-0.avro":{"avro":{"type":"record","name":"connector_records","namespace":"io.aiven.avro.output.schema","fields":[{"name":"a","type":"int"}]},"rows":1},"t-0-1.avro":{"avro":{"type":"record","name":"connector_records","namespace":"io.aiven.avro.output.schema","fields":[{"name":"b","type":"int"}]},"rows":1}}}
+{"name":"bare key of a struct","key":"json","value":"json","options":{"format.output.type":"parquet","format.output.fields":"key","format.output.envelope":"false"},"records":[{"topic":"t","k":"{\"schema\":{\"type\":\"struct\",\"fields\":[{\"field\":\"id\",\"type\":\"int32\"}]},\"payload\":{\"id\":1}}","v":"{\"schema\":{\"type\":\"struct\",\"fields\":[{\"field\":\"x\",\"type\":\"int64\"}]},\"payload\":{\"x\":1}}"}],"objects":{"t-0-0":{"parquet":[["id","INT32","required"]],"codec":"UNCOMPRESSED","rows":1}}}
+`
+
+func TestAivenWhereJavaStops(t *testing.T) {
+	for line := range strings.Lines(strings.TrimSpace(whereJavaStops)) {
+		var c recorded
+		must(t, json.Unmarshal([]byte(line), &c))
+		t.Run(c.Name, func(t *testing.T) { c.check(t) })
+	}
+}
+
 func (c *recorded) check(t *testing.T) {
 	dir := t.TempDir()
 	props := map[string]string{"aws.s3.bucket.name": "b", "aws.s3.endpoint": "file://" + dir, "file.compression.type": "none"}
