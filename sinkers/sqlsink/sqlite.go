@@ -306,7 +306,7 @@ func (t *sqliteTarget) value(tab *table, c *column, b *record.Batch, v record.Ce
 		if c.sem.kind == kindDate {
 			return v.Int() * 86_400_000, nil
 		}
-		return v.Int() * c.sem.unit / 1e6, nil
+		return v.Int() / (1e6 / c.sem.unit), nil
 	}
 	return t.bind(&c.sem, c.schema, b, v)
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"millrace/internal/record"
+	"millrace/internal/testkit"
+	"millrace/sinkers/sqlsink"
 )
 
 // TestSQLiteBesideOthers: a reader neither waits for the sink nor holds it up, and sees
@@ -60,4 +62,40 @@ func TestSQLiteBesideOthers(t *testing.T) {
 		t.Fatal("behind a writer:", err)
 	}
 	rows(3)
+}
+
+// TestSQLiteMilliseconds: Aiven's and Confluent's sinks keep moments as milliseconds, to
+// the end of the year 9999.
+func TestSQLiteMilliseconds(t *testing.T) {
+	tg := newSQLiteTarget(t)
+	logical := func(typ record.Type, name string) *record.Schema {
+		return &record.Schema{Type: typ, Optional: true, Name: "org.apache.kafka.connect.data." + name, Version: 1}
+	}
+	row := &record.Schema{Type: record.Struct, Fields: []record.Field{{Name: "id", Schema: record.PlainInt32}, {Name: "d", Schema: logical(record.Int32, "Date")},
+		{Name: "t", Schema: logical(record.Int32, "Time")}, {Name: "ts", Schema: logical(record.Int64, "Timestamp")}}}
+	props := tg.props()
+	props["pk.mode"], props["insert.mode"], props["auto.create"], props["table.name.format"] = "record_key", "upsert", "true", "t"
+	k, err := sqlsink.NewAiven(props, "c", 0, testkit.Log(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = k.Stop() }()
+	b := &record.Batch{}
+	for i, v := range []map[string]any{{"d": 2932896, "t": 86399999, "ts": int64(253402300799999)}, {"d": -1, "t": 0, "ts": int64(-1)}} {
+		flat(t, b, i, nil)
+		r := &b.Records[i]
+		v["id"], r.ValueSchema = i, row
+		if r.Value, err = record.FromGo(b, row, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := k.Put(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	if got := asJSON(tg.read(t)["t"].Rows); got != `[["0","253402214400000","86399999","253402300799999"],["1","-86400000","0","-1"]]` {
+		t.Errorf("got %s", got)
+	}
 }
