@@ -146,7 +146,7 @@ func (s *Sink) makeIndex(ctx context.Context, x *resource, schema *record.Schema
 	switch {
 	case !x.plain && schema != nil && (schema.Type == record.Struct || schema.Type == record.Map):
 		settings = append(appendMapping([]byte(`{"mappings":`), schema), '}')
-	case s.cfg.places.aiven:
+	case s.cfg.places.aiven && (x.plain || schema == nil):
 		settings = []byte(`{"mappings":{"dynamic":true}}`)
 	}
 	if _, err = s.client.call(ctx, http.MethodPut, x.path(""), settings); err != nil {
