@@ -34,7 +34,7 @@ type mysqlTarget struct {
 	buf      []byte
 }
 
-func newMySQL(c *config, log *slog.Logger) (*mysqlTarget, error) {
+func newMySQL(c *config, log *slog.Logger) (_ *mysqlTarget, err error) {
 	u := c.url
 	conf := mysql.NewConfig()
 	conf.User, conf.Passwd = c.user, c.password
@@ -53,7 +53,10 @@ func newMySQL(c *config, log *slog.Logger) (*mysqlTarget, error) {
 	if n, err := strconv.Atoi(u.param("socketTimeout")); err == nil && n > 0 {
 		conf.ReadTimeout, conf.WriteTimeout = time.Duration(n)*time.Millisecond, time.Duration(n)*time.Millisecond
 	}
-	conf.Params = map[string]string{"time_zone": "'+00:00'"}
+	if conf.Params, err = sessionVariables(u.param("sessionVariables")); err != nil {
+		return nil, err
+	}
+	conf.Params["time_zone"] = "'+00:00'" // values are bound in UTC
 	conf.ClientFoundRows = true // an update that changes nothing has still found its row
 	conf.Collation = "utf8mb4_general_ci"
 	conf.Logger = quiet{}
@@ -127,6 +130,12 @@ func (t *mysqlTarget) open(ctx context.Context) error {
 		// Without it InnoDB locks the gaps between keys as well, and two lanes that
 		// write neighbouring keys would end in deadlocks.
 		if err := t.exec(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"); err != nil {
+			return err
+		}
+	}
+	if t.cfg.url.dialect == dialectMySQL && !strings.Contains(mode, "STRICT_TRANS_TABLES") {
+		// As the JDBC driver does: a server that is not strict would cut texts and numbers to what fits.
+		if err := t.exec(ctx, "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES')"); err != nil {
 			return err
 		}
 	}

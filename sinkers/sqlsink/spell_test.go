@@ -97,3 +97,44 @@ func TestTableNameNeedsItsSource(t *testing.T) {
 		t.Errorf("tables were made: %v", got)
 	}
 }
+
+// TestSessionVariables: what a JDBC URL sets for the session holds, and a server that is
+// not strict cuts nothing (recorded with Debezium's sink and MySQL's driver).
+func TestSessionVariables(t *testing.T) {
+	for _, c := range []struct {
+		dialect string
+		want    string // of a text too long for its column under sql_mode=''; "": refused
+	}{{"mysql", ""}, {"mariadb", "abcde"}} {
+		t.Run(c.dialect, func(t *testing.T) {
+			var tg caseTarget
+			if c.dialect == "mysql" {
+				tg = newMySQLTarget(t, c.dialect, testkit.MySQL(t))
+			} else {
+				tg = newMySQLTarget(t, c.dialect, testkit.MariaDB(t))
+			}
+			tg.exec(t, "create table p(id int primary key); create table t(id int primary key, a varchar(5) not null, b blob, n int, foreign key (id) references p(id))")
+			p := upserts(tg, nil)
+			p["connection.url"] += "?useSSL=false&sessionVariables=foreign_key_checks=0,sql_mode=''"
+			k, err := start(t, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = k.Stop() }()
+			b := &record.Batch{}
+			flat(t, b, 1, map[string]any{"a": "x"})
+			if err := k.Put(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			b = &record.Batch{}
+			flat(t, b, 2, map[string]any{"a": "abcdefgh"})
+			err = k.Put(t.Context(), b)
+			rows := tg.read(t)["t"].Rows
+			if c.want == "" && (err == nil || len(rows) != 1) {
+				t.Errorf("a text that does not fit: %v, rows %s", err, asJSON(rows))
+			}
+			if c.want != "" && (err != nil || len(rows) != 2 || rows[1][1] != c.want) {
+				t.Errorf("%v, rows %s, want %s", err, asJSON(rows), c.want)
+			}
+		})
+	}
+}

@@ -3,6 +3,7 @@ package sqlsink
 import (
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -114,6 +115,31 @@ func redactURL(s string) string {
 		return "…" + s[i:]
 	}
 	return s
+}
+
+var variableName = regexp.MustCompile(`^@{0,2}[A-Za-z_][\w.]*$`)
+
+// sessionVariables reads that parameter of MySQL's and MariaDB's JDBC drivers: name=value,
+// divided by commas or semicolons outside of quotes.
+func sessionVariables(list string) (map[string]string, error) {
+	out := map[string]string{}
+	quote := rune(0)
+	for _, kv := range strings.FieldsFunc(list, func(r rune) bool {
+		switch {
+		case quote == 0 && (r == '\'' || r == '"'):
+			quote = r
+		case r == quote:
+			quote = 0
+		}
+		return quote == 0 && (r == ',' || r == ';')
+	}) {
+		name, value, ok := strings.Cut(kv, "=")
+		if name = strings.TrimSpace(name); !ok || !variableName.MatchString(name) || strings.TrimSpace(value) == "" {
+			return nil, fmt.Errorf("connection.url: sessionVariables needs name=value, divided by commas, got %q", kv)
+		}
+		out[name] = strings.TrimSpace(value)
+	}
+	return out, nil
 }
 
 // param returns the first of the named parameters that is set; JDBC drivers have
