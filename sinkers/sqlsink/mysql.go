@@ -57,7 +57,7 @@ func newMySQL(c *config, log *slog.Logger) (_ *mysqlTarget, err error) {
 		return nil, err
 	}
 	conf.Params["time_zone"] = "'+00:00'" // values are bound in UTC
-	conf.ClientFoundRows = true // an update that changes nothing has still found its row
+	conf.ClientFoundRows = true           // an update that changes nothing has still found its row
 	conf.Collation = "utf8mb4_general_ci"
 	conf.Logger = quiet{}
 	tc, err := myTLS(u)
