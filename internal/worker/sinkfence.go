@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -13,17 +14,50 @@ import (
 // goes on to write may be older than what is there. So such a Put is cut off, and put
 // again only after the group had time to say whose the partitions are.
 
-// cutter ends the Put in flight, from any goroutine.
+// cutter ends the Put in flight, from any goroutine, and keeps one from beginning
+// before the group has said whose the partitions are.
 type cutter struct {
-	mu     sync.Mutex
-	cancel context.CancelFunc // of the Put in flight, nil: none
-	cut    bool               // the last Put was cut off
+	mu      sync.Mutex
+	cancel  context.CancelFunc // of the Put in flight, nil: none
+	cut     bool               // the last Put was cut off, or did not begin
+	suspect bool               // the process stood still while no Put was in flight
+	ticked  time.Time          // when it was seen last that it did not; zero: nobody looks
+	longest time.Duration      // without a tick
 }
 
-func (x *cutter) begin(cancel context.CancelFunc) {
+// begin tells of a Put; false: it must not begin.
+func (x *cutter) begin(cancel context.CancelFunc) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.cancel, x.cut = cancel, false
+	// The watch may come to run after this.
+	x.cut = x.suspect || !x.ticked.IsZero() && stoodStill(x.ticked, time.Now()) > x.longest
+	x.suspect = false
+	if !x.cut {
+		x.cancel = cancel
+	}
+	return !x.cut
+}
+
+// tick tells that the process runs, and whether it had stood still.
+func (x *cutter) tick(longest time.Duration) (stood time.Duration) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	now := time.Now()
+	if !x.ticked.IsZero() {
+		stood = stoodStill(x.ticked, now)
+	}
+	x.ticked, x.longest = now, longest
+	return stood
+}
+
+// doubt keeps the next Put from beginning, or cuts off the one in flight.
+func (x *cutter) doubt() {
+	if x.now() {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.suspect = !x.cut
 }
 
 func (x *cutter) end() {
@@ -57,20 +91,25 @@ func (x *cutter) taken() bool {
 func (t *SinkTask) watchStandstill(ctx context.Context, wg *sync.WaitGroup) {
 	session, _ := t.cl.OptValue(kgo.SessionTimeout).(time.Duration)
 	every := max(50*time.Millisecond, min(time.Second, session/10))
+	t.fence.tick(session)
 	wg.Go(func() {
-		for last := time.Now(); sleep(ctx, every); last = time.Now() {
-			if stood := stoodStill(last, time.Now(), every); stood > session && t.fence.now() {
-				t.cfg.Log.Warn("the process stood still longer than its session in the consumer group; the batch that was being written is left until the group says whose it is", "for", stood.Round(time.Second), "session.timeout.ms", session.Milliseconds(), "group", t.cfg.Group)
+		for sleep(ctx, every) {
+			if stood := t.fence.tick(session); stood > session {
+				t.fence.doubt()
+				t.cfg.Log.Warn("the process stood still longer than its session in the consumer group; nothing is written until the group says whose the partitions are", "for", stood.Round(time.Second), "session.timeout.ms", session.Milliseconds(), "group", t.cfg.Group)
 			}
 		}
 	})
 }
 
-// stoodStill is how long a wait took beyond what it should. Of a machine that was
-// suspended only the wall clock knows.
-func stoodStill(from, to time.Time, wait time.Duration) time.Duration {
-	return max(to.Sub(from), to.Round(0).Sub(from.Round(0))) - wait
+// stoodStill is how long nothing was seen. Of a machine that was suspended only the
+// wall clock knows.
+func stoodStill(from, to time.Time) time.Duration {
+	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
 }
+
+// errStoodStill is what a Put that must not begin gives.
+var errStoodStill = errors.New("the process stood still; the batch waits until the group says whose the partitions are")
 
 // verdict is how long a group may take to tell a member that it is none any more.
 func (t *SinkTask) verdict() time.Duration {

@@ -69,14 +69,28 @@ func TestSinkLosesItsPlace(t *testing.T) {
 
 func TestStoodStill(t *testing.T) {
 	now := time.Now()
-	if got := stoodStill(now, now.Add(time.Minute), time.Second); got != 59*time.Second {
+	if got := stoodStill(now, now.Add(time.Minute)); got != time.Minute {
 		t.Error(got)
 	}
 	// Of a suspended machine the monotonic clock knows nothing.
-	if got := stoodStill(now, now.Round(0).Add(time.Hour), time.Second); got != time.Hour-time.Second {
+	if got := stoodStill(now, now.Round(0).Add(time.Hour)); got != time.Hour {
 		t.Error(got)
 	}
-	if got := stoodStill(now, now.Add(time.Second), time.Second); got != 0 {
-		t.Error(got)
+	var x cutter
+	if x.tick(time.Hour) != 0 || !x.begin(func() {}) {
+		t.Error("a Put did not begin")
+	}
+	x.end()
+	x.ticked = x.ticked.Add(-2 * time.Hour) // nobody has noticed yet
+	if x.begin(func() {}) || !x.taken() || x.taken() {
+		t.Error("a Put began behind a standstill")
+	}
+	if x.tick(time.Hour) < 2*time.Hour || !x.begin(func() {}) {
+		t.Error("a Put did not begin after the verdict")
+	}
+	x.end()
+	x.doubt() // noticed while nothing was written
+	if x.begin(func() {}) || !x.taken() || !x.begin(func() {}) {
+		t.Error("not one Put waited")
 	}
 }

@@ -100,11 +100,9 @@ func (t *SinkTask) launch(ctx context.Context, c *chunk) {
 	// been written all the same, and would be written again.
 	put, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	unhook := context.AfterFunc(ctx, func() { time.AfterFunc(t.cfg.CommitTimeout, cancel) })
-	t.fence.begin(cancel)
 	go func() {
 		began := time.Now()
-		err := t.putGuarded(put, &c.batch)
-		t.fence.end()
+		err := t.putFenced(put, cancel, c)
 		c.took = time.Since(began)
 		t.cfg.Metrics.PutTook(c.took)
 		t.result <- err
@@ -291,7 +289,14 @@ func (t *SinkTask) put(ctx context.Context, c *chunk, err error) error {
 func (t *SinkTask) putAgain(ctx context.Context, c *chunk) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	t.fence.begin(cancel)
+	return t.putFenced(ctx, cancel, c)
+}
+
+// putFenced is a Put that can be cut off.
+func (t *SinkTask) putFenced(ctx context.Context, cancel context.CancelFunc, c *chunk) error {
+	if !t.fence.begin(cancel) {
+		return errStoodStill
+	}
 	defer t.fence.end()
 	return t.putGuarded(ctx, &c.batch)
 }
