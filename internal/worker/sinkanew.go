@@ -96,7 +96,7 @@ func (t *SinkTask) beginnings(ctx context.Context, cl *kgo.Client, start kgo.Off
 	for _, id := range open {
 		topics[id.topic] = true
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	found, err := list(ctx, slices.Collect(maps.Keys(topics))...)
 	if err != nil {
