@@ -48,7 +48,7 @@ func aivenFiles(unpacked string) []configdef.Option {
 		option("avro.codec", str, "null", "Codec of Avro files: null, deflate, snappy or zstandard.", configdef.OneOf("null", "deflate", "snappy", "zstandard")),
 		late(text("kafka.retry.backoff.ms", "Delay before records are put again whose files could not be written; when it is not set, the worker's own.", configdef.AtLeast(0))),
 	}
-	return append(out, avroOptions()...)
+	return append(out, avroOptions("false")...)
 }
 
 // DefAiven is the option table of Aiven's S3 sink.

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/snappy"
@@ -23,6 +26,7 @@ type avroFormat struct {
 	fields []field           // nil: the value alone, of Confluent's sinks
 	bare   bool              // the single field stands alone
 	plans  map[avroKey]avroPlan
+	keys   map[*record.Schema]*record.Schema // see keyBeside
 
 	packed  bytes.Buffer // of the codec
 	deflate *flate.Writer
@@ -157,8 +161,19 @@ func (e *avroEncoder) compile(f *avroFormat, b *record.Batch, r *record.Record) 
 		if i > 0 {
 			out.WriteByte(',')
 		}
+		if m.source == fieldKey && slices.ContainsFunc(members, func(x member) bool { return x.source == fieldValue }) {
+			m.schema = f.keyBeside(r)
+		}
 		text := `"null"`
 		am := avroMember{member: m}
+		if name := f.sameType(members[:i], &m); name != "" {
+			if _, am.enc, err = f.plan(m.schema, avroSpace); err != nil {
+				return "", err
+			}
+			e.members = append(e.members, am)
+			fmt.Fprintf(&out, `{"name":%q,"type":%q}`, m.name, name)
+			continue
+		}
 		if m.schema != nil {
 			if text, am.enc, err = f.plan(m.schema, avroSpace); err != nil {
 				return "", err
@@ -168,6 +183,56 @@ func (e *avroEncoder) compile(f *avroFormat, b *record.Batch, r *record.Record) 
 		fmt.Fprintf(&out, `{"name":%q,"type":%s}`, m.name, text)
 	}
 	return `{"type":"record","name":"connector_records","namespace":"` + avroSpace + `","fields":[` + out.String() + `]}`, nil
+}
+
+// keyBeside is the schema of a key that stands beside the value: a struct whose name is
+// the value's, or that has none as the value, gets one of its own. A schema with two
+// types of one name cannot be read.
+func (f *avroFormat) keyBeside(r *record.Record) *record.Schema {
+	k, v := r.KeySchema, r.ValueSchema
+	if k == nil || v == nil || k.Type != record.Struct || v.Type != record.Struct || k.Name != v.Name {
+		return k
+	}
+	if own := f.keys[k]; own != nil {
+		return own
+	}
+	if f.named(k) != "" && f.named(k) == f.named(v) {
+		return k // one type
+	}
+	own := &record.Schema{Type: k.Type, Optional: k.Optional, Name: k.Name + "Key", Version: k.Version, Doc: k.Doc, Params: k.Params, Default: k.Default, Fields: k.Fields}
+	if k.Name == "" {
+		own.Name = "io.confluent.connect.avro.ConnectDefaultKey"
+	}
+	if f.keys == nil || len(f.keys) >= maxPlans {
+		f.keys = map[*record.Schema]*record.Schema{}
+	}
+	f.keys[k] = own
+	return own
+}
+
+// sameType is the name of a member's type when one before it has defined it.
+func (f *avroFormat) sameType(before []member, m *member) string {
+	for i := range before {
+		if name := f.named(m.schema); name != "" && f.named(before[i].schema) == name {
+			var full struct{ Name, Namespace string }
+			if json.Unmarshal([]byte(name), &full) == nil && full.Namespace != "" {
+				return full.Namespace + "." + full.Name
+			}
+		}
+	}
+	return ""
+}
+
+// named is the text of a record type that has a namespace; "" for any other schema.
+func (f *avroFormat) named(s *record.Schema) string {
+	if s == nil || s.Type != record.Struct || s.Optional {
+		return ""
+	}
+	text, _, err := f.plan(s, avroSpace)
+	if err != nil || !strings.Contains(text, `,"namespace":"`) || strings.Contains(text, `,"namespace":""`) {
+		return ""
+	}
+	return text
 }
 
 func (e *avroEncoder) write(b *record.Batch, r *record.Record) (err error) {

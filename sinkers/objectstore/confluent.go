@@ -119,7 +119,7 @@ func DefConfluent() *configdef.Def {
 		option("s3.http.send.expect.continue", yes, "true", "Has no work to do here: what is sent can be sent again.", nil),
 		secret("s3.sse.customer.key", "Customer-provided key for server-side encryption (SSE-C): 32 bytes in base64."),
 	}
-	return &configdef.Def{Options: append(out, avroOptions()...)}
+	return &configdef.Def{Options: append(out, avroOptions("true")...)}
 }
 
 func checkNulls(in configdef.Input) []string {

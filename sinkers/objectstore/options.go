@@ -108,18 +108,19 @@ func parquetCodec(name string) (compress.Codec, string) {
 	return &parquet.Uncompressed, ""
 }
 
-// avroOptions are the data options that formats hand to Avro.
-func avroOptions() []configdef.Option {
+// avroOptions are the data options that formats hand to Avro; enhanced is the default of
+// enhanced.avro.schema.support.
+func avroOptions(enhanced string) []configdef.Option {
 	return []configdef.Option{
 		option("connect.meta.data", configdef.Boolean, "true", "Put what only Connect knows (name, version, parameters) into the schema of Avro files.", nil),
-		option("enhanced.avro.schema.support", configdef.Boolean, "true", "Write strings that came from Avro enums as enums again.", nil),
+		option("enhanced.avro.schema.support", configdef.Boolean, enhanced, "Write strings that came from Avro enums as enums again.", nil),
 		option("allow.optional.map.keys", configdef.Boolean, "false", "Write maps with optional text keys as Avro maps.", nil),
 	}
 }
 
 func avroProps(v configdef.Values) map[string]string {
 	out := map[string]string{}
-	for _, o := range avroOptions() {
+	for _, o := range avroOptions("") {
 		out[o.Name] = v.String(o.Name)
 	}
 	return out
