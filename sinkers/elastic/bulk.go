@@ -87,9 +87,9 @@ func (s *Sink) sendLane(ctx context.Context, l *lane) error {
 		n, size := 0, 0
 		clear(l.seen)
 		for n < len(left) && n < most && (n == 0 || size+left[n].to-left[n].from <= s.cfg.bulkBytes) {
-			if (s.cfg.upsert || l.merges) && left[n].id != 0 {
-				// Updates carry no version: a second one of a document waits for the
-				// answer to the first, which might have to be sent again.
+			if l.merges && left[n].id != 0 {
+				// An update changes the version that an action sent again would be
+				// compared with: what follows for a document waits for its answer.
 				if l.seen[left[n].id] {
 					break
 				}
@@ -215,10 +215,17 @@ var errItem = errors.New("Bulk request failed")
 
 // results sorts the answers: items to send again and why, bad records, and what the
 // policies say about the rest. An error is one of the index and no record's fault.
+//
+// Updates carry no version: with one that is sent again go the later ones of its
+// document in the same request, done or not, so that the last one stays the last.
 func (s *Sink) results(l *lane, items []item, answer *bulkAnswer, try int) (again []item, why string, err error) {
+	behind := map[uint64]bool{}
 	for i, ops := range answer.Items {
 		for op, res := range ops {
 			if res.Error == nil { // a delete of nothing is 404 without error
+				if behind[items[i].id] {
+					again = append(again, items[i])
+				}
 				continue
 			}
 			reason := res.Error.Type + ": " + res.Error.Reason
@@ -228,8 +235,11 @@ func (s *Sink) results(l *lane, items []item, answer *bulkAnswer, try int) (agai
 			bad := errs.BadRecord{Index: items[i].index, Err: &errs.Error{Java: errs.ConnectException, Msg: errItem.Error(), Cause: errors.New(reason)}}
 			what, told, conflict := onFail, false, res.Error.Type == "version_conflict_engine_exception"
 			switch {
-			case busy(res.Status) || res.Error.Type == blockedType:
+			case busy(res.Status) || res.Error.Type == blockedType || conflict && op == "update": // the last: somebody else wrote the document meanwhile
 				again, why = append(again, items[i]), reason
+				if s.cfg.upsert && items[i].id != 0 {
+					behind[items[i].id] = true
+				}
 				continue
 			case ofIndex(res.Status, res.Error.Type):
 				return nil, "", &errs.Error{Java: errs.ConnectException, Msg: fmt.Sprintf("The index %s takes no documents", res.Index), Cause: errors.New(reason)}

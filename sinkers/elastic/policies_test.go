@@ -262,3 +262,28 @@ func TestMadeIDs(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
+
+// TestRefusedUpdate: updates carry no version, so the later ones of a document go
+// with one that is sent again, also those that were done; in one request they are
+// applied in order.
+func TestRefusedUpdate(t *testing.T) {
+	c, refused := &cluster{}, false
+	c.refuse = func(_ int, id string) int {
+		if id == "a" && !refused {
+			refused = true
+			return 429
+		}
+		return 0
+	}
+	s := newTestSink(t, c, map[string]string{"write.method": "upsert", "max.in.flight.requests": "1"})
+	b := &record.Batch{}
+	for i, id := range []string{"a", "b", "a", "c", "a"} {
+		add(b, id, i)
+	}
+	if err := s.Put(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(c.log, ""); got != "bacaaaa" || c.calls != 2 || !strings.Contains(c.docs["a"], `{"n":4}`) {
+		t.Errorf("written %s in %d requests, a is %s", got, c.calls, c.docs["a"])
+	}
+}
