@@ -97,7 +97,7 @@ func TestManyOpenFiles(t *testing.T) {
 		t.Run(class, func(t *testing.T) {
 			s := confluentSink(t, t.TempDir(), map[string]string{"format.class": formats + class, "flush.size": "100000000", "partitioner.class": partitioners + "FieldPartitioner", "partition.field.name": "id"})
 			text := strings.Repeat("some text ", 100)
-			for at := int64(0); at < 30_000; at += 5000 {
+			for at := int64(0); at < 15_000; at += 5000 {
 				b := batch(t, at, 5000, orders, func(i int64) map[string]any { return map[string]any{"id": i % 1000, "region": text} })
 				must(t, s.Put(context.Background(), b))
 			}

@@ -56,9 +56,10 @@ func (s *spool) grow(n int) {
 	s.mem = mem
 }
 
-// empty forgets what is in memory, and gives the memory back unless it is little.
+// empty forgets what is in memory, and gives the memory back unless it is little or
+// there is plenty.
 func (s *spool) empty(all bool) {
-	if all || cap(s.mem) > 6<<10 {
+	if all || cap(s.mem) > 6<<10 && s.all.used.Load() > memoryBudget/2 {
 		s.all.used.Add(-int64(cap(s.mem)))
 		s.mem = nil
 	}
