@@ -221,13 +221,17 @@ func (t *SinkTask) Run(ctx context.Context, started func()) (err error) {
 	watch, unwatch := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	t.watchPlace(watch, &wg)
-	t.watchStandstill(watch, &wg)
+	// A task that is asked to stop may be in the midst of a Put for a while.
+	end, ended := context.WithCancel(context.WithoutCancel(ctx))
+	defer ended()
+	t.watchStandstill(end, &wg)
 	err = t.loop(ctx)
 	unwatch()
-	wg.Wait()
 	if e := t.finish(); err == nil {
 		err = e
 	}
+	ended()
+	wg.Wait()
 	return err
 }
 
