@@ -29,6 +29,7 @@ require cloud.google.com/go/compute/metadata v0.3.0 // indirect
 
 require (
 	github.com/elastic/elastic-transport-go/v8 v8.9.0 // indirect
+	github.com/dsnet/compress v0.0.2-0.20210315054119-f66993602bf5
 	github.com/elastic/go-elasticsearch/v8 v8.19.7
 	github.com/go-logr/logr v1.4.3 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // named zones in images that have nothing but the binary
 
 	"github.com/spf13/pflag"
 )

@@ -45,7 +45,7 @@ func aivenFiles(unpacked string) []configdef.Option {
 		old(option("format.output.fields", list, "value", "What is written of a record: key, value, offset, timestamp, headers.", checkFields), "output_fields"),
 		option("format.output.fields.value.encoding", str, "base64", "How csv writes the value: base64 or none.", checkEncoding),
 		option("format.output.envelope", yes, "true", "Whether a single field stands in an object of its own.", nil),
-		option("avro.codec", str, "null", "Codec of Avro files: null, deflate, snappy or zstandard.", configdef.OneOf("null", "deflate", "snappy", "zstandard")),
+		option("avro.codec", str, "null", "Codec of Avro files: null, deflate, snappy, bzip2 or zstandard.", configdef.OneOf("null", "deflate", "snappy", "bzip2", "zstandard")),
 		late(text("kafka.retry.backoff.ms", "Delay before records are put again whose files could not be written; when it is not set, the worker's own.", configdef.AtLeast(0))),
 	}
 	return append(out, avroOptions("false")...)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dsnet/compress/bzip2"
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
@@ -30,6 +31,7 @@ type avroFormat struct {
 
 	packed  bytes.Buffer // of the codec
 	deflate *flate.Writer
+	bzip2   *bzip2.Writer
 	zstd    *zstd.Encoder
 }
 
@@ -100,6 +102,18 @@ func (f *avroFormat) pack(block []byte) (out []byte, err error) {
 		f.deflate.Reset(&f.packed)
 		if _, err = f.deflate.Write(block); err == nil {
 			err = f.deflate.Close()
+		}
+	case "bzip2":
+		if f.bzip2 == nil {
+			f.bzip2, err = bzip2.NewWriter(&f.packed, &bzip2.WriterConfig{Level: bzip2.BestCompression}) // Java's only level
+		} else {
+			err = f.bzip2.Reset(&f.packed)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if _, err = f.bzip2.Write(block); err == nil {
+			err = f.bzip2.Close()
 		}
 	case "snappy":
 		out = snappy.Encode(f.packed.AvailableBuffer(), block)

@@ -79,7 +79,7 @@ func DefConfluent() *configdef.Def {
 		option("s3.part.size", integer, "26214400", "Files above this size are uploaded in parts of it.", configdef.AtLeast(5<<20)),
 		option("s3.compression.type", str, "none", "Compression of JSON and byte files: none or gzip.", configdef.OneOf("none", "gzip")),
 		option("s3.compression.level", integer, "-1", "Its level, -1 to 9.", nil),
-		option("avro.codec", str, "null", "Codec of Avro files: null, deflate, snappy or zstandard.", configdef.OneOf("null", "deflate", "snappy", "zstandard")),
+		option("avro.codec", str, "null", "Codec of Avro files: null, deflate, snappy, bzip2 or zstandard.", configdef.OneOf("null", "deflate", "snappy", "bzip2", "zstandard")),
 		option("parquet.codec", str, "snappy", "Codec of Parquet files: none, snappy, gzip, brotli, lz4 or zstd.", configdef.OneOf("none", "snappy", "gzip", "brotli", "lz4", "zstd")),
 		option("schema.compatibility", str, "NONE", "NONE: any other schema ends the files. BACKWARD, FORWARD, FULL: values of compatible versions are written under one schema.", configdef.OneOf("NONE", "BACKWARD", "FORWARD", "FULL")),
 		option("behavior.on.null.values", str, "fail", "What to do with tombstones: fail, ignore, or write their keys, which needs store.kafka.keys.", checkNulls),
