@@ -51,6 +51,7 @@ func (t *SinkTask) onLost(_ context.Context, _ *kgo.Client, gone map[string][]in
 	t.fence.now() // before mu, which Run holds while it waits for the Put
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	defer caught(t.cfg.Log, "sink", &t.failed)
 	t.joinPut()
 	t.forget(gone)
 }
