@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -161,13 +160,17 @@ func (c *Config) workerReport() []PropertyReport {
 	return append(out, c.clientReport()...)
 }
 
+// clientKinds are the Kafka clients of connectors, by the prefix of their settings in the
+// worker's file; in a connector's config "override." follows it.
+var clientKinds = []struct {
+	prefix string
+	read   func(map[string]string) kafkaconf.Result
+}{{"producer.", kafkaconf.Producer}, {"consumer.", kafkaconf.Consumer}, {"admin.", kafkaconf.Admin}}
+
 // clientReport lists the settings of connectors' clients, which the worker's properties
 // give to all of them, that have no effect or are refused.
 func (c *Config) clientReport() (out []PropertyReport) {
-	for _, role := range []struct {
-		prefix string
-		read   func(map[string]string) kafkaconf.Result
-	}{{"producer.", kafkaconf.Producer}, {"consumer.", kafkaconf.Consumer}, {"admin.", kafkaconf.Admin}} {
+	for _, role := range clientKinds {
 		own := configdef.Prefixed(c.Props, role.prefix)
 		if role.prefix == "admin." {
 			maps.DeleteFunc(own, func(k, _ string) bool { return strings.HasPrefix(k, "listeners") })
@@ -226,16 +229,17 @@ func (w *Worker) inspectConnector(ctx context.Context, c *store.Connector) Conne
 		}
 	}
 	p := w.reg.Connector(r.Class)
+	f := w.frameworkOf(p.Kind, p, raw)
 	for _, k := range sortedNames(raw) {
 		if errs := problems[k]; len(errs) > 0 {
 			add(k, Refused, strings.Join(errs, "; "))
 			delete(problems, k)
 			continue
 		}
-		v, text := w.propertyVerdict(p, k, raw, known)
+		v, text := f.propertyVerdict(p, k, raw[k], known)
 		add(k, v, text)
 	}
-	for _, k := range sortedProblems(problems) {
+	for _, k := range sortedNames(problems) {
 		add(k, Refused, strings.Join(problems[k], "; "))
 	}
 	w.inspectTasks(p, c, add)
@@ -243,68 +247,67 @@ func (w *Worker) inspectConnector(ctx context.Context, c *store.Connector) Conne
 	return r
 }
 
-func sortedProblems(m map[string][]string) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	sort.Strings(out)
-	return out
-}
-
 // withoutEffect is how the text of an option begins that old configs may hold.
 const withoutEffect = "Accepted for compatibility"
+
+// partPrefixes are of settings that converters, transforms and the like may read.
+var partPrefixes = []string{"key.converter.", "value.converter.", "header.converter.", "transforms.", "predicates.", "topic.creation.", "errors."}
+
+func ofPart(k string) bool {
+	return slices.ContainsFunc(partPrefixes, func(prefix string) bool { return strings.HasPrefix(k, prefix) })
+}
+
+// clientOf returns what reads a connector's own setting of a Kafka client and the
+// setting's name there; nil when it is none.
+func clientOf(k string) (read func(map[string]string) kafkaconf.Result, name string) {
+	for _, c := range clientKinds {
+		if name, ok := strings.CutPrefix(k, c.prefix+"override."); ok {
+			return c.read, name
+		}
+	}
+	return nil, ""
+}
 
 // ignored are the names in a connector's config that nothing reads, or that have no
 // effect; sorted.
 func (w *Worker) ignored(p *Plugin, props map[string]string) (names []string) {
 	f := w.frameworkOf(p.Kind, p, props)
-	for k := range props {
+	for _, k := range sortedNames(props) {
 		if o := p.Def.Find(k); o != nil {
 			if strings.HasPrefix(o.Doc, withoutEffect) {
 				names = append(names, k)
 			}
 			continue
 		}
-		read := slices.ContainsFunc([]string{"producer.override.", "consumer.override.", "admin.override.", "key.converter.", "value.converter.", "header.converter.", "transforms.", "predicates.", "topic.creation.", "errors."},
-			func(prefix string) bool { return strings.HasPrefix(k, prefix) })
-		if !read && !p.Def.Allows(k) && f.def.Find(k) == nil {
+		if client, _ := clientOf(k); client == nil && !ofPart(k) && !p.Def.Allows(k) && f.def.Find(k) == nil {
 			names = append(names, k)
 		}
 	}
-	slices.Sort(names)
 	return names
 }
 
-// propertyVerdict is about a property that validation has nothing against.
-func (w *Worker) propertyVerdict(p *Plugin, k string, props map[string]string, known map[string]bool) (Verdict, string) {
-	o := p.Def.Find(k)
-	if o != nil {
+// propertyVerdict is about a property that validation has nothing against. known are
+// the names that validation describes.
+func (f *framework) propertyVerdict(p *Plugin, k, value string, known map[string]bool) (Verdict, string) {
+	if o := p.Def.Find(k); o != nil {
 		if strings.HasPrefix(o.Doc, withoutEffect) {
 			return Differs, o.Doc
 		}
 		return Works, ""
 	}
-	if known[k] || p.Def.Allows(k) || w.frameworkOf(p.Kind, p, props).def.Find(k) != nil {
+	if known[k] || p.Def.Allows(k) || f.def.Find(k) != nil {
 		return Works, ""
 	}
-	for prefix, read := range map[string]func(map[string]string) kafkaconf.Result{"producer.override.": kafkaconf.Producer, "consumer.override.": kafkaconf.Consumer, "admin.override.": kafkaconf.Admin} {
-		name, ok := strings.CutPrefix(k, prefix)
-		if !ok {
-			continue
-		}
-		res := read(map[string]string{"bootstrap.servers": "localhost:9092", name: props[k]})
-		for _, n := range res.Notes {
+	if read, name := clientOf(k); read != nil {
+		for _, n := range read(map[string]string{"bootstrap.servers": "localhost:9092", name: value}).Notes {
 			if n.Property == name {
 				return Differs, n.Text
 			}
 		}
 		return Works, ""
 	}
-	for _, prefix := range []string{"key.converter.", "value.converter.", "header.converter.", "transforms.", "predicates.", "topic.creation.", "errors."} {
-		if strings.HasPrefix(k, prefix) {
-			return Differs, "nothing that the connector uses reads it; Connect ignores it as well"
-		}
+	if ofPart(k) {
+		return Differs, "nothing that the connector uses reads it; Connect ignores it as well"
 	}
 	return Differs, "not an option of this connector in millrace; Connect ignores unknown options as well"
 }

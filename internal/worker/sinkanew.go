@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -124,7 +123,7 @@ func noOffset(open []partitionID) error {
 	for i, id := range open {
 		names[i] = fmt.Sprintf("%s-%d", id.topic, id.partition)
 	}
-	sort.Strings(names)
+	slices.Sort(names)
 	return &errs.Error{Java: "org.apache.kafka.clients.consumer.NoOffsetForPartitionException", Msg: "Undefined offset with no reset policy for partitions: [" + strings.Join(names, ", ") + "]",
 		Hint: "Stop the connector and store where it shall begin (PATCH /connectors/{name}/offsets), or set consumer.override.auto.offset.reset to earliest or latest"}
 }

@@ -137,13 +137,13 @@ func (s *supervisor) one(ctx context.Context, a Action) []Action {
 	case StartConnector:
 		return s.startConnector()
 	case StopConnector:
-		s.w.statuses.PutConnectorSafe(s.name, s.w.status(store.StateUnassigned, "", ""))
+		s.w.statuses.PutConnectorSafe(s.name, s.w.status(store.StateUnassigned, ""))
 	case ConnectorStatus:
 		version := s.version()
 		if a.State == store.StateRestarting {
 			version = ""
 		}
-		s.w.statuses.PutConnector(s.name, s.w.status(a.State, "", version))
+		s.w.statuses.PutConnector(s.name, s.w.status(a.State, version))
 	case Reconfigure:
 		s.reconfigure(ctx)
 	case StartTask:
@@ -156,7 +156,7 @@ func (s *supervisor) one(ctx context.Context, a Action) []Action {
 		s.join(a.Tasks)
 		s.retire(a.Tasks)
 	case TaskStatus:
-		s.w.statuses.PutTask(s.name, a.Tasks[0], s.w.status(a.State, "", ""))
+		s.w.statuses.PutTask(s.name, a.Tasks[0], s.w.status(a.State, ""))
 	case ForgetTasks:
 		for _, i := range a.Tasks {
 			s.w.statuses.RemoveTask(s.name, i)
@@ -192,7 +192,7 @@ func (s *supervisor) startConnector() []Action {
 	if err != nil {
 		s.w.counts.connectorFailures.Add(1)
 		s.w.log.Error("connector cannot start", "connector", s.name, "error", err)
-		s.w.statuses.PutConnector(s.name, s.w.status(store.StateFailed, withoutSecrets(errs.Trace(err)), s.version()))
+		s.w.statuses.PutConnector(s.name, s.w.failed(err, s.version()))
 	} else if names := s.w.ignored(s.plugin(), s.m.Config().Strings()); len(names) > 0 {
 		s.w.log.Warn("settings of the connector that have no effect", "connector", s.name, "settings", strings.Join(names, ", "))
 	}
@@ -223,7 +223,7 @@ func (s *supervisor) reconfigure(ctx context.Context) {
 	want, err := s.w.taskConfigs(p, c.Config)
 	if err != nil {
 		s.w.log.Error("cannot make task configs", "connector", s.name, "error", err)
-		s.w.statuses.PutConnector(s.name, s.w.status(store.StateFailed, withoutSecrets(errs.Trace(err)), VersionOf(p)))
+		s.w.statuses.PutConnector(s.name, s.w.failed(err, VersionOf(p)))
 		s.m.ConnectorStarted(true)
 		return
 	}
@@ -264,7 +264,7 @@ func (s *supervisor) startTask(i int, paused bool) {
 	if t := s.tasks[i]; t != nil {
 		if t.resume() {
 			s.w.metrics.Paused(s.name, strconv.Itoa(i), false)
-			s.w.statuses.PutTask(s.name, i, s.w.status(store.StateRunning, "", t.version))
+			s.w.statuses.PutTask(s.name, i, s.w.status(store.StateRunning, t.version))
 			return
 		}
 		s.stopTasks([]int{i})
@@ -286,7 +286,7 @@ func (s *supervisor) pauseTask(i int) {
 		s.startTask(i, true)
 	}
 	s.w.metrics.Paused(s.name, strconv.Itoa(i), true)
-	s.w.statuses.PutTask(s.name, i, s.w.status(store.StatePaused, "", version))
+	s.w.statuses.PutTask(s.name, i, s.w.status(store.StatePaused, version))
 }
 
 // retire takes away the series of tasks that this worker no longer has: a place or a
@@ -302,7 +302,7 @@ func (s *supervisor) stopTasks(ids []int) {
 	s.join(ids)
 	s.retire(ids)
 	for _, i := range ids {
-		s.w.statuses.PutTaskSafe(s.name, i, s.w.status(store.StateUnassigned, "", ""))
+		s.w.statuses.PutTaskSafe(s.name, i, s.w.status(store.StateUnassigned, ""))
 	}
 }
 

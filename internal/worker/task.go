@@ -92,7 +92,7 @@ func (t *runningTask) main(run, cut context.Context) {
 		if !t.built {
 			version = ""
 		}
-		t.w.statuses.PutTask(t.s.name, t.id, t.w.status(store.StateFailed, withoutSecrets(errs.Trace(err)), version))
+		t.w.statuses.PutTask(t.s.name, t.id, t.w.failed(err, version))
 	}
 	t.s.taskEnded(t, err)
 }
@@ -140,7 +140,7 @@ func (t *runningTask) running() {
 		t.w.metrics.Paused(t.s.name, strconv.Itoa(t.id), true)
 		return // the supervisor reports PAUSED
 	}
-	t.w.statuses.PutTask(t.s.name, t.id, t.w.status(store.StateRunning, "", t.version))
+	t.w.statuses.PutTask(t.s.name, t.id, t.w.status(store.StateRunning, t.version))
 }
 
 // pause holds a sink; a source must be stopped instead (false).

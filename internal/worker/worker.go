@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
+	"millrace/internal/errs"
 	"millrace/internal/metrics"
 	"millrace/internal/store"
 )
@@ -291,6 +292,13 @@ func (w *Worker) generation() int {
 	return 0
 }
 
-func (w *Worker) status(state, trace, version string) store.Status {
-	return store.Status{State: state, Trace: trace, WorkerID: w.cfg.Advertised, Generation: w.generation(), Version: version}
+func (w *Worker) status(state, version string) store.Status {
+	return store.Status{State: state, WorkerID: w.cfg.Advertised, Generation: w.generation(), Version: version}
+}
+
+// failed is the status of what ended with err, whose trace everybody may read.
+func (w *Worker) failed(err error, version string) store.Status {
+	st := w.status(store.StateFailed, version)
+	st.Trace = withoutSecrets(errs.Trace(err))
+	return st
 }
