@@ -195,6 +195,9 @@ func newAivenSink(v configdef.Values, log *slog.Logger, packed compression) (*Si
 	}
 	l := &aiven{ext: suffix, maxRecords: v.Int("file.max.records"), strict: s.format.strict(), fields: fields, bare: bare}
 	var err error
+	if l.keys.text, err = convert.NewString(nil, true); err != nil {
+		return nil, err
+	}
 	if l.times, err = clockOption(v, "file.name.timestamp"); err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 type aiven struct {
 	template   template
 	by         grouping
+	keys       keyNames
 	prefix     template // before topic-partition-offset, the name in place of template's
 	old        bool     // prefix is used
 	ext        string   // of old names
@@ -53,7 +54,7 @@ func (l *aiven) place(p *part, b *record.Batch, r *record.Record, now time.Time)
 	}
 	key := ""
 	if l.by != byStart {
-		key = keyName(b, r)
+		key = l.keys.name(b, r)
 	}
 	v := names{topic: p.name(r), partition: p.id, offset: -1, key: key, now: now}
 	if l.by == lastOnly {

@@ -1,9 +1,9 @@
 package objectstore
 
 import (
-	"context"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -135,10 +135,11 @@ func (t template) String() string {
 func (t template) render(v names) string {
 	var out strings.Builder
 	padded := func(p templatePart, n int64, width int) {
-		if !strings.EqualFold(p.value, "true") || v.bare && p.variable == "partition" {
-			width = 1
+		digits := strconv.FormatInt(n, 10)
+		if strings.EqualFold(p.value, "true") && !(v.bare && p.variable == "partition") {
+			out.WriteString(strings.Repeat("0", max(0, width-len(digits))))
 		}
-		fmt.Fprintf(&out, "%0*d", width, n)
+		out.WriteString(digits)
 	}
 	for _, p := range t {
 		switch {
@@ -163,24 +164,23 @@ func (t template) render(v names) string {
 	return out.String()
 }
 
-// keyName is a key as part of a name: what Java's toString makes of it.
-func keyName(b *record.Batch, r *record.Record) string {
+// keyNames makes keys part of names: what Java's toString makes of them.
+type keyNames struct {
+	text convert.Converter // a StringConverter
+	plan plan
+	buf  []byte
+}
+
+func (k *keyNames) name(b *record.Batch, r *record.Record) string {
 	if r.Key.IsNull() {
 		return "null"
 	}
 	if r.Key.Kind() == record.String {
 		return string(b.Raw(r.Key))
 	}
-	var out []byte
-	text, err := convert.NewString(nil, true)
-	if err == nil {
-		var enc convert.Encoder
-		if enc, err = text.Encoder(context.Background(), r.Topic, r.KeySchema); err == nil {
-			out, _, err = enc.Append(nil, b, r.Key)
-		}
+	var err error
+	if k.buf, err = k.plan.append(k.buf[:0], k.text, b, r.Topic, r.KeySchema, r.Key); err != nil {
+		return "null" // no value of Connect is without a text
 	}
-	if err != nil { // no value of Connect is without a text
-		return "null"
-	}
-	return string(out)
+	return string(k.buf)
 }
