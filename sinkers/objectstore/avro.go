@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/dsnet/compress/bzip2"
@@ -135,7 +136,6 @@ type avroEncoder struct {
 	w       io.Writer
 	pack    func([]byte) ([]byte, error)
 	sync    [16]byte
-	value   convert.Encoder // of values that stand alone
 	members []avroMember
 	buf     []byte // records of the block
 	count   int    // of them
@@ -159,15 +159,12 @@ func (e *avroEncoder) compile(f *avroFormat, b *record.Batch, r *record.Record) 
 		}
 	}
 	if members == nil {
-		s := r.ValueSchema
+		am := avroMember{member: member{source: fieldValue, schema: r.ValueSchema}}
 		if f.bare && f.fields[0] == fieldKey {
-			s = r.KeySchema
-			e.members = []avroMember{{member: member{source: fieldKey}}}
+			am.source, am.schema = fieldKey, r.KeySchema
 		}
-		text, e.value, err = f.plan(s, "")
-		if e.members != nil {
-			e.members[0].enc = e.value
-		}
+		text, am.enc, err = f.plan(am.schema, "")
+		e.members = []avroMember{am}
 		return text, err
 	}
 	var out bytes.Buffer
@@ -180,18 +177,13 @@ func (e *avroEncoder) compile(f *avroFormat, b *record.Batch, r *record.Record) 
 		}
 		text := `"null"`
 		am := avroMember{member: m}
-		if name := f.sameType(members[:i], &m); name != "" {
-			if _, am.enc, err = f.plan(m.schema, avroSpace); err != nil {
-				return "", err
-			}
-			e.members = append(e.members, am)
-			fmt.Fprintf(&out, `{"name":%q,"type":%q}`, m.name, name)
-			continue
-		}
 		if m.schema != nil {
 			if text, am.enc, err = f.plan(m.schema, avroSpace); err != nil {
 				return "", err
 			}
+		}
+		if name := f.sameType(members[:i], &m); name != "" {
+			text = strconv.Quote(name)
 		}
 		e.members = append(e.members, am)
 		fmt.Fprintf(&out, `{"name":%q,"type":%s}`, m.name, text)
@@ -207,11 +199,11 @@ func (f *avroFormat) keyBeside(r *record.Record) *record.Schema {
 	if k == nil || v == nil || k.Type != record.Struct || v.Type != record.Struct || k.Name != v.Name {
 		return k
 	}
+	if name := f.named(k); name != "" && name == f.named(v) {
+		return k // one type
+	}
 	if own := f.keys[k]; own != nil {
 		return own
-	}
-	if f.named(k) != "" && f.named(k) == f.named(v) {
-		return k // one type
 	}
 	own := &record.Schema{Type: k.Type, Optional: k.Optional, Name: k.Name + "Key", Version: k.Version, Doc: k.Doc, Params: k.Params, Default: k.Default, Fields: k.Fields}
 	if k.Name == "" {
@@ -251,9 +243,6 @@ func (f *avroFormat) named(s *record.Schema) string {
 
 func (e *avroEncoder) write(b *record.Batch, r *record.Record) (err error) {
 	from := len(e.buf)
-	if e.members == nil {
-		e.buf, _, err = e.value.Append(e.buf, b, r.Value)
-	}
 	for i := range e.members {
 		if m := &e.members[i]; m.enc != nil && err == nil {
 			e.buf, _, err = m.enc.Append(e.buf, b, valueOf(b, r, &m.member))
