@@ -2,16 +2,13 @@ package convert
 
 import "unicode/utf16"
 
-// JavaHashOrder is the order in which a Java HashMap, which Connect's maps are, gives
-// back keys that were put in in the given order, as indexes into keys.
-func JavaHashOrder(keys []string) []int { return javaHashOrder(keys) }
+// JavaHashOrder returns the order in which a Java HashMap with string keys, which
+// Connect's maps are, gives them back when they were put in in the given order: by
+// bucket, the table doubled whenever it is three quarters full. It returns indexes
+// into keys.
+func JavaHashOrder(keys []string) []int { return javaHashOrderFrom(keys, 16) }
 
-// javaHashOrder returns the order in which a Java HashMap with string keys gives
-// them back when they were put in in the given order: by bucket, the table doubled
-// whenever it is three quarters full. It returns indexes into keys.
-func javaHashOrder(keys []string) []int { return javaHashOrderFrom(keys, 16) }
-
-// javaHashOrderFrom is javaHashOrder for a table that begins with a size, a power
+// javaHashOrderFrom is JavaHashOrder for a table that begins with a size, a power
 // of two.
 func javaHashOrderFrom(keys []string, size int) []int {
 	for len(keys) > size*3/4 {

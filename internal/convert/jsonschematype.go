@@ -126,7 +126,7 @@ func appendJSONParams(dst []byte, params []record.Param) []byte {
 		keys[i] = p.Key
 	}
 	sorted := make([]record.Param, 0, len(params))
-	for _, at := range javaHashOrder(keys) {
+	for _, at := range JavaHashOrder(keys) {
 		sorted = append(sorted, params[at])
 	}
 	for i, p := range sorted {
@@ -173,7 +173,7 @@ func (o *jsonSchemaOptions) appendNested(dst []byte, s *record.Schema) (_ []byte
 		if len(names) > 0 {
 			dst = append(dst, `"properties":{`...)
 		}
-		for i, at := range javaHashOrder(names) {
+		for i, at := range JavaHashOrder(names) {
 			if i > 0 {
 				dst = append(dst, ',')
 			}

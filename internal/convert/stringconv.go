@@ -361,7 +361,7 @@ func mapOrder(b *record.Batch, kv []record.Cell) []int {
 		}
 		keys = append(keys, b.Str(kv[i]))
 	}
-	return javaHashOrder(keys)
+	return JavaHashOrder(keys)
 }
 
 func (n *textNode) appendStruct(dst []byte, b *record.Batch, c record.Cell) (_ []byte, err error) {

@@ -104,7 +104,8 @@ func (f *parquetFormat) plan(b *record.Batch, r *record.Record) (*parquetPlan, e
 		if m.schema == nil {
 			continue // Parquet has no type for what is always null
 		}
-		n, nodes, err := p.build(m.schema, 0, 0)
+		n := &column{schema: m.schema, defs: []int{0}}
+		nodes, err := p.build(n, 0, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -216,13 +217,9 @@ type parquetPart struct {
 // parquetNodes are the nodes of a column in both layouts.
 type parquetNodes struct{ full, plain parquet.Node }
 
-// build compiles a schema at the given repetition and definition level.
-func (p *parquetPlan) build(s *record.Schema, rep, def int) (*column, parquetNodes, error) {
-	return p.column(&column{schema: s, defs: []int{0}}, rep, def)
-}
-
-// column is build of a column whose defs are those of what is around it.
-func (p *parquetPlan) column(n *column, rep, def int) (*column, parquetNodes, error) {
+// build compiles the schema of a column, whose defs are those of what is around it,
+// at the given repetition and definition level.
+func (p *parquetPlan) build(n *column, rep, def int) (parquetNodes, error) {
 	s := n.schema
 	n.leaf, n.optional, n.nullDef, n.fill = len(p.leaves), s.Optional, def, s.Default
 	level := func(counts bool) { // one more definition level
@@ -239,20 +236,20 @@ func (p *parquetPlan) column(n *column, rep, def int) (*column, parquetNodes, er
 	n.rep, n.def = rep, def
 	var nodes parquetNodes
 	child := func(s *record.Schema, element bool, rep, def int) (parquetNodes, error) {
-		c, nodes, err := p.column(&column{schema: s, element: element, defs: n.defs}, rep, def)
+		c := &column{schema: s, element: element, defs: n.defs}
 		n.children = append(n.children, c)
-		return nodes, err
+		return p.build(c, rep, def)
 	}
 	switch s.Type {
 	case record.Struct:
 		if len(s.Fields) == 0 {
-			return nil, nodes, dataError("Parquet has no place for a struct without fields (%s)", s.Name)
+			return nodes, dataError("Parquet has no place for a struct without fields (%s)", s.Name)
 		}
 		full, plain := &ordered{}, &ordered{}
 		for _, f := range s.Fields {
 			one, err := child(f.Schema, false, rep, def)
 			if err != nil {
-				return nil, nodes, err
+				return nodes, err
 			}
 			full.add(f.Name, one.full)
 			plain.add(f.Name, one.plain)
@@ -264,7 +261,7 @@ func (p *parquetPlan) column(n *column, rep, def int) (*column, parquetNodes, er
 		level(true)
 		one, err := child(s.Elem, true, rep+1, def+1)
 		if err != nil {
-			return nil, nodes, err
+			return nodes, err
 		}
 		nodes = listNodes(one)
 	case record.Map:
@@ -272,11 +269,11 @@ func (p *parquetPlan) column(n *column, rep, def int) (*column, parquetNodes, er
 		level(true)
 		k, err := child(cmp.Or(s.Key, record.PlainString), false, rep+1, def+1)
 		if err != nil {
-			return nil, nodes, err
+			return nodes, err
 		}
 		v, err := child(s.Elem, false, rep+1, def+1)
 		if err != nil {
-			return nil, nodes, err
+			return nodes, err
 		}
 		nodes = mapNodes(s, k, v)
 	default:
@@ -291,7 +288,7 @@ func (p *parquetPlan) column(n *column, rep, def int) (*column, parquetNodes, er
 			nodes.plain = parquet.Optional(nodes.plain)
 		}
 	}
-	return n, nodes, nil
+	return nodes, nil
 }
 
 func listNodes(element parquetNodes) parquetNodes {
@@ -307,13 +304,10 @@ func mapNodes(s *record.Schema, k, v parquetNodes) parquetNodes {
 		return parquetNodes{parquet.Map(k.full, v.full), parquet.Map(k.plain, v.plain)}
 	}
 	full, plain := &ordered{}, &ordered{}
-	for _, x := range []struct {
-		name string
-		parquetNodes
-	}{{"key", k}, {"value", v}} {
-		full.add(x.name, x.full)
-		plain.add(x.name, x.plain)
-	}
+	full.add("key", k.full)
+	full.add("value", v.full)
+	plain.add("key", k.plain)
+	plain.add("value", v.plain)
 	return listNodes(parquetNodes{full, plain})
 }
 
