@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -52,7 +53,7 @@ func (s *Sink) send(ctx context.Context) (reported, failed []errs.BadRecord, err
 		}
 	}
 	wg.Wait()
-	kept := 0
+	kept, why := 0, ""
 	for i := range s.lanes {
 		l := &s.lanes[i]
 		reported, failed = merge(reported, l.bad), merge(failed, l.fails)
@@ -60,18 +61,14 @@ func (s *Sink) send(ctx context.Context) (reported, failed []errs.BadRecord, err
 			err = l.err
 		}
 		l.err = nil
-		kept += l.kept
+		if l.kept > 0 {
+			kept, why = kept+l.kept, l.why
+		}
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	if kept > 0 {
-		why := ""
-		for i := range s.lanes {
-			if s.lanes[i].kept > 0 {
-				why = s.lanes[i].why
-			}
-		}
 		s.log.Warn("documents that are newer, or there already, were left as they are", "documents", kept, "one", why)
 	}
 	return reported, failed, nil
@@ -159,7 +156,7 @@ func (s *Sink) bulk(ctx context.Context, l *lane, items []item) error {
 		if err != nil || len(again) == 0 {
 			return err
 		}
-		l.left = append(append([]item{}, again...), rest...)
+		l.left = slices.Concat(again, rest)
 		s.crowd.Store(oneByOne)
 		if try == itemTries {
 			e := &errs.Error{Java: errs.RetriableException, Msg: fmt.Sprintf("the cluster does not take %d items now: %s", len(again), why), Retriable: true}

@@ -129,6 +129,20 @@ func (c *client) call(ctx context.Context, method, path string, body []byte) ([]
 	return out, nil
 }
 
+// exists asks whether something is there; what names it in an error.
+func (c *client) exists(ctx context.Context, path, what string) (bool, error) {
+	status, body, err := c.do(ctx, http.MethodHead, path, "", nil)
+	switch {
+	case err != nil:
+		return false, err
+	case status == http.StatusNotFound:
+		return false, nil
+	case status >= 300:
+		return false, statusError(status, "look for "+what, body)
+	}
+	return true, nil
+}
+
 // blockedType is the type of errors of an index or cluster that takes no writes for
 // now: closed for them by its owner, or by itself while its disk is nearly full.
 const (

@@ -60,8 +60,7 @@ func (a *absent) is(b *record.Batch, c record.Cell) bool {
 func compile(s *record.Schema, st style) *node {
 	n := &node{typ: s.Type, name: s.Name, fill: s.Default, mapped: st.mapped, double: st.double, absent: st.absent, compact: st.compact && s.Key != nil && s.Key.Type == record.String}
 	if s.Name == record.DecimalName {
-		v, _ := s.Param("scale")
-		n.scale, _ = strconv.Atoi(v)
+		n.scale = scaleOf(s)
 	}
 	for i, f := range s.Fields {
 		sep := byte(',')
@@ -77,6 +76,13 @@ func compile(s *record.Schema, st style) *node {
 			n.key = compile(s.Key, st)
 		}
 	}
+	return n
+}
+
+// scaleOf is the scale of a Decimal's schema.
+func scaleOf(s *record.Schema) int {
+	v, _ := s.Param("scale")
+	n, _ := strconv.Atoi(v)
 	return n
 }
 

@@ -75,15 +75,11 @@ func (s *Sink) present(ctx context.Context, x *resource) (*resource, error) {
 	case x.missing == s.gathering:
 		return nil, nil
 	}
-	status, body, err := s.client.do(ctx, http.MethodHead, x.path(""), "", nil)
-	switch {
-	case err != nil:
+	if found, err := s.client.exists(ctx, x.path(""), "index "+x.name); err != nil {
 		return nil, err
-	case status == http.StatusNotFound:
+	} else if !found {
 		x.missing = s.gathering
 		return nil, nil
-	case status >= 300:
-		return nil, statusError(status, "look for index "+x.name, body)
 	}
 	if s.cfg.eras {
 		if err := s.readEra(ctx, x); err != nil {
@@ -133,14 +129,8 @@ func (s *Sink) prepare(ctx context.Context, x *resource, schema *record.Schema) 
 
 // makeIndex makes an index with its mapping unless it is there; made tells which.
 func (s *Sink) makeIndex(ctx context.Context, x *resource, schema *record.Schema) (made bool, err error) {
-	status, body, err := s.client.do(ctx, http.MethodHead, x.path(""), "", nil)
-	switch {
-	case err != nil:
+	if found, err := s.client.exists(ctx, x.path(""), "index "+x.name); err != nil || found {
 		return false, err
-	case status < 300:
-		return false, nil
-	case status != http.StatusNotFound:
-		return false, statusError(status, "look for index "+x.name, body)
 	}
 	var settings []byte
 	switch {
@@ -185,18 +175,12 @@ func (s *Sink) makeStream(ctx context.Context, x *resource) error {
 func (s *Sink) makeTemplate(ctx context.Context, x *resource) error {
 	name := s.cfg.places.template(x.name)
 	path := "/_index_template/" + url.PathEscape(name)
-	status, body, err := s.client.do(ctx, http.MethodHead, path, "", nil)
-	switch {
-	case err != nil:
+	if found, err := s.client.exists(ctx, path, "index template "+name); err != nil || found {
 		return err
-	case status < 300:
-		return nil
-	case status != http.StatusNotFound:
-		return statusError(status, "look for index template "+name, body)
 	}
 	text := appendText([]byte(`{"priority":200,"index_patterns":[`), []byte(x.name))
 	text = appendText(append(text, `],"data_stream":{"timestamp_field":{"name":`...), []byte(s.cfg.places.timeField))
-	_, err = s.client.call(ctx, http.MethodPut, path, append(text, `}}}`...))
+	_, err := s.client.call(ctx, http.MethodPut, path, append(text, `}}}`...))
 	return err
 }
 

@@ -2,7 +2,6 @@ package elastic
 
 import (
 	"encoding/base64"
-	"math"
 	"strconv"
 	"strings"
 
@@ -76,9 +75,7 @@ func (x *router) value(dst []byte, b *record.Batch, r *record.Record, plain bool
 			dst = base64.StdEncoding.AppendEncode(dst, b.Raw(c))
 			break
 		}
-		scale, _ := s.Param("scale")
-		n, _ := strconv.Atoi(scale)
-		if v, err := strconv.ParseFloat(string(appendDecimal(nil, b.Raw(c), n)), 64); err == nil || !math.IsInf(v, 0) {
+		if v, err := strconv.ParseFloat(string(appendDecimal(nil, b.Raw(c), scaleOf(s))), 64); err == nil {
 			dst = record.AppendJavaDouble(dst, v) // what Java routes by
 		}
 	}
