@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -270,26 +271,34 @@ func (v *verifier) merge(round int, now []*sqlsink.TableReport) {
 // still takes those differences out of now that were not there before. Beyond what
 // is listed all count. It returns which of the others are about another row than before.
 func still(before, now *sqlsink.TableReport) map[string]bool {
-	counts := map[string]*int{"missing": &now.Missing, "extra": &now.Extra, "different": &now.Different}
 	full := map[string]bool{"missing": before.Missing >= sqlsink.Most, "extra": before.Extra >= sqlsink.Most, "different": before.Different >= sqlsink.Most}
 	had := map[string]*sqlsink.KeyDiff{}
 	for i := range before.Keys {
 		had[before.Keys[i].ID()] = &before.Keys[i]
 	}
 	moving := map[string]bool{}
-	kept := now.Keys[:0]
-	for _, k := range now.Keys {
+	remove(now, func(k *sqlsink.KeyDiff) bool {
 		b := had[k.ID()]
-		if b == nil && !full[k.Kind] {
-			*counts[k.Kind]--
-			continue
-		}
-		if kept = append(kept, k); b != nil && b.Row != k.Row {
+		if b != nil && b.Row != k.Row {
 			moving[k.ID()] = true
 		}
-	}
-	now.Keys = kept
+		return b == nil && !full[k.Kind]
+	})
 	return moving
+}
+
+// remove takes differences out of a report, also out of its counts, and returns how many.
+func remove(t *sqlsink.TableReport, gone func(*sqlsink.KeyDiff) bool) int {
+	counts := map[string]*int{"missing": &t.Missing, "extra": &t.Extra, "different": &t.Different}
+	before := len(t.Keys)
+	t.Keys = slices.DeleteFunc(t.Keys, func(k sqlsink.KeyDiff) bool {
+		out := gone(&k)
+		if out {
+			*counts[k.Kind]--
+		}
+		return out
+	})
+	return before - len(t.Keys)
 }
 
 // leave takes the differences out of the reports that the last round found in rows which
@@ -298,17 +307,7 @@ func still(before, now *sqlsink.TableReport) map[string]bool {
 func (v *verifier) leave() {
 	n := 0
 	for _, t := range v.out.Tables {
-		counts := map[string]*int{"missing": &t.Missing, "extra": &t.Extra, "different": &t.Different}
-		kept := t.Keys[:0]
-		for _, k := range t.Keys {
-			if v.moving[t.Table][k.ID()] {
-				*counts[k.Kind]--
-				n++
-				continue
-			}
-			kept = append(kept, k)
-		}
-		t.Keys = kept
+		n += remove(t, func(k *sqlsink.KeyDiff) bool { return v.moving[t.Table][k.ID()] })
 	}
 	if n > 0 {
 		v.note(fmt.Sprintf("%d keys are left out: they were changed while they were compared. To have all compared, run verify again when they rest", n))
