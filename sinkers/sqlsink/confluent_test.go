@@ -58,13 +58,10 @@ func TestConfluentFrontEnd(t *testing.T) {
 				tg = newSQLiteTarget(t)
 			}
 			props := tg.props()
-			props["connector.class"], props["connection.user"] = sqlsink.ConfluentClass, props["connection.username"]
+			props["connector.class"] = sqlsink.ConfluentClass
 			props["insert.mode"], props["pk.mode"], props["auto.create"], props["db.timezone"] = "upsert", "record_key", "true", "America/New_York"
-			k, err := sqlsink.NewConfluent(props, "c", 0, testkit.Log(t), nil)
+			k, err := start(t, props)
 			if err != nil {
-				t.Fatal(err)
-			}
-			if err := k.Start(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			defer func() { _ = k.Stop() }()
@@ -84,12 +81,9 @@ func TestConfluentSemanticColumn(t *testing.T) {
 	p := newPostgresTarget(t).(*postgresTarget)
 	p.exec(t, `create table "Orders"("NAME" text, id int, zz int, price numeric, at timestamptz, us timestamp, n int, primary key(zz, id))`)
 	props := p.props()
-	props["connection.user"], props["insert.mode"], props["pk.mode"], props["sql.quote.identifiers"] = props["connection.username"], "upsert", "record_key", "true"
-	k, err := sqlsink.NewAiven(props, "c", 0, testkit.Log(t), nil)
+	props["connector.class"], props["insert.mode"], props["pk.mode"], props["sql.quote.identifiers"] = sqlsink.AivenClass, "upsert", "record_key", "true"
+	k, err := start(t, props)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := k.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = k.Stop() }()

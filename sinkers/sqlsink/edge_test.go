@@ -62,6 +62,7 @@ var edgeValues = []struct {
 	{"float", &record.Schema{Type: record.Float64, Optional: true}, math.NaN(), "NaN", "NaN"},
 	{"duration", debezium(record.Int64, "time.MicroDuration"), int64(5617296000000000000), "1560360000:00:00", "5617296000000000000"},
 	{"duration", debezium(record.Int64, "time.MicroDuration"), -3661000001, "-01:01:01.000001", "-3661000001"},
+	{"durations", &record.Schema{Type: record.Array, Optional: true, Elem: debezium(record.Int64, "time.MicroDuration")}, []any{3661000001}, "{01:01:01.000001}", `[\"01:01:01.000001\"]`},
 }
 
 func debezium(typ record.Type, name string) *record.Schema {
@@ -78,12 +79,7 @@ func TestEdgeValues(t *testing.T) {
 				t.Fatal(err)
 			}
 			b := &record.Batch{}
-			flat(t, b, i, nil)
-			r := &b.Records[0]
-			r.ValueSchema = row
-			if r.Value, err = record.FromGo(b, row, map[string]any{"id": i, "v": c.value}); err != nil {
-				t.Fatal(err)
-			}
+			flatOf(t, b, i, row, map[string]any{"v": c.value})
 			if err := k.Put(t.Context(), b); err != nil {
 				t.Errorf("%s %v: %v", c.name, c.value, err)
 			}
@@ -132,16 +128,11 @@ func TestColumnTypesTakeTheirValues(t *testing.T) {
 		}
 		defer func() { _ = k.Stop() }()
 		b := &record.Batch{}
-		flat(t, b, 1, nil)
-		r := &b.Records[0]
-		r.ValueSchema = row
-		value := map[string]any{"id": 1, "wide": wide, "neg": []byte{0x03, 0xe7}, "small": scaled, "f": float64(math.MaxFloat32)}
+		value := map[string]any{"wide": wide, "neg": []byte{0x03, 0xe7}, "small": scaled, "f": float64(math.MaxFloat32)}
 		if _, pg := tg.(*postgresTarget); !pg { // there it is an array of numeric
 			value["list"] = []any{map[string]any{"scale": 1, "value": []byte{15}}}
 		}
-		if r.Value, err = record.FromGo(b, row, value); err != nil {
-			t.Fatal(err)
-		}
+		flatOf(t, b, 1, row, value)
 		if err := k.Put(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
@@ -182,12 +173,7 @@ func TestGeometryAndVectorWithoutExtensions(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := &record.Batch{}
-		flat(t, b, 1, nil)
-		r := &b.Records[0]
-		r.ValueSchema = row
-		if r.Value, err = record.FromGo(b, row, map[string]any{"id": 1, "g": map[string]any{"wkb": wkb, "srid": 4326}, "v": []any{1.0, 2.5, -3.0}}); err != nil {
-			t.Fatal(err)
-		}
+		flatOf(t, b, 1, row, map[string]any{"g": map[string]any{"wkb": wkb, "srid": 4326}, "v": []any{1.0, 2.5, -3.0}})
 		if err := k.Put(t.Context(), b); err != nil {
 			t.Fatal(name, err)
 		}
@@ -215,12 +201,7 @@ func TestEnumLabelWithComma(t *testing.T) {
 		defer func() { _ = k.Stop() }()
 		b := &record.Batch{}
 		for i, v := range []string{"a", "c,d", `c\,d`} {
-			flat(t, b, i, nil)
-			r := &b.Records[i]
-			r.ValueSchema = row
-			if r.Value, err = record.FromGo(b, row, map[string]any{"id": i, "e": v}); err != nil {
-				t.Fatal(err)
-			}
+			flatOf(t, b, i, row, map[string]any{"e": v})
 		}
 		if err := k.Put(t.Context(), b); err != nil {
 			t.Fatal(err)

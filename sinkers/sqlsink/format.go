@@ -26,9 +26,12 @@ const (
 // for PostgreSQL's infinity: its sign, 0 for an ordinary one. Debezium divides its
 // microseconds for milliseconds, and takes the ends of int64 for nanoseconds.
 func infiniteTimestamp(v, unit int64) int {
-	plus, minus := int64(math.MaxInt64), int64(math.MinInt64)
-	if unit != 1 {
-		plus, minus = infinityMicros/(unit/1e3), minusInfinityMicros/(unit/1e3)
+	plus, minus := int64(infinityMicros), int64(minusInfinityMicros)
+	switch unit {
+	case 1e6:
+		plus, minus = infinityMicros/1e3, minusInfinityMicros/1e3
+	case 1:
+		plus, minus = math.MaxInt64, math.MinInt64
 	}
 	switch v {
 	case plus:
@@ -107,14 +110,7 @@ func appendClock(dst []byte, nanos int64) []byte {
 		dst = append(dst, '-')
 		nanos = -nanos
 	}
-	sec := nanos / 1e9
-	if sec/3600 < 10 {
-		dst = append(dst, '0')
-	}
-	dst = strconv.AppendInt(dst, sec/3600, 10)
-	m, s := sec/60%60, sec%60
-	dst = append(dst, ':', byte('0'+m/10), byte('0'+m%10), ':', byte('0'+s/10), byte('0'+s%10))
-	return appendFraction(dst, nanos%1e9)
+	return appendHours(dst, nanos/3600e9, nanos%3600e9)
 }
 
 // appendDuration appends a count of units of so many nanoseconds, which may be more
@@ -124,8 +120,19 @@ func appendDuration(dst []byte, v, unit int64) []byte {
 	if v < 0 {
 		dst, v = append(dst, '-'), -v
 	}
-	clock := appendClock(nil, v%hour*unit)
-	return append(strconv.AppendInt(dst, v/hour, 10), clock[2:]...)
+	return appendHours(dst, v/hour, v%hour*unit)
+}
+
+// appendHours appends hours and the nanoseconds behind them.
+func appendHours(dst []byte, hours, nanos int64) []byte {
+	if hours < 10 {
+		dst = append(dst, '0')
+	}
+	dst = strconv.AppendInt(dst, hours, 10)
+	sec := nanos / 1e9
+	m, s := sec/60, sec%60
+	dst = append(dst, ':', byte('0'+m/10), byte('0'+m%10), ':', byte('0'+s/10), byte('0'+s%10))
+	return appendFraction(dst, nanos%1e9)
 }
 
 func appendFraction(dst []byte, nanos int64) []byte {

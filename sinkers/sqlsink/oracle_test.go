@@ -195,9 +195,11 @@ func play(t *testing.T, name string, c *sinkCase, tg caseTarget) (string, error)
 
 func start(t *testing.T, props map[string]string) (*sqlsink.Sink, error) {
 	front := sqlsink.New
-	if props["connector.class"] == sqlsink.AivenClass {
-		front = sqlsink.NewAiven
-		props["connection.user"] = props["connection.username"]
+	switch props["connector.class"] {
+	case sqlsink.AivenClass:
+		front, props["connection.user"] = sqlsink.NewAiven, props["connection.username"]
+	case sqlsink.ConfluentClass:
+		front, props["connection.user"] = sqlsink.NewConfluent, props["connection.username"]
 	}
 	k, err := front(props, "sink1", 0, testkit.Log(t), nil)
 	if err != nil {

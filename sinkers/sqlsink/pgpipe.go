@@ -205,6 +205,16 @@ func (p *postgres) left(err error) error {
 	return err
 }
 
+// undo rolls back the transaction that failed with err, where the connection is there still.
+func (p *postgres) undo(ctx context.Context, err error) error {
+	if !p.conn.IsClosed() {
+		if e := p.exec(ctx, "ROLLBACK"); e != nil {
+			p.log.Debug("rolling back", "error", e)
+		}
+	}
+	return p.left(err)
+}
+
 func (p *postgres) stageSQL(x *pgPlan) string {
 	return "COPY pg_temp." + x.temp + " (" + names(x, "") + ") FROM STDIN"
 }
@@ -223,13 +233,8 @@ func (p *postgres) copyAtOnce(ctx context.Context, src *rows, u *unit) error {
 		return &unitError{err: err}
 	}
 	err := p.copyIn(ctx, u.plan.table, "BEGIN; "+p.stageSQL(x)+"; "+p.mergeSQL(x, u)+"; COMMIT")
-	if err == nil {
-		return nil
+	if err != nil {
+		return p.undo(ctx, &unitError{err: lostCommit(err)})
 	}
-	if !p.conn.IsClosed() {
-		if e := p.exec(ctx, "ROLLBACK"); e != nil {
-			p.log.Debug("rolling back", "error", e)
-		}
-	}
-	return p.left(&unitError{err: lostCommit(err)})
+	return nil
 }

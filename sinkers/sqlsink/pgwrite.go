@@ -156,18 +156,10 @@ func (p *postgres) write(ctx context.Context, src *rows, units []*unit) error {
 	}
 	for n, u := range units {
 		if err := p.unit(ctx, src, u); err != nil {
-			if !p.conn.IsClosed() {
-				if e := p.exec(ctx, "ROLLBACK"); e != nil {
-					p.log.Debug("rolling back", "error", e)
-				}
-			}
-			if classOf(err) == errLost { // a server that takes no writes any more is left for another one
-				p.close()
-			}
 			for _, x := range p.plans {
 				x.made, x.inTx = x.made && !x.inTx, false
 			}
-			return &unitError{unit: n, err: err}
+			return p.undo(ctx, &unitError{unit: n, err: err})
 		}
 	}
 	if err := p.exec(ctx, "COMMIT"); err != nil {

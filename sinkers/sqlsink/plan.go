@@ -119,21 +119,12 @@ func (k *Sink) tableName(b *record.Batch, r *record.Record, ch *change) (string,
 	}
 	name := strings.ReplaceAll(k.cfg.tableFormat, "${topic}", k.cfg.topicTable(r.Topic.Name))
 	for {
-		i, j := strings.Index(name, "${source."), 0
-		if i >= 0 {
-			j = strings.IndexByte(name[i:], '}')
+		before, rest, found := strings.Cut(name, "${source.")
+		field, after, closed := strings.Cut(rest, "}")
+		if !found || !closed {
+			break
 		}
-		switch {
-		case i >= 0 && j > 0:
-		case k.cfg.normalize:
-			return notNormal.ReplaceAllString(name, "_"), nil
-		case name == "":
-			return "", refusal("The name of the table for topic " + r.Topic.Name + " is empty. Put ${topic} into the name format")
-		default:
-			return name, nil
-		}
-		field, value := name[i+len("${source."):i+j], ""
-		fi := -1
+		value, fi := "", -1
 		if !ch.source.IsNull() {
 			fi, _ = ch.srcSch.Field(field)
 		}
@@ -143,8 +134,15 @@ func (k *Sink) tableName(b *record.Batch, r *record.Record, ch *change) (string,
 		if c := b.Child(ch.source, fi); c.Kind() == record.String {
 			value = string(b.Raw(c))
 		}
-		name = name[:i] + value + name[i+j+1:]
+		name = before + value + after
 	}
+	if k.cfg.normalize {
+		name = notNormal.ReplaceAllString(name, "_")
+	}
+	if name == "" {
+		return "", refusal("The name of the table for topic " + r.Topic.Name + " is empty. Put ${topic} into the name format")
+	}
+	return name, nil
 }
 
 // compile lists the columns.

@@ -2,7 +2,6 @@ package sqlsink
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"millrace/internal/errs"
@@ -177,14 +176,9 @@ func (k *Sink) replayHeap(ctx context.Context, records []int32, h *heap) error {
 	if passes(ctx, err) {
 		return err
 	}
-	at := units[0].rows[0]
-	var row *badRow
-	var failed *unitError
-	switch {
-	case errors.As(err, &row):
-		at = row.index
-	case errors.As(err, &failed):
-		at = units[failed.unit].rows[0]
+	at, ok := culprit(err, units)
+	if !ok {
+		at = units[0].rows[0]
 	}
 	k.bad = append(k.bad, errs.BadRecord{Index: int(at), Err: wrapFlush(err)})
 	return k.refuse()

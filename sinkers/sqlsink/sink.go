@@ -391,14 +391,18 @@ func (k *Sink) writeAgain(ctx context.Context, records []int32) error {
 
 // isolate finds the records that the target refuses by halving, in order, so that
 // records before a bad one are written before those behind it. Without
-// errors.tolerance=all it writes nothing and only names the first bad record.
+// errors.tolerance=all it only names the first bad record, and writes nothing that the
+// original would not have written in front of it.
 func (k *Sink) isolate(ctx context.Context, records []int32, cause error) error {
+	if len(records) == 1 {
+		k.bad = append(k.bad, errs.BadRecord{Index: int(records[0]), Err: wrapFlush(cause)})
+		if k.cfg.isolate {
+			return nil
+		}
+		return k.refuse()
+	}
 	if !k.cfg.isolate {
-		switch {
-		case len(records) == 1:
-			k.bad = append(k.bad, errs.BadRecord{Index: int(records[0]), Err: wrapFlush(cause)})
-			return k.refuse()
-		case !k.cfg.plain:
+		if !k.cfg.plain {
 			return k.replay(ctx, records, -1)
 		}
 		var row *badRow
@@ -408,11 +412,7 @@ func (k *Sink) isolate(ctx context.Context, records []int32, cause error) error 
 			return k.oneByOne(ctx, records, cause)
 		}
 		k.bad = append(k.bad, errs.BadRecord{Index: int(row.index), Err: wrapFlush(cause)})
-		return &errs.RecordError{Bad: k.bad}
-	}
-	if len(records) == 1 {
-		k.bad = append(k.bad, errs.BadRecord{Index: int(records[0]), Err: wrapFlush(cause)})
-		return nil
+		return k.refuse()
 	}
 	half := len(records) / 2
 	for _, part := range [2][]int32{records[:half], records[half:]} {
@@ -435,20 +435,15 @@ func (k *Sink) oneByOne(ctx context.Context, records []int32, cause error) error
 	k.clearGathered()
 	var units []*unit
 	for _, i := range records {
-		if err := k.take(ctx, i); err != nil {
+		u, err := k.single(ctx, i)
+		if err != nil {
 			return err
 		}
-		for _, t := range k.order {
-			t.gather.seal()
-			for _, u := range t.gather.units {
-				u.rows = append([]int32(nil), u.rows...)
-				units = append(units, u)
-			}
+		if u != nil {
+			units = append(units, u)
 		}
-		k.clearGathered()
 	}
 	k.pending = append(k.pending, records...)
-	at := 0
 	err := k.target.write(ctx, &k.src, units)
 	if err == nil {
 		return nil
@@ -456,18 +451,26 @@ func (k *Sink) oneByOne(ctx context.Context, records []int32, cause error) error
 	if passes(ctx, err) {
 		return err
 	}
+	at, ok := culprit(err, units)
+	if !ok {
+		return wrapFlush(cause)
+	}
+	k.bad = append(k.bad, errs.BadRecord{Index: int(at), Err: wrapFlush(err)})
+	return k.refuse()
+}
+
+// culprit is the record over which a write of units of one record each failed. ok is
+// false when the error is of none of them, but of the COMMIT.
+func culprit(err error, units []*unit) (record int32, ok bool) {
 	var row *badRow
 	var failed *unitError
 	switch {
 	case errors.As(err, &row):
-		at = int(row.index)
+		return row.index, true
 	case errors.As(err, &failed):
-		at = int(units[failed.unit].rows[0])
-	default:
-		return wrapFlush(cause)
+		return units[failed.unit].rows[0], true
 	}
-	k.bad = append(k.bad, errs.BadRecord{Index: at, Err: wrapFlush(err)})
-	return &errs.RecordError{Bad: k.bad}
+	return 0, false
 }
 
 // unitError says which unit of a write failed.

@@ -158,6 +158,12 @@ var (
 // flat appends a flat record; a nil row is a tombstone.
 func flat(t *testing.T, b *record.Batch, id int, row map[string]any) {
 	t.Helper()
+	flatOf(t, b, id, rowSchema, row)
+}
+
+// flatOf is flat with another schema of the row, which has the field id too.
+func flatOf(t *testing.T, b *record.Batch, id int, schema *record.Schema, row map[string]any) {
+	t.Helper()
 	r := b.Append()
 	r.Topic, r.Origin = theTopic, record.Origin{Topic: theTopic, Offset: int64(len(b.Records))}
 	var err error
@@ -168,8 +174,8 @@ func flat(t *testing.T, b *record.Batch, id int, row map[string]any) {
 	if row == nil {
 		return
 	}
-	row["id"], r.ValueSchema = id, rowSchema
-	if r.Value, err = record.FromGo(b, rowSchema, row); err != nil {
+	row["id"], r.ValueSchema = id, schema
+	if r.Value, err = record.FromGo(b, schema, row); err != nil {
 		t.Fatal(err)
 	}
 }

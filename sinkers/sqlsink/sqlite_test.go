@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"millrace/internal/record"
-	"millrace/internal/testkit"
 	"millrace/sinkers/sqlsink"
 )
 
@@ -74,23 +73,16 @@ func TestSQLiteMilliseconds(t *testing.T) {
 	row := &record.Schema{Type: record.Struct, Fields: []record.Field{{Name: "id", Schema: record.PlainInt32}, {Name: "d", Schema: logical(record.Int32, "Date")},
 		{Name: "t", Schema: logical(record.Int32, "Time")}, {Name: "ts", Schema: logical(record.Int64, "Timestamp")}}}
 	props := tg.props()
+	props["connector.class"] = sqlsink.AivenClass
 	props["pk.mode"], props["insert.mode"], props["auto.create"], props["table.name.format"] = "record_key", "upsert", "true", "t"
-	k, err := sqlsink.NewAiven(props, "c", 0, testkit.Log(t), nil)
+	k, err := start(t, props)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := k.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = k.Stop() }()
 	b := &record.Batch{}
 	for i, v := range []map[string]any{{"d": 2932896, "t": 86399999, "ts": int64(253402300799999)}, {"d": -1, "t": 0, "ts": int64(-1)}} {
-		flat(t, b, i, nil)
-		r := &b.Records[i]
-		v["id"], r.ValueSchema = i, row
-		if r.Value, err = record.FromGo(b, row, v); err != nil {
-			t.Fatal(err)
-		}
+		flatOf(t, b, i, row, v)
 	}
 	if err := k.Put(t.Context(), b); err != nil {
 		t.Fatal(err)
