@@ -156,19 +156,21 @@ func (p *postgres) write(ctx context.Context, src *rows, units []*unit) error {
 	}
 	for n, u := range units {
 		if err := p.unit(ctx, src, u); err != nil {
-			for _, x := range p.plans {
-				x.made, x.inTx = x.made && !x.inTx, false
-			}
+			p.ended(false)
 			return p.undo(ctx, &unitError{unit: n, err: err})
 		}
 	}
-	if err := p.exec(ctx, "COMMIT"); err != nil {
-		return lostCommit(err)
-	}
+	err := p.exec(ctx, "COMMIT")
+	p.ended(err == nil)
+	return lostCommit(err)
+}
+
+// ended notes which temporary tables are there after a transaction: one that was made in
+// it is gone with it, also when the COMMIT failed (a deferred constraint).
+func (p *postgres) ended(committed bool) {
 	for _, x := range p.plans {
-		x.inTx = false
+		x.made, x.inTx = x.made && (committed || !x.inTx), false
 	}
-	return nil
 }
 
 func (p *postgres) unit(ctx context.Context, src *rows, u *unit) error {
